@@ -1,0 +1,107 @@
+//! `purify diff`: the repaired steps of a rollout, before and after.
+//!
+//! Owns the search for the rollout in both files and the comparison as lines. Printing is [`super::printer`]'s.
+
+use std::path::Path;
+
+use crate::config::ColumnConfig;
+use crate::error::Error;
+use crate::pipeline::revert::{Rendered, Side, open_side};
+
+/// A line of a comparison, unescaped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    Same(String),
+    Gone(String),
+    New(String),
+}
+
+/// A stretch of messages that differ.
+#[derive(Debug)]
+pub struct Hunk {
+    pub title: String,
+    pub lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+pub struct RolloutDiff {
+    pub id: String,
+    pub hunks: Vec<Hunk>,
+}
+
+/// Compares the named rollout, or the first `most` that differ.
+pub fn find(
+    raw: &Path,
+    purified: &Path,
+    wanted: Option<&str>,
+    most: usize,
+    columns: &ColumnConfig,
+) -> Result<Vec<RolloutDiff>, Error> {
+    let mut before = open_side(raw, columns)?;
+    let mut after = open_side(purified, columns)?;
+    let mut out = Vec::new();
+    while out.len() < most.max(1) {
+        let Some(new) = next_wanted(&mut after, wanted)? else { break };
+        let Some(old) = next_wanted(&mut before, Some(&new.id))? else {
+            return Err(Error::Mismatch {
+                path: raw.to_owned(),
+                detail: format!("it has no rollout `{}` behind those before it", new.id),
+                hint: "give the raw file first, then what purify made of it",
+            });
+        };
+        let diff = compare(&old, &new);
+        if wanted.is_some() || !diff.hunks.is_empty() {
+            out.push(diff);
+        }
+        if wanted.is_some() {
+            break;
+        }
+    }
+    match (out.is_empty(), wanted) {
+        (true, Some(id)) => Err(Error::Mismatch {
+            path: purified.to_owned(),
+            detail: format!("it has no rollout `{id}`"),
+            hint: "a row that was rejected is not in it; see the rejects",
+        }),
+        _ => Ok(out),
+    }
+}
+
+fn next_wanted(side: &mut Side, wanted: Option<&str>) -> Result<Option<Rendered>, Error> {
+    while let Some(rendered) = side.next()? {
+        if wanted.is_none_or(|id| rendered.id == id) {
+            return Ok(Some(rendered));
+        }
+    }
+    Ok(None)
+}
+
+fn compare(old: &Rendered, new: &Rendered) -> RolloutDiff {
+    let ops = similar::capture_diff_slices(similar::Algorithm::Myers, &old.messages, &new.messages);
+    let hunks = ops
+        .iter()
+        .filter(|op| op.tag() != similar::DiffTag::Equal)
+        .map(|op| {
+            let (before, after) = (op.old_range(), op.new_range());
+            Hunk {
+                title: format!("@@ raw messages {} to {}, purified {} to {}", before.start, before.end, after.start, after.end),
+                lines: lines(&old.messages[before].concat(), &new.messages[after].concat()),
+            }
+        })
+        .collect();
+    RolloutDiff { id: new.id.clone(), hunks }
+}
+
+fn lines(old: &str, new: &str) -> Vec<Line> {
+    similar::TextDiff::from_lines(old, new)
+        .iter_all_changes()
+        .map(|change| {
+            let text = change.value().trim_end_matches('\n').to_owned();
+            match change.tag() {
+                similar::ChangeTag::Equal => Line::Same(text),
+                similar::ChangeTag::Delete => Line::Gone(text),
+                similar::ChangeTag::Insert => Line::New(text),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,149 @@
+//! Resolves the layers of options: default < profile < `purify.toml` < `PURIFY_*` < flags.
+//!
+//! Owns the order alone. A lower layer becomes the default of the argument of that name, so every value is parsed
+//! and checked in one place, whatever layer it comes from.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Command};
+use toml::Value;
+
+use crate::config::REFERENCE_MAX_ATTEMPTS;
+use crate::error::Error;
+
+/// Read from the working folder if it is there.
+const FILE: &str = "purify.toml";
+
+pub(super) enum LayerError {
+    Clap(clap::Error),
+    File(Error),
+}
+
+/// What `--profile open-cleaner` sets, by argument.
+const OPEN_CLEANER: &[(&str, &str)] = &[
+    ("detector", "reference"),
+    ("unrecovered", "collapse"),
+    ("stop_after_unrecovered", "true"),
+    ("max_attempts", REFERENCE_MAX_ATTEMPTS),
+];
+
+type Defaults = BTreeMap<String, Vec<String>>;
+
+/// Parses the command line with all layers below it.
+pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches, LayerError> {
+    // A first, lenient look: which file, and which profile so far.
+    let file = named_file(args).map_or_else(
+        || Path::new(FILE).is_file().then(|| PathBuf::from(FILE)),
+        Some,
+    );
+    let from_file = match &file {
+        Some(path) => read(path, &command).map_err(LayerError::File)?,
+        None => Defaults::new(),
+    };
+    let with_file = with_defaults(command.clone(), &from_file);
+    let matches = with_file.clone().try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))?;
+    let active = matches.subcommand().map_or(&matches, |(_, sub)| sub);
+    let is_reference = active.try_get_one::<crate::config::Profile>("profile").ok().flatten()
+        == Some(&crate::config::Profile::OpenCleaner);
+    if !is_reference {
+        return Ok(matches);
+    }
+    let mut layered: Defaults =
+        OPEN_CLEANER.iter().map(|&(id, value)| (id.to_owned(), vec![value.to_owned()])).collect();
+    layered.extend(from_file.clone());
+    with_defaults(command, &layered).try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))
+}
+
+/// The value of `--config`, without parsing the rest.
+fn named_file(args: &[OsString]) -> Option<PathBuf> {
+    args.iter().enumerate().find_map(|(k, arg)| {
+        let text = arg.to_str()?;
+        match text.strip_prefix("--config")? {
+            "" => args.get(k + 1).map(PathBuf::from),
+            rest => rest.strip_prefix('=').map(PathBuf::from),
+        }
+    })
+}
+
+/// A bad value from the file must name the file.
+fn named_in_file(error: clap::Error, file: &Option<PathBuf>, defaults: &Defaults) -> LayerError {
+    use clap::error::{ContextKind, ContextValue};
+    let invalid = match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (Some(ContextValue::String(arg)), Some(ContextValue::String(value))) => Some((arg, value)),
+        _ => None,
+    };
+    if let (Some(path), Some((arg, value))) = (file, invalid) {
+        let id = arg.trim_start_matches("--").split([' ', '=']).next().unwrap_or_default().replace('-', "_");
+        if defaults.get(&id).is_some_and(|values| values.contains(value)) {
+            let message = format!("`{}`: `{}` can't be `{value}`", path.display(), id.replace('_', "-"));
+            return LayerError::File(Error::usage(message, Some("`purify --help` lists the values")));
+        }
+    }
+    LayerError::Clap(error)
+}
+
+fn with_defaults(mut command: Command, defaults: &Defaults) -> Command {
+    let ids: Vec<String> = command.get_arguments().map(|a| a.get_id().to_string()).collect();
+    for id in ids {
+        if let Some(values) = defaults.get(&id) {
+            let values = values.clone();
+            command = command.mut_arg(id, |arg| arg.default_values(values).required(false));
+        }
+    }
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    for name in names {
+        command = command.mut_subcommand(name, |sub| with_defaults(sub, defaults));
+    }
+    command
+}
+
+/// The file's options by argument; a key that is no option is an error that names the nearest ones.
+fn read(path: &Path, command: &Command) -> Result<Defaults, Error> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::usage(format!("`{shown}` can't be read: {e}"), Some("check --config")))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| Error::usage(format!("`{shown}` is no TOML: {}", e.message()), None))?;
+    let known: Vec<String> = command
+        .get_arguments()
+        .filter_map(|a| a.get_long().map(str::to_owned))
+        .filter(|long| !matches!(long.as_str(), "help" | "version" | "config"))
+        .collect();
+    let mut out = Defaults::new();
+    for (key, value) in table {
+        let long = key.replace('_', "-");
+        if !known.contains(&long) {
+            let near = known.iter().filter(|k| similar_name(k, &long)).map(|k| format!("`{k}`")).collect::<Vec<_>>();
+            let hint = match near.is_empty() {
+                true => "an option of `purify --help`, without the dashes".to_owned(),
+                false => format!("did you mean {}?", near.join(" or ")),
+            };
+            return Err(Error::usage(format!("`{shown}`: there is no option `{}`", key.escape_debug()), Some(&hint)));
+        }
+        let id = command
+            .get_arguments()
+            .find(|a| a.get_long() == Some(long.as_str()))
+            .map(|a| a.get_id().to_string())
+            .unwrap_or_default();
+        let values = values(&value)
+            .ok_or_else(|| Error::usage(format!("`{shown}`: `{key}` is a table, expected a value or a list"), None))?;
+        out.insert(id, values);
+    }
+    Ok(out)
+}
+
+fn values(value: &Value) -> Option<Vec<String>> {
+    Some(match value {
+        Value::Array(items) => items.iter().map(values).collect::<Option<Vec<_>>>()?.concat(),
+        Value::Table(_) => return None,
+        Value::String(text) => vec![text.clone()],
+        other => vec![other.to_string()],
+    })
+}
+
+fn similar_name(a: &str, b: &str) -> bool {
+    crate::similarity::lexical::ratio(a, b, crate::similarity::lexical::Junk::Off) >= 0.7
+}

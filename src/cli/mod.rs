@@ -1,0 +1,229 @@
+//! The command line: parses, resolves the layers of options, calls one library function, prints.
+//!
+//! Owns the tree of commands and the order default < profile < `purify.toml` < `PURIFY_*` < flags. Values are
+//! declared in [`crate::config`]; everything that is printed goes through [`printer`].
+
+mod diff;
+mod layers;
+pub mod printer;
+mod signals;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::{ColumnConfig, DetectConfig, RunConfig, SaarConfig, Settings};
+use crate::error::{Error, ExitStatus};
+use crate::pipeline;
+use printer::{Printer, Verbosity};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    a gate failed: --fail-if, or --strict with rejected rows
+  2    usage
+  3    an input can't be read
+  4    an output can't be written
+  130  interrupted (143: terminated)
+
+Options are taken from: defaults < --profile < purify.toml < PURIFY_* variables < flags.
+The last line on stdout is one JSON object with the counters.";
+
+/// Replace failed tool calls in stored agent rollouts by the model's own corrections (SAAR, arXiv 2601.15141)
+#[derive(Parser, Debug)]
+#[command(
+    name = "purify",
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = EXIT_CODES,
+    max_term_width = 110
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunConfig,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+#[derive(Args, Debug)]
+struct SettingsArgs {
+    #[command(flatten)]
+    method: SaarConfig,
+    #[command(flatten)]
+    errors: DetectConfig,
+    #[command(flatten)]
+    columns: ColumnConfig,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "General")]
+struct GlobalArgs {
+    /// Say nothing but errors; stdout still gets its JSON
+    #[arg(short, long, global = true, env = "PURIFY_QUIET")]
+    quiet: bool,
+    /// Say more (repeatable)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// File of options in place of ./purify.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Show what is recognised in a file: columns, rows, messages, tools, errors, tokens
+    Inspect {
+        /// Files, globs or folders
+        #[arg(required = true)]
+        inputs: Vec<PathBuf>,
+        #[command(flatten)]
+        errors: DetectConfig,
+        #[command(flatten)]
+        columns: ColumnConfig,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the repaired steps of a rollout, before and after
+    Diff {
+        raw: PathBuf,
+        purified: PathBuf,
+        /// Name of the rollout; without it the first repaired ones
+        #[arg(long, value_name = "ID")]
+        rollout: Option<String>,
+        /// How many rollouts to show without --rollout
+        #[arg(long, default_value_t = 3)]
+        most: usize,
+        #[command(flatten)]
+        columns: ColumnConfig,
+    },
+    /// Write the raw rows of a purified file again, byte for byte
+    Revert {
+        purified: PathBuf,
+        /// The file that was purified
+        #[arg(long, value_name = "FILE")]
+        raw: PathBuf,
+        /// File to write; default: NAME.reverted.parquet beside the purified one
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        columns: ColumnConfig,
+    },
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page
+    Man,
+    /// Print the options in force, as purify.toml
+    Config {
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+}
+
+/// The tree of commands, for help, completions and generated files.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program and returns its exit status.
+pub fn run(args: Vec<OsString>) -> ExitStatus {
+    let matches = match layers::resolve(command(), &args) {
+        Ok(matches) => matches,
+        Err(layers::LayerError::Clap(error)) => {
+            // Help and version are no failure.
+            let status = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
+            printer::clap_message(&error);
+            return status;
+        }
+        Err(layers::LayerError::File(error)) => {
+            Printer::new(Verbosity::Normal).error(&error);
+            return error.status();
+        }
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => {
+            printer::clap_message(&error.format(&mut command()));
+            return ExitStatus::Usage;
+        }
+    };
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, _) => Verbosity::Verbose,
+    };
+    let printer = Printer::new(verbosity);
+    match dispatch(cli, &printer) {
+        Ok(status) => status,
+        Err(error) => {
+            printer.error(&error);
+            error.status()
+        }
+    }
+}
+
+fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
+    match cli.command {
+        None => purify(cli.run, cli.settings, printer),
+        Some(Command::Inspect { inputs, errors, columns, json }) => {
+            let surveys = pipeline::survey::survey(&inputs, &errors, &columns)?;
+            printer.surveys(&surveys, json);
+            Ok(ExitStatus::Done)
+        }
+        Some(Command::Diff { raw, purified, rollout, most, columns }) => {
+            let found = diff::find(&raw, &purified, rollout.as_deref(), most, &columns)?;
+            printer.diffs(&found);
+            Ok(ExitStatus::Done)
+        }
+        Some(Command::Revert { purified, raw, out, columns }) => {
+            let out = out.unwrap_or_else(|| purified.with_extension("reverted.parquet"));
+            let report = pipeline::revert::revert(&purified, &raw, &out, &columns)?;
+            printer.reverted(&report);
+            Ok(ExitStatus::Done)
+        }
+        Some(Command::Completions { shell }) => {
+            printer.completions(shell, &mut command());
+            Ok(ExitStatus::Done)
+        }
+        Some(Command::Man) => {
+            printer.man(command());
+            Ok(ExitStatus::Done)
+        }
+        Some(Command::Config { settings }) => {
+            printer.config(&settings.into_settings(false, None, 1));
+            Ok(ExitStatus::Done)
+        }
+    }
+}
+
+impl SettingsArgs {
+    fn into_settings(self, pairs: bool, shard: Option<crate::config::Shard>, compression_level: i32) -> Settings {
+        let SettingsArgs { method, errors, columns } = self;
+        Settings { method, errors, columns, compression_level, pairs, shard }
+    }
+}
+
+fn purify(run: RunConfig, settings: SettingsArgs, printer: &Printer) -> Result<ExitStatus, Error> {
+    let settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
+    let interrupted = signals::watch();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(run.threads)
+        .build()
+        .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", run.threads), None))?;
+    let progress = printer.progress();
+    let summary = pool.install(|| pipeline::run(&run, &settings, &progress, &interrupted))?;
+    if let Some(path) = &run.report {
+        pipeline::write_report(path, &settings, &summary)?;
+    }
+    printer.summary(&summary, run.dry_run);
+    match summary.gate_failures.len() {
+        0 => Ok(ExitStatus::Done),
+        failed => Err(Error::Gates { failed, gates: run.fail_if.len() + usize::from(run.strict) }),
+    }
+}

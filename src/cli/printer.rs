@@ -1,0 +1,358 @@
+//! The only file that prints: data on stdout, everything else on stderr.
+//!
+//! Owns colours, tables and progress. Text from data goes through [`escaped`] first: control characters are shown,
+//! never sent. Colours follow the terminal, `NO_COLOR` and `CLICOLOR_FORCE`.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::diff::{Line, RolloutDiff};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::pipeline::revert::RevertReport;
+use crate::pipeline::survey::Survey;
+use crate::pipeline::{Progress, Summary};
+
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+/// Between two plain lines of progress where stderr is no terminal.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Entries of a table; the report file has all.
+const MOST_ENTRIES: usize = 12;
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+/// Text from data, fit for a terminal: control characters and direction marks are shown as escapes.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let is_hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if c == '\t' {
+            out.push_str("    ");
+        } else if c.is_control() || is_hidden {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+fn stdout(text: &str) {
+    let mut out = anstream::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn stderr(text: &str) {
+    let mut out = anstream::stderr().lock();
+    let _ = out.write_all(text.as_bytes());
+}
+
+/// What clap has to say: help and version on stdout, complaints on stderr.
+pub fn clap_message(error: &clap::Error) {
+    let _ = error.print();
+}
+
+pub struct Printer {
+    verbosity: Verbosity,
+}
+
+impl Printer {
+    pub fn new(verbosity: Verbosity) -> Self {
+        Printer { verbosity }
+    }
+
+    /// `error:`, what caused it, then the hint.
+    pub fn error(&self, error: &Error) {
+        let mut out = format!("{ERROR}error:{ERROR:#} {}\n", one_line(&error.to_string()));
+        let mut cause = std::error::Error::source(error);
+        let mut said = error.to_string();
+        while let Some(source) = cause {
+            let text = source.to_string();
+            // Wrappers that only pass their inner text on say nothing new.
+            if !said.contains(&text) {
+                let _ = writeln!(out, "{ERROR}caused by:{ERROR:#} {}", one_line(&text));
+            }
+            said = text;
+            cause = source.source();
+        }
+        if let Some(hint) = error.hint() {
+            let _ = writeln!(out, "\n{HINT}hint:{HINT:#} {}", one_line(&hint));
+        }
+        stderr(&out);
+    }
+
+    /// A short table on stderr; the counters as one line of JSON on stdout.
+    pub fn summary(&self, summary: &Summary, dry_run: bool) {
+        if self.verbosity > Verbosity::Quiet {
+            stderr(&self.summary_table(summary, dry_run));
+        }
+        for failure in &summary.gate_failures {
+            stderr(&format!("{ERROR}{}{ERROR:#}\n", escaped(failure)));
+        }
+        stdout(&format!("{}\n", summary.to_json()));
+    }
+
+    fn summary_table(&self, summary: &Summary, dry_run: bool) -> String {
+        let counts = &summary.counts;
+        let rates = counts.rates();
+        let percent = |name: &str| format!("{:.1}%", rates.get(name).copied().unwrap_or_default() * 100.0);
+        let mut out = String::new();
+        let mut row = |name: &str, value: u64, note: String| {
+            let _ = writeln!(out, "  {name:<18}{:>12}  {DIM}{note}{DIM:#}", grouped(value));
+        };
+        row("rollouts read", counts.rows_in, format!("{} files", summary.inputs.len()));
+        if counts.rows_elsewhere > 0 {
+            row("of other shards", counts.rows_elsewhere, String::new());
+        }
+        row("rollouts written", counts.rows_out, if dry_run { "dry run: nothing is written".to_owned() } else { String::new() });
+        row("changed", counts.rows_changed, percent("changed_rate"));
+        row("rejected", counts.rows_rejected, listed(&counts.rejects));
+        row("attempts", counts.attempts, format!("{} failed ({})", grouped(counts.failed_attempts), percent("failure_rate")));
+        row("failure runs", counts.recovered + counts.unrecovered, format!("{} unrecovered ({})", grouped(counts.unrecovered), percent("unrecovered_rate")));
+        row("repairs", counts.repairs, format!("{} shallow, {} deep", grouped(counts.repairs_shallow), grouped(counts.repairs_deep)));
+        if counts.collapsed > 0 {
+            row("collapsed runs", counts.collapsed, String::new());
+        }
+        if counts.masked_attempts > 0 {
+            row("masked attempts", counts.masked_attempts, String::new());
+        }
+        if !counts.skipped.is_empty() {
+            row("left as they were", counts.skipped.values().sum(), listed(&counts.skipped));
+        }
+        row("messages removed", counts.removed_messages, String::new());
+        if counts.removed_tokens > 0 {
+            row("tokens removed", counts.removed_tokens, String::new());
+        }
+        if counts.pairs > 0 {
+            row("pairs", counts.pairs, String::new());
+        }
+        if !counts.error_types.is_empty() && self.verbosity == Verbosity::Verbose {
+            row("errors repaired", counts.error_types.values().sum(), listed(&counts.error_types));
+        }
+        if summary.resumed > 0 {
+            let _ = writeln!(out, "  {} files were finished by an earlier run", summary.resumed);
+        }
+        for path in &summary.written {
+            let _ = writeln!(out, "  {GREEN}wrote{GREEN:#} {}", escaped(&path.to_string_lossy()));
+        }
+        let _ = writeln!(out, "  {DIM}{:.1} s{DIM:#}", summary.seconds);
+        out
+    }
+
+    pub fn surveys(&self, surveys: &[Survey], json: bool) {
+        for survey in surveys {
+            if json {
+                stdout(&format!("{}\n", serde_json::to_string(survey).unwrap_or_default()));
+            } else {
+                stdout(&survey_text(survey));
+            }
+        }
+    }
+
+    pub fn diffs(&self, diffs: &[RolloutDiff]) {
+        let mut out = String::new();
+        for diff in diffs {
+            let _ = writeln!(out, "{BOLD}rollout {}{BOLD:#}", escaped(&diff.id));
+            for hunk in &diff.hunks {
+                let _ = writeln!(out, "{HINT}{}{HINT:#}", escaped(&hunk.title));
+                for line in &hunk.lines {
+                    let _ = match line {
+                        Line::Same(text) => writeln!(out, "  {}", escaped(text)),
+                        Line::Gone(text) => writeln!(out, "{RED}- {}{RED:#}", escaped(text)),
+                        Line::New(text) => writeln!(out, "{GREEN}+ {}{GREEN:#}", escaped(text)),
+                    };
+                }
+            }
+            if diff.hunks.is_empty() {
+                let _ = writeln!(out, "  no difference");
+            }
+            out.push('\n');
+        }
+        stdout(&out);
+    }
+
+    pub fn reverted(&self, report: &RevertReport) {
+        if self.verbosity > Verbosity::Quiet {
+            stderr(&format!(
+                "  {} rows, {} of them repaired before\n  {GREEN}wrote{GREEN:#} {}\n",
+                grouped(report.rows),
+                grouped(report.restored),
+                escaped(&report.path.to_string_lossy())
+            ));
+        }
+        stdout(&format!("{}\n", serde_json::to_string(report).unwrap_or_default()));
+    }
+
+    pub fn completions(&self, shell: clap_complete::Shell, command: &mut clap::Command) {
+        let mut out = Vec::new();
+        clap_complete::generate(shell, command, "purify", &mut out);
+        stdout(&String::from_utf8_lossy(&out));
+    }
+
+    pub fn man(&self, command: clap::Command) {
+        let mut out = Vec::new();
+        let _ = clap_mangen::Man::new(command).render(&mut out);
+        let mut raw = std::io::stdout().lock();
+        let _ = raw.write_all(&out);
+    }
+
+    /// The settings in force, in the form of `purify.toml`.
+    pub fn config(&self, settings: &Settings) {
+        let mut out = String::new();
+        let sections = [
+            serde_json::to_value(&settings.method),
+            serde_json::to_value(&settings.errors),
+            serde_json::to_value(&settings.columns),
+        ];
+        for section in sections.into_iter().flatten() {
+            for (name, value) in section.as_object().into_iter().flatten() {
+                // JSON's scalars and lists of strings are TOML's as well; what is null is not set.
+                let key = name.replace('_', "-");
+                let _ = match value.is_null() {
+                    true => writeln!(out, "# {key} ="),
+                    false => writeln!(out, "{key} = {value}"),
+                };
+            }
+        }
+        stdout(&out);
+    }
+
+    /// A bar on a terminal, a plain line now and then elsewhere.
+    pub fn progress(&self) -> TerminalProgress {
+        let is_shown = self.verbosity > Verbosity::Quiet;
+        let bar = (is_shown && std::io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
+            bar.set_style(
+                ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rollouts {per_sec} {eta}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar
+        });
+        TerminalProgress {
+            bar,
+            is_plain: is_shown,
+            rows: AtomicU64::new(0),
+            last_line: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+/// Progress on stderr.
+pub struct TerminalProgress {
+    bar: Option<ProgressBar>,
+    is_plain: bool,
+    rows: AtomicU64,
+    last_line: Mutex<Instant>,
+}
+
+impl Progress for TerminalProgress {
+    fn start(&self, part: usize, parts: usize, path: &Path, rows: Option<u64>) {
+        if let Some(bar) = &self.bar {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            bar.reset();
+            bar.set_message(format!("{}/{parts} {}", part + 1, escaped(&name)));
+            match rows {
+                Some(rows) => bar.set_length(rows),
+                None => bar.unset_length(),
+            }
+        }
+    }
+
+    fn advance(&self, rows: u64) {
+        let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+        if let Some(bar) = &self.bar {
+            bar.inc(rows);
+        } else if self.is_plain
+            && let Ok(mut last) = self.last_line.lock()
+            && last.elapsed() >= HEARTBEAT
+        {
+            *last = Instant::now();
+            stderr(&format!("{} rollouts done\n", grouped(all)));
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(|line| escaped(line.trim())).collect::<Vec<_>>().join(" ")
+}
+
+fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
+    let mut entries: Vec<_> = counts.iter().collect();
+    entries.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
+    let more = entries.len().saturating_sub(MOST_ENTRIES);
+    let mut out: Vec<String> =
+        entries.iter().take(MOST_ENTRIES).map(|(name, count)| format!("{} {}", escaped(name), grouped(**count))).collect();
+    if more > 0 {
+        out.push(format!("{more} more"));
+    }
+    out.join(", ")
+}
+
+/// Digits in groups of three.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (k, digit) in digits.chars().enumerate() {
+        if k > 0 && (digits.len() - k).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn survey_text(survey: &Survey) -> String {
+    let mut out = format!("{BOLD}{}{BOLD:#}\n", escaped(&survey.file));
+    let mut row = |name: &str, text: String| {
+        let _ = writeln!(out, "  {name:<20}{text}");
+    };
+    row("format", format!("{}, {} bytes", survey.format, grouped(survey.bytes)));
+    row("rollouts", format!("{} ({} can't be read)", grouped(survey.rows), grouped(survey.unreadable.values().sum())));
+    if !survey.unreadable.is_empty() {
+        row("unreadable", listed(&survey.unreadable));
+    }
+    for (what, column) in &survey.recognised {
+        row(what, format!("`{}`", escaped(column)));
+    }
+    row("passed through", match survey.passed_through.is_empty() {
+        true => "nothing".to_owned(),
+        false => survey.passed_through.iter().map(|c| format!("`{}`", escaped(c))).collect::<Vec<_>>().join(", "),
+    });
+    row("groups", survey.groups.map_or_else(|| "unknown: no column says".to_owned(), grouped));
+    row("messages", listed(&survey.messages));
+    row("steps", format!("{}, {} of them attempts", grouped(survey.steps), grouped(survey.attempts)));
+    row("attempts", listed(&survey.outcomes));
+    row("errors labelled", format!("{} of {} results", grouped(survey.labelled), grouped(survey.messages.get("tool").copied().unwrap_or_default())));
+    row("failure runs", format!("{} recovered, {} not", grouped(survey.recovered), grouped(survey.unrecovered)));
+    row("tools", listed(&survey.tools));
+    row("error types", listed(&survey.error_types));
+    if let Some(tokens) = survey.tokens {
+        row("response tokens", grouped(tokens));
+    }
+    out
+}

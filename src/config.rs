@@ -1,0 +1,315 @@
+//! Every option, once: its name, help text, default and range, as plain data.
+//!
+//! The command line, `purify.toml`, the environment, `--help`, the man page, `schemas/config.json` and the
+//! manifest are all derived from these structs. Resolving the layers is left to [`crate::cli`]; acting on a
+//! value is left to the stage that reads it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+/// Similarity at which granularity changes; paper and reference code.
+pub const DEFAULT_SIMILARITY_THRESHOLD: &str = "0.5";
+/// Longest failure run that is repaired; the reference recommends 3.
+pub const DEFAULT_MAX_RETRIES: &str = "3";
+/// Share of rollouts that are repaired; the reference uses 1.0 for Qwen3-4B and 0.7 for Qwen2.5-7B.
+pub const DEFAULT_REPAIR_PROBABILITY: &str = "1.0";
+/// zstd level of what is written; 1 is also pyarrow's.
+pub const DEFAULT_COMPRESSION_LEVEL: &str = "1";
+/// The reference starts no repair from a rollout's 31st attempt on.
+pub const REFERENCE_MAX_ATTEMPTS: &str = "30";
+
+/// A number from 0 to 1, both included.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct Fraction(f64);
+
+impl Fraction {
+    /// `None` outside 0..=1, or for NaN.
+    pub fn new(value: f64) -> Option<Self> {
+        (0.0..=1.0).contains(&value).then_some(Fraction(value))
+    }
+
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for Fraction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a number from 0 to 1, found `{text}`");
+        Fraction::new(text.parse().map_err(|_| expected())?).ok_or_else(expected)
+    }
+}
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One of `of` equal parts of the groups; `index` counts from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Shard {
+    pub index: u32,
+    pub of: u32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = |part: &str| part.parse::<u32>().ok().filter(|&n| n > 0);
+        text.split_once('/')
+            .and_then(|(i, n)| Some(Shard { index: parse(i)?, of: parse(n)? }))
+            .filter(|shard| shard.index <= shard.of)
+            .ok_or_else(|| format!("expected `i/n` with i from 1 to n, such as `1/4`, found `{text}`"))
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+/// What becomes of failed attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Recovered runs are replaced by the model's own correction.
+    Replace,
+    /// As replace; a rollout with an unrecovered run goes to the rejects.
+    Drop,
+    /// Nothing is removed: failed attempts are marked untrained (`loss` flag per message, mask 0 on tokens).
+    Mask,
+    /// As replace, but a repair that the importance gate refuses stays as it was (needs scores).
+    Append,
+}
+
+/// A set of defaults; single options still override it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// Any tool output; unrecovered runs stay as they are.
+    Default,
+    /// The published reference, bit for bit: its detector, collapse, nothing behind an unrecovered run, 30 attempts.
+    OpenCleaner,
+}
+
+/// Who says whether a tool result is an error, where the data does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detector {
+    /// Knows tracebacks, exit codes, JSON errors, shells, databases, harness messages.
+    Default,
+    /// The reference's rule: whatever does not contain `Tool call success` is an error.
+    Reference,
+}
+
+/// What becomes of a failure run without a correction, or with too many attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unrecovered {
+    /// It stays, and is counted.
+    Keep,
+    /// Its first attempts (at most max-retries + 1) become one failed step.
+    Collapse,
+    /// The rollout goes to the rejects.
+    Drop,
+}
+
+/// Which failures are repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepairFaults {
+    /// Runs with at least one failure of the model's own making.
+    Model,
+    /// Time-outs, rate limits and server errors as well.
+    All,
+}
+
+/// The measure of two calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SimilarityMetric {
+    /// Python's difflib ratio with its junk heuristic, as the reference.
+    Lexical,
+    /// The same without the junk heuristic.
+    Exact,
+}
+
+/// What of a call is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compare {
+    /// The rendered call with its markers, as the reference.
+    Segment,
+    /// The value of the code argument, else the arguments: the paper's wording.
+    Code,
+}
+
+/// Which attempts of a run are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairing {
+    /// Each attempt with the one before: each retry overwrites the last.
+    Consecutive,
+    /// The first with the correction.
+    FirstLast,
+}
+
+/// What becomes of token columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenColumns {
+    /// Spliced together with the messages.
+    Splice,
+    /// Left out of what is written.
+    Drop,
+}
+
+/// How a repair is decided (saar.md, sections 2, 3, 6).
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Method")]
+pub struct SaarConfig {
+    /// Defaults to start from; every other option overrides them
+    #[arg(long, env = "PURIFY_PROFILE", value_enum, default_value = "default")]
+    pub profile: Profile,
+    /// What becomes of failed attempts
+    #[arg(long, env = "PURIFY_MODE", value_enum, default_value = "replace")]
+    pub mode: Mode,
+    /// Similarity below which the reasoning is replaced as well (deep); at it: shallow
+    #[arg(long, env = "PURIFY_SIMILARITY_THRESHOLD", value_name = "0..1", default_value = DEFAULT_SIMILARITY_THRESHOLD)]
+    pub similarity_threshold: Fraction,
+    /// Measure of two calls
+    #[arg(long, env = "PURIFY_SIMILARITY_METRIC", value_enum, default_value = "lexical")]
+    pub similarity_metric: SimilarityMetric,
+    /// What of a call is compared
+    #[arg(long, env = "PURIFY_COMPARE", value_enum, default_value = "segment")]
+    pub compare: Compare,
+    /// Which attempts of a run are compared
+    #[arg(long, env = "PURIFY_PAIRING", value_enum, default_value = "consecutive")]
+    pub pairing: Pairing,
+    /// Longest run of failed attempts that is repaired
+    #[arg(long, env = "PURIFY_MAX_RETRIES", value_name = "K", default_value = DEFAULT_MAX_RETRIES, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_retries: u32,
+    /// Share of rollouts that are repaired, drawn by (seed, rollout id)
+    #[arg(long, env = "PURIFY_REPAIR_PROBABILITY", value_name = "0..1", default_value = DEFAULT_REPAIR_PROBABILITY)]
+    pub repair_probability: Fraction,
+    /// Seed of the draw
+    #[arg(long, env = "PURIFY_SEED", value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// What becomes of a run without a correction
+    #[arg(long, env = "PURIFY_UNRECOVERED", value_enum, default_value = "keep")]
+    pub unrecovered: Unrecovered,
+    /// Leave everything behind a rollout's first unrecovered run as it is
+    #[arg(long, env = "PURIFY_STOP_AFTER_UNRECOVERED", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub stop_after_unrecovered: bool,
+    /// Start no repair behind this many attempts of a rollout (0: no limit)
+    #[arg(long, env = "PURIFY_MAX_ATTEMPTS", value_name = "N", default_value_t = 0)]
+    pub max_attempts: u32,
+    /// Which failures are repaired
+    #[arg(long, env = "PURIFY_REPAIR_FAULTS", value_enum, default_value = "all")]
+    pub repair_faults: RepairFaults,
+}
+
+/// How an error is told from a success (saar.md, section 5).
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Errors in tool results")]
+pub struct DetectConfig {
+    /// Who decides where neither the data nor a pattern says so
+    #[arg(long, env = "PURIFY_DETECTOR", value_enum, default_value = "default")]
+    pub detector: Detector,
+    /// A result that matches this regular expression is a success (repeatable; before --error-pattern)
+    #[arg(long, env = "PURIFY_SUCCESS_PATTERN", value_name = "REGEX")]
+    pub success_pattern: Vec<String>,
+    /// A result that matches this regular expression is an error (repeatable; `NAME=REGEX` names its type)
+    #[arg(long, env = "PURIFY_ERROR_PATTERN", value_name = "[NAME=]REGEX")]
+    pub error_pattern: Vec<String>,
+}
+
+/// Which column is what; the well-known names are found without these.
+#[derive(Args, Clone, Debug, Default, Serialize)]
+#[command(next_help_heading = "Columns and tokens")]
+pub struct ColumnConfig {
+    /// Column of the rollout's unique name
+    #[arg(long, env = "PURIFY_ID_COLUMN", value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// Column of the prompt or task that rollouts share
+    #[arg(long, env = "PURIFY_GROUP_COLUMN", value_name = "NAME")]
+    pub group_column: Option<String>,
+    /// Column of the messages
+    #[arg(long, env = "PURIFY_MESSAGES_COLUMN", value_name = "NAME")]
+    pub messages_column: Option<String>,
+    /// Column of the outcome
+    #[arg(long, env = "PURIFY_REWARD_COLUMN", value_name = "NAME")]
+    pub reward_column: Option<String>,
+    /// What becomes of token columns
+    #[arg(long, env = "PURIFY_TOKENS", value_enum, default_value = "splice")]
+    pub tokens: Option<TokenColumns>,
+    /// tokenizer.json, or the folder that holds it: finds the call marker in token columns
+    #[arg(long, env = "PURIFY_TOKENIZER", value_name = "PATH")]
+    pub tokenizer: Option<PathBuf>,
+    /// Token ids of `<tool_call>`, in place of a tokenizer (Qwen2.5 and Qwen3: 151657)
+    #[arg(long, env = "PURIFY_CALL_MARKER_IDS", value_name = "ID", value_delimiter = ',')]
+    pub call_marker_ids: Vec<i32>,
+}
+
+impl ColumnConfig {
+    pub fn drops_tokens(&self) -> bool {
+        self.tokens == Some(TokenColumns::Drop)
+    }
+}
+
+/// What is read and written, and what fails the run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Input and output")]
+pub struct RunConfig {
+    /// Rollouts: files, globs or folders of Parquet or JSON lines
+    #[arg(long = "in", env = "PURIFY_IN", value_name = "PATH", num_args = 1.., required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// File (one input) or folder (several) to write; default: NAME.purified.parquet beside the input
+    #[arg(long, env = "PURIFY_OUT", value_name = "PATH")]
+    pub out: Option<PathBuf>,
+    /// Write a preference pair for each repair as well
+    #[arg(long, env = "PURIFY_PAIRS")]
+    pub pairs: bool,
+    /// Plan and count; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do one of n equal parts, split by group; all parts together are the whole
+    #[arg(long, env = "PURIFY_SHARD", value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Write the full report, with times, as JSON
+    #[arg(long, env = "PURIFY_REPORT", value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Exit with 1 if this holds for the counters, such as `unrecovered_rate > 0.3` (repeatable)
+    #[arg(long, env = "PURIFY_FAIL_IF", value_name = "EXPR")]
+    pub fail_if: Vec<String>,
+    /// Exit with 1 if a row was rejected
+    #[arg(long, env = "PURIFY_STRICT")]
+    pub strict: bool,
+    /// zstd level of what is written
+    #[arg(long, env = "PURIFY_COMPRESSION_LEVEL", value_name = "1..22", default_value = DEFAULT_COMPRESSION_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub compression_level: i32,
+    /// Threads (0: one per core)
+    #[arg(long, env = "PURIFY_THREADS", value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// The settings that decide what is written: the manifest holds them, and a resume compares them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    pub method: SaarConfig,
+    pub errors: DetectConfig,
+    pub columns: ColumnConfig,
+    pub compression_level: i32,
+    pub pairs: bool,
+    pub shard: Option<Shard>,
+}

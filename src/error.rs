@@ -1,0 +1,94 @@
+//! The error of a whole run, what to do about it, and the exit status.
+//!
+//! Wraps each stage's error; imported by the top alone, so that stages know nothing of each other.
+
+use std::path::PathBuf;
+
+use crate::ingest::IngestError;
+use crate::steps::outcome::PatternError;
+use crate::write::WriteError;
+
+/// Exit statuses, as `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    Done,
+    /// A gate failed.
+    Findings,
+    Usage,
+    Input,
+    Output,
+    /// 128 + the signal's number.
+    Signal(u8),
+}
+
+impl ExitStatus {
+    pub fn code(self) -> u8 {
+        match self {
+            ExitStatus::Done => 0,
+            ExitStatus::Findings => 1,
+            ExitStatus::Usage => 2,
+            ExitStatus::Input => 3,
+            ExitStatus::Output => 4,
+            ExitStatus::Signal(number) => 128 + number,
+        }
+    }
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("`{}` has token columns, and nothing says where a call starts in them", path.display())]
+    NoCallMarker { path: PathBuf },
+    #[error("tokenizer `{}` can't be used: {detail}", path.display())]
+    Tokenizer { path: PathBuf, detail: String },
+    #[error("{message}")]
+    Usage { message: String, hint: Option<String> },
+    #[error("`{}`: {detail}", path.display())]
+    Mismatch { path: PathBuf, detail: String, hint: &'static str },
+    #[error("interrupted by signal {signal}; nothing was left half-written")]
+    Interrupted { signal: u8 },
+    #[error("{failed} of {gates} gates failed")]
+    Gates { failed: usize, gates: usize },
+}
+
+impl Error {
+    pub fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Error::Usage { message: message.into(), hint: hint.map(str::to_owned) }
+    }
+
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Ingest(error) => error.hint().map(str::to_owned),
+            Error::Write(error) => error.hint().map(str::to_owned),
+            Error::Pattern(_) => Some("the syntax is that of the Rust crate regex: no look-around".to_owned()),
+            Error::NoCallMarker { .. } => Some(
+                "give --tokenizer FILE, or --call-marker-ids (151657 for Qwen2.5 and Qwen3); \
+                 --tokens drop writes the data without tokens"
+                    .to_owned(),
+            ),
+            Error::Tokenizer { .. } => Some("give the file tokenizer.json or its folder".to_owned()),
+            Error::Usage { hint, .. } => hint.clone(),
+            Error::Mismatch { hint, .. } => Some((*hint).to_owned()),
+            Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
+            Error::Gates { .. } => None,
+        }
+    }
+
+    pub fn status(&self) -> ExitStatus {
+        match self {
+            Error::Ingest(_) | Error::NoCallMarker { .. } | Error::Tokenizer { .. } | Error::Mismatch { .. } => {
+                ExitStatus::Input
+            }
+            Error::Write(_) => ExitStatus::Output,
+            Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
+            Error::Interrupted { signal } => ExitStatus::Signal(*signal),
+            Error::Gates { .. } => ExitStatus::Findings,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! JSON lines: a schema from a first pass, batches from a second.
+//!
+//! Owns lines and the inference of types. A field that has different kinds of value in different lines becomes
+//! text that holds JSON; so do a call's `arguments` where they are no string. A line that is no JSON object is a
+//! [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+use serde_json::Value;
+
+use super::{BadLine, RowError};
+
+/// Fields of messages and calls that are text or a flag even where every line leaves them null.
+const TEXT_FIELDS: &[&str] = &["role", "content", "reasoning_content", "name", "tool_call_id", "arguments", "id", "type"];
+const FLAG_FIELDS: &[&str] = &["is_error"];
+
+/// Reads whole lines, many at a time.
+pub(super) struct LineReader {
+    reader: BufReader<File>,
+    rest: Vec<u8>,
+}
+
+impl LineReader {
+    pub(super) fn new(file: File) -> Self {
+        LineReader { reader: BufReader::with_capacity(1 << 20, file), rest: Vec::new() }
+    }
+
+    /// About `bytes` of whole lines, and how many; `None` at the end.
+    pub(super) fn next_block(&mut self, bytes: usize) -> io::Result<Option<(Vec<u8>, u64)>> {
+        let mut block = std::mem::take(&mut self.rest);
+        (&mut self.reader).take(bytes as u64).read_to_end(&mut block)?;
+        if block.last().is_some_and(|&last| last != b'\n') {
+            self.reader.read_until(b'\n', &mut block)?;
+        }
+        let lines = block.split_inclusive(|&b| b == b'\n').count() as u64;
+        Ok((lines > 0).then_some((block, lines)))
+    }
+}
+
+/// The kind of a field's values, over all lines.
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Unknown,
+    Flag,
+    Whole,
+    Number,
+    Text,
+    List(Box<Kind>),
+    /// In order of first appearance.
+    Object(Vec<(String, Kind)>),
+}
+
+impl Kind {
+    fn absorb(&mut self, value: &Value) {
+        match (&mut *self, value) {
+            (_, Value::Null) | (Kind::Text, _) => {}
+            (Kind::Object(fields), Value::Object(object)) => absorb_fields(fields, object),
+            (Kind::List(kind), Value::Array(items)) => items.iter().for_each(|item| kind.absorb(item)),
+            (Kind::Unknown, Value::Object(object)) if !object.is_empty() => {
+                let mut fields = Vec::new();
+                absorb_fields(&mut fields, object);
+                *self = Kind::Object(fields);
+            }
+            (Kind::Unknown, Value::Array(items)) => {
+                let mut kind = Kind::Unknown;
+                items.iter().for_each(|item| kind.absorb(item));
+                *self = Kind::List(Box::new(kind));
+            }
+            (Kind::Unknown, Value::Bool(_)) => *self = Kind::Flag,
+            (Kind::Flag, Value::Bool(_)) => {}
+            (Kind::Unknown, Value::Number(n)) => {
+                *self = if n.is_i64() { Kind::Whole } else if n.is_f64() { Kind::Number } else { Kind::Text };
+            }
+            (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_i64() => {}
+            (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_f64() => *self = Kind::Number,
+            _ => *self = Kind::Text,
+        }
+    }
+
+    fn data_type(&self, name: &str) -> DataType {
+        let field = |name: &str, kind: &Kind| -> FieldRef { Arc::new(Field::new(name, kind.data_type(name), true)) };
+        match self {
+            _ if name == "arguments" => DataType::Utf8,
+            Kind::Unknown if FLAG_FIELDS.contains(&name) => DataType::Boolean,
+            Kind::Unknown | Kind::Text => DataType::Utf8,
+            Kind::Flag => DataType::Boolean,
+            Kind::Whole => DataType::Int64,
+            Kind::Number => DataType::Float64,
+            Kind::List(kind) => DataType::List(field("element", kind)),
+            Kind::Object(fields) => DataType::Struct(fields.iter().map(|(n, k)| field(n, k)).collect::<Fields>()),
+        }
+    }
+}
+
+fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<String, Value>) {
+    let known: HashMap<String, usize> = match fields.len() {
+        0..=16 => HashMap::new(),
+        _ => fields.iter().enumerate().map(|(k, (name, _))| (name.clone(), k)).collect(),
+    };
+    for (name, value) in object {
+        let at = match known.is_empty() {
+            true => fields.iter().position(|(n, _)| n == name),
+            false => known.get(name).copied().or_else(|| fields.iter().position(|(n, _)| n == name)),
+        };
+        let at = at.unwrap_or_else(|| {
+            let kind = if TEXT_FIELDS.contains(&name.as_str()) && value.is_string() { Kind::Text } else { Kind::Unknown };
+            fields.push((name.clone(), kind));
+            fields.len() - 1
+        });
+        fields[at].1.absorb(value);
+    }
+}
+
+/// The schema that holds every line; `None` if no line is an object.
+pub(super) fn infer_schema(file: &File) -> io::Result<Option<Schema>> {
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let (mut line, mut fields) = (Vec::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if let Ok(Value::Object(object)) = serde_json::from_slice(&line) {
+            absorb_fields(&mut fields, &object);
+        }
+        line.clear();
+    }
+    let fields: Vec<FieldRef> =
+        fields.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.data_type(name), true)) as FieldRef).collect();
+    Ok((!fields.is_empty()).then(|| Schema::new(fields)))
+}
+
+/// Batches with the numbers of their lines, and the lines that are no rows.
+pub(super) fn decode_lines(
+    block: &[u8],
+    schema: &SchemaRef,
+    first_line: u64,
+) -> (Vec<(RecordBatch, Vec<u64>)>, Vec<BadLine>) {
+    let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
+    let as_rows = DataType::Struct(schema.fields().clone());
+    for (number, line) in (first_line..).zip(block.split(|&b| b == b'\n')) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match parse(line, number) {
+            Ok(mut value) => {
+                fit(&mut value, &as_rows);
+                rows.push(value);
+                numbers.push(number);
+            }
+            Err(error) => bad.push(BadLine { row: number, text: String::from_utf8_lossy(line).into_owned(), error }),
+        }
+    }
+    if let Ok(batch) = to_batch(&rows, schema) {
+        return (vec![(batch, numbers)], bad);
+    }
+    // One row spoils the batch: find out which.
+    let mut batches = Vec::new();
+    for (row, number) in rows.into_iter().zip(numbers) {
+        match to_batch(std::slice::from_ref(&row), schema) {
+            Ok(batch) => batches.push((batch, vec![number])),
+            Err(error) => bad.push(BadLine {
+                row: number,
+                text: row.to_string(),
+                error: RowError::NoFit { line: number + 1, detail: error.to_string() },
+            }),
+        }
+    }
+    bad.sort_by_key(|line| line.row);
+    (batches, bad)
+}
+
+fn parse(line: &[u8], number: u64) -> Result<Value, RowError> {
+    let line_number = number + 1;
+    if let Err(error) = std::str::from_utf8(line) {
+        return Err(RowError::NoUtf8 { line: line_number, byte: error.valid_up_to() });
+    }
+    match serde_json::from_slice(line) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err(RowError::NoJson { line: line_number, detail: "it is another kind of value".to_owned() }),
+        // serde_json counts lines of its own input, which is always one.
+        Err(error) => Err(RowError::NoJson {
+            line: line_number,
+            detail: error.to_string().replace(" at line 1 column ", " at column "),
+        }),
+    }
+}
+
+/// Turns what stands where the schema has text into text that holds JSON.
+fn fit(value: &mut Value, data_type: &DataType) {
+    match (data_type, &mut *value) {
+        (_, Value::Null) | (DataType::Utf8, Value::String(_)) => {}
+        (DataType::Utf8, other) => *value = Value::String(other.to_string()),
+        (DataType::List(item), Value::Array(items)) => items.iter_mut().for_each(|v| fit(v, item.data_type())),
+        (DataType::Struct(fields), Value::Object(object)) => {
+            for field in fields {
+                if let Some(inner) = object.get_mut(field.name()) {
+                    fit(inner, field.data_type());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn to_batch(rows: &[Value], schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let mut decoder = ReaderBuilder::new(Arc::clone(schema)).with_batch_size(rows.len().max(1)).build_decoder()?;
+    decoder.serialize(rows)?;
+    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(schema))))
+}

@@ -1,0 +1,365 @@
+//! Opens inputs and cuts them into chunks of rows.
+//!
+//! Owns paths, formats and whole-file errors; [`decode`] reads rows. A chunk's bounds depend on the file alone, never
+//! on threads, so that what is written from chunks is the same everywhere. Memory is bounded by a chunk.
+
+pub mod decode;
+mod jsonl;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::KeyValue;
+
+use crate::config::ColumnConfig;
+use crate::schema::{Columns, SchemaError};
+pub use decode::{Decoded, RowError, RowNumbers};
+
+/// Decoded bytes after which a chunk is full; it becomes a row group.
+const CHUNK_BYTES: usize = 16 << 20;
+/// Rows after which a chunk is full.
+const CHUNK_ROWS: usize = 1 << 16;
+/// Bounds of the rows that are decoded at once.
+const BATCH_ROWS: std::ops::RangeInclusive<usize> = 16..=1024;
+const BATCH_BYTES: usize = 4 << 20;
+const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
+
+/// Why a whole input can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("`{}` can't be opened", path.display())]
+    Open { path: PathBuf, source: io::Error },
+    #[error("`{pattern}` matches no file of Parquet or JSON lines")]
+    NoMatch { pattern: String },
+    #[error("`{pattern}` is no pattern of files")]
+    Pattern { pattern: String, source: glob::PatternError },
+    #[error("`{}` is no Parquet file: it starts with {found}, expected `PAR1`", path.display())]
+    NotParquet { path: PathBuf, found: String },
+    #[error("`{}` is cut off: a Parquet file ends with `PAR1`, its {size} bytes end otherwise", path.display())]
+    CutOff { path: PathBuf, size: u64 },
+    #[error("`{}` has a broken footer", path.display())]
+    Footer { path: PathBuf, source: parquet::errors::ParquetError },
+    #[error("`{}`: {source}", path.display())]
+    Schema { path: PathBuf, source: SchemaError },
+    #[error("`{}` can't be read behind row {row}", path.display())]
+    Rows { path: PathBuf, row: u64, source: ArrowError },
+    #[error("`{}` holds no line that is a JSON object", path.display())]
+    NoObjects { path: PathBuf },
+}
+
+impl IngestError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            IngestError::Open { .. } => "check the path and its permissions",
+            IngestError::NoMatch { .. } => "files must end in .parquet, .jsonl or .ndjson; quote a glob for the shell",
+            IngestError::Pattern { .. } => "a glob knows `*`, `?`, `**` and `[abc]`",
+            IngestError::NotParquet { .. } => "give JSON lines the ending .jsonl or .ndjson",
+            IngestError::CutOff { .. } => "the file was not written to its end; copy or write it again",
+            IngestError::Footer { .. } => "copy or write the file again",
+            IngestError::Schema { source: SchemaError::NoMessages { .. }, .. } => {
+                "name the column with --messages-column; `purify inspect FILE` shows what is there"
+            }
+            IngestError::Schema { source: SchemaError::NoMask, .. } => "--tokens drop writes the data without tokens",
+            IngestError::Schema { .. } => "`purify inspect FILE` shows the columns; data.md lists the accepted types",
+            IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
+            IngestError::NoObjects { .. } => "each line must be one rollout, such as {\"messages\": [...]}",
+        })
+    }
+}
+
+/// Kinds of file that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Parquet,
+    JsonLines,
+}
+
+impl Format {
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "parquet" | "pq" => Some(Format::Parquet),
+            "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
+            _ => None,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "Parquet",
+            Format::JsonLines => "JSON lines",
+        }
+    }
+}
+
+/// Files, globs and folders to files, sorted by name within each argument; each file once.
+pub fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError> {
+    let mut out: Vec<PathBuf> = Vec::new();
+    for input in inputs {
+        let text = input.to_string_lossy();
+        let found = if input.is_dir() {
+            let mut found = Vec::new();
+            list_folder(input, &mut found)?;
+            found.sort();
+            found
+        } else if input.exists() || !text.contains(['*', '?', '[']) {
+            vec![input.clone()]
+        } else {
+            let paths = glob::glob(&text)
+                .map_err(|source| IngestError::Pattern { pattern: text.to_string(), source })?;
+            let mut found: Vec<PathBuf> = paths.flatten().filter(|p| p.is_file() && Format::of(p).is_some()).collect();
+            found.sort();
+            found
+        };
+        if found.is_empty() {
+            return Err(IngestError::NoMatch { pattern: text.into_owned() });
+        }
+        for path in found {
+            if !out.contains(&path) {
+                out.push(path);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError> {
+    let open = |source| IngestError::Open { path: folder.to_owned(), source };
+    for entry in std::fs::read_dir(folder).map_err(open)? {
+        let path = entry.map_err(open)?.path();
+        let is_hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if is_hidden {
+        } else if path.is_dir() {
+            list_folder(&path, out)?;
+        } else if matches!(Format::of(&path), Some(format) if format == Format::Parquet || !path.ends_with("manifest.json")) {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// One input, opened and recognised.
+pub struct Input {
+    pub path: PathBuf,
+    pub format: Format,
+    /// Bytes.
+    pub size: u64,
+    /// Known beforehand for Parquet.
+    pub rows: Option<u64>,
+    pub schema: SchemaRef,
+    pub columns: Columns,
+    /// The file's own key-value metadata, the Arrow schema left out.
+    pub metadata: Vec<KeyValue>,
+    reader: Reader,
+    next_row: u64,
+    stem: Arc<str>,
+}
+
+enum Reader {
+    Parquet(Box<ParquetRecordBatchReader>),
+    Lines(jsonl::LineReader),
+}
+
+/// Consecutive rows of one input.
+pub struct Chunk {
+    pub index: usize,
+    pub first_row: u64,
+    data: ChunkData,
+}
+
+enum ChunkData {
+    Batches(Vec<RecordBatch>),
+    Lines(Vec<u8>),
+}
+
+/// A row that did not even become one: a line that is no JSON.
+pub struct BadLine {
+    pub row: u64,
+    pub text: String,
+    pub error: RowError,
+}
+
+impl Input {
+    pub fn open(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
+        let format = Format::of(path).unwrap_or(Format::Parquet);
+        let failed = |source| IngestError::Open { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        if file.metadata().map_err(failed)?.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let stem: Arc<str> = path.file_stem().unwrap_or_default().to_string_lossy().into();
+        let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
+        match format {
+            Format::Parquet => {
+                check_magic(path, &mut file, size)?;
+                let footer = |source| IngestError::Footer { path: path.to_owned(), source };
+                let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(footer)?;
+                let columns = Columns::recognise(metadata.schema(), config).map_err(schema_error)?;
+                let file_metadata = metadata.metadata().file_metadata();
+                let rows = u64::try_from(file_metadata.num_rows()).unwrap_or_default();
+                let key_values = file_metadata
+                    .key_value_metadata()
+                    .into_iter()
+                    .flatten()
+                    .filter(|kv| kv.key != parquet::arrow::ARROW_SCHEMA_META_KEY)
+                    .cloned()
+                    .collect();
+                let schema = Arc::clone(metadata.schema());
+                let bytes: i64 = metadata.metadata().row_groups().iter().map(|g| g.total_byte_size()).sum();
+                let per_row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(rows).unwrap_or(1).max(1);
+                let batch = (BATCH_BYTES / per_row.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end());
+                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+                    .with_batch_size(batch)
+                    .build()
+                    .map_err(footer)?;
+                Ok(Input {
+                    path: path.to_owned(),
+                    format,
+                    size,
+                    rows: Some(rows),
+                    schema,
+                    columns,
+                    metadata: key_values,
+                    reader: Reader::Parquet(Box::new(reader)),
+                    next_row: 0,
+                    stem,
+                })
+            }
+            Format::JsonLines => {
+                let schema = jsonl::infer_schema(&file)
+                    .map_err(failed)?
+                    .ok_or_else(|| IngestError::NoObjects { path: path.to_owned() })?;
+                let columns = Columns::recognise(&schema, config).map_err(schema_error)?;
+                file.seek(SeekFrom::Start(0)).map_err(failed)?;
+                Ok(Input {
+                    path: path.to_owned(),
+                    format,
+                    size,
+                    rows: None,
+                    schema: Arc::new(schema),
+                    columns,
+                    metadata: Vec::new(),
+                    reader: Reader::Lines(jsonl::LineReader::new(file)),
+                    next_row: 0,
+                    stem,
+                })
+            }
+        }
+    }
+
+    /// Rows read so far.
+    pub fn rows_read(&self) -> u64 {
+        self.next_row
+    }
+
+    /// The next chunk, or `None` at the end. `index` is the caller's count.
+    pub fn next_chunk(&mut self, index: usize) -> Result<Option<Chunk>, IngestError> {
+        let first_row = self.next_row;
+        let data = match &mut self.reader {
+            Reader::Parquet(reader) => {
+                let (mut batches, mut bytes, mut rows) = (Vec::new(), 0, 0);
+                while bytes < CHUNK_BYTES && rows < CHUNK_ROWS {
+                    let Some(batch) = reader.next() else { break };
+                    let batch = batch.map_err(|source| IngestError::Rows {
+                        path: self.path.clone(),
+                        row: self.next_row,
+                        source,
+                    })?;
+                    bytes += batch_bytes(&batch);
+                    rows += batch.num_rows();
+                    self.next_row += batch.num_rows() as u64;
+                    batches.push(batch);
+                }
+                (rows > 0).then_some(ChunkData::Batches(batches))
+            }
+            Reader::Lines(lines) => lines
+                .next_block(CHUNK_BYTES)
+                .map_err(|source| IngestError::Open { path: self.path.clone(), source })?
+                .map(|(block, rows)| {
+                    self.next_row += rows;
+                    ChunkData::Lines(block)
+                }),
+        };
+        Ok(data.map(|data| Chunk { index, first_row, data }))
+    }
+
+    /// What [`decode_chunk`] needs to know of the file, shareable across threads.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            path: self.path.clone(),
+            schema: Arc::clone(&self.schema),
+            columns: self.columns.clone(),
+            stem: Arc::clone(&self.stem),
+        }
+    }
+}
+
+/// The recognised form of one input.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub path: PathBuf,
+    pub schema: SchemaRef,
+    pub columns: Columns,
+    stem: Arc<str>,
+}
+
+/// A chunk as batches that can be read row by row, with the lines that can't.
+pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<(Vec<Decoded>, Vec<BadLine>), IngestError> {
+    let decode = |batch, numbers, row| {
+        Decoded::new(batch, &shape.columns, &shape.stem, numbers)
+            .map_err(|source| IngestError::Rows { path: shape.path.clone(), row, source })
+    };
+    match chunk.data {
+        ChunkData::Batches(batches) => {
+            let mut next = chunk.first_row;
+            let decoded = batches.into_iter().map(|batch| {
+                let first = next;
+                next += batch.num_rows() as u64;
+                decode(batch, RowNumbers::From(first), first)
+            });
+            Ok((decoded.collect::<Result<_, _>>()?, Vec::new()))
+        }
+        ChunkData::Lines(block) => {
+            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row);
+            let decoded = batches
+                .into_iter()
+                .map(|(batch, numbers)| decode(batch, RowNumbers::Listed(numbers), chunk.first_row));
+            Ok((decoded.collect::<Result<_, _>>()?, bad))
+        }
+    }
+}
+
+/// Bytes of the values themselves, independent of how buffers were allocated.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
+}
+
+fn check_magic(path: &Path, file: &mut File, size: u64) -> Result<(), IngestError> {
+    let failed = |source| IngestError::Open { path: path.to_owned(), source };
+    let mut magic = Vec::new();
+    file.take(4).read_to_end(&mut magic).map_err(failed)?;
+    if magic != PARQUET_MAGIC {
+        let found = match magic.is_empty() {
+            true => "nothing (it is empty)".to_owned(),
+            false => format!("`{}`", magic.escape_ascii()),
+        };
+        return Err(IngestError::NotParquet { path: path.to_owned(), found });
+    }
+    let mut end = [0; 4];
+    if size >= 12 {
+        file.seek(SeekFrom::End(-4)).map_err(failed)?;
+        file.read_exact(&mut end).map_err(failed)?;
+    }
+    if &end != PARQUET_MAGIC {
+        return Err(IngestError::CutOff { path: path.to_owned(), size });
+    }
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(())
+}

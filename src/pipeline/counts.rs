@@ -1,0 +1,132 @@
+//! What happened, in numbers.
+//!
+//! Owns the counters of a run, their sums and rates. They are the last line on stdout, part of the manifest, and what
+//! `--fail-if` reads. Addable in any order: the result never depends on threads.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::rewrite::RepairRecord;
+use crate::saar::{Granularity, Plan, RepairKind};
+
+/// Counters of rows, attempts and repairs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageCounts {
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub rows_rejected: u64,
+    /// Rows of other shards.
+    pub rows_elsewhere: u64,
+    /// Rows whose messages or mask changed.
+    pub rows_changed: u64,
+    pub attempts: u64,
+    pub failed_attempts: u64,
+    /// Failure runs with a correction, repaired or not.
+    pub recovered: u64,
+    pub unrecovered: u64,
+    pub repairs: u64,
+    pub repairs_shallow: u64,
+    pub repairs_deep: u64,
+    pub collapsed: u64,
+    pub masked_attempts: u64,
+    pub removed_messages: u64,
+    pub removed_tokens: u64,
+    pub pairs: u64,
+    /// Recovered runs that were left as they are, by reason.
+    pub skipped: BTreeMap<String, u64>,
+    /// Failed attempts of repaired runs, by error type.
+    pub error_types: BTreeMap<String, u64>,
+    /// Rejected rows, by reason.
+    pub rejects: BTreeMap<String, u64>,
+}
+
+impl StageCounts {
+    pub fn add_row(&mut self, plan: &Plan, records: &[RepairRecord], is_changed: bool) {
+        self.rows_out += 1;
+        self.rows_changed += u64::from(is_changed);
+        self.attempts += plan.attempts as u64;
+        self.failed_attempts += plan.failed_attempts as u64;
+        self.recovered += plan.recovered as u64;
+        self.unrecovered += plan.unrecovered as u64;
+        self.masked_attempts += plan.masked.len() as u64;
+        for skip in &plan.skipped {
+            *self.skipped.entry(skip.name().to_owned()).or_default() += 1;
+        }
+        for record in records {
+            match (record.kind, record.granularity) {
+                (RepairKind::Collapsed, _) => self.collapsed += 1,
+                (_, Granularity::Shallow) => self.repairs_shallow += 1,
+                (_, Granularity::Deep) => self.repairs_deep += 1,
+            }
+            self.repairs += u64::from(record.kind == RepairKind::Recovered);
+            self.removed_messages += record.removed_messages as u64;
+            self.removed_tokens += record.removed_tokens.unwrap_or_default() as u64;
+            for error_type in &record.error_types {
+                *self.error_types.entry(error_type.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    pub fn add_reject(&mut self, code: &str) {
+        self.rows_rejected += 1;
+        *self.rejects.entry(code.to_owned()).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &StageCounts) {
+        for (mine, theirs) in [
+            (&mut self.rows_in, other.rows_in),
+            (&mut self.rows_out, other.rows_out),
+            (&mut self.rows_rejected, other.rows_rejected),
+            (&mut self.rows_elsewhere, other.rows_elsewhere),
+            (&mut self.rows_changed, other.rows_changed),
+            (&mut self.attempts, other.attempts),
+            (&mut self.failed_attempts, other.failed_attempts),
+            (&mut self.recovered, other.recovered),
+            (&mut self.unrecovered, other.unrecovered),
+            (&mut self.repairs, other.repairs),
+            (&mut self.repairs_shallow, other.repairs_shallow),
+            (&mut self.repairs_deep, other.repairs_deep),
+            (&mut self.collapsed, other.collapsed),
+            (&mut self.masked_attempts, other.masked_attempts),
+            (&mut self.removed_messages, other.removed_messages),
+            (&mut self.removed_tokens, other.removed_tokens),
+            (&mut self.pairs, other.pairs),
+        ] {
+            *mine += theirs;
+        }
+        for (mine, theirs) in [
+            (&mut self.skipped, &other.skipped),
+            (&mut self.error_types, &other.error_types),
+            (&mut self.rejects, &other.rejects),
+        ] {
+            for (name, count) in theirs {
+                *mine.entry(name.clone()).or_default() += count;
+            }
+        }
+    }
+
+    /// Shares of the counters, by name; a share of nothing is 0.
+    pub fn rates(&self) -> BTreeMap<&'static str, f64> {
+        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        BTreeMap::from([
+            ("failure_rate", share(self.failed_attempts, self.attempts)),
+            ("unrecovered_rate", share(self.unrecovered, self.recovered + self.unrecovered)),
+            ("recovery_rate", share(self.recovered, self.recovered + self.unrecovered)),
+            ("deep_rate", share(self.repairs_deep, self.repairs)),
+            ("changed_rate", share(self.rows_changed, self.rows_out)),
+            ("reject_rate", share(self.rows_rejected, self.rows_in - self.rows_elsewhere)),
+        ])
+    }
+
+    /// Counters and rates as one JSON object.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut out = match serde_json::to_value(self) {
+            Ok(Value::Object(object)) => object,
+            _ => Map::new(),
+        };
+        out.extend(self.rates().into_iter().map(|(name, rate)| (name.to_owned(), Value::from(rate))));
+        out
+    }
+}

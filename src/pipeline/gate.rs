@@ -1,0 +1,73 @@
+//! `--fail-if`: a comparison over the counters.
+//!
+//! Owns the small grammar `NAME OP NUMBER`; a name is a counter, a rate, or an entry such as `rejects.unknown_role`.
+
+use serde_json::{Map, Value};
+
+/// A comparison that fails the run if it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    text: String,
+    name: String,
+    op: Op,
+    bound: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    Less,
+    AtMost,
+    More,
+    AtLeast,
+    Equal,
+    Unequal,
+}
+
+/// Longer spellings first: `>=` is not `>` with `=` behind it.
+const OPS: &[(&str, Op)] = &[
+    ("<=", Op::AtMost),
+    (">=", Op::AtLeast),
+    ("==", Op::Equal),
+    ("!=", Op::Unequal),
+    ("<", Op::Less),
+    (">", Op::More),
+];
+/// Counters by kind: entries appear only once something was counted, and are 0 before.
+const MAPS: &[&str] = &["skipped", "error_types", "rejects"];
+
+impl Gate {
+    /// Parses and checks the name against what is counted.
+    pub fn parse(text: &str, counters: &Map<String, Value>) -> Result<Self, String> {
+        let (at, (spelling, op)) = OPS
+            .iter()
+            .filter_map(|pair| Some((text.find(pair.0)?, *pair)))
+            .min_by_key(|(at, (spelling, _))| (*at, std::cmp::Reverse(spelling.len())))
+            .ok_or_else(|| format!("`{text}` is no comparison such as `unrecovered_rate > 0.3`"))?;
+        let (name, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
+        let bound = bound.parse().map_err(|_| format!("`{bound}` in `{text}` is no number"))?;
+        let is_entry = name.split_once('.').is_some_and(|(map, entry)| MAPS.contains(&map) && !entry.is_empty());
+        if !is_entry && !counters.get(name).is_some_and(Value::is_number) {
+            let known: Vec<&str> = counters.iter().filter(|(_, v)| v.is_number()).map(|(k, _)| k.as_str()).collect();
+            return Err(format!("nothing is counted under `{name}`; there are {}", known.join(", ")));
+        }
+        Ok(Gate { text: text.to_owned(), name: name.to_owned(), op, bound })
+    }
+
+    /// The complaint, if the comparison holds.
+    pub fn check(&self, counters: &Map<String, Value>) -> Option<String> {
+        let value = match self.name.split_once('.') {
+            Some((map, entry)) => counters.get(map).and_then(|m| m.get(entry)),
+            None => counters.get(&self.name),
+        };
+        let value = value.and_then(Value::as_f64).unwrap_or_default();
+        let holds = match self.op {
+            Op::Less => value < self.bound,
+            Op::AtMost => value <= self.bound,
+            Op::More => value > self.bound,
+            Op::AtLeast => value >= self.bound,
+            Op::Equal => value == self.bound,
+            Op::Unequal => value != self.bound,
+        };
+        holds.then(|| format!("gate failed: `{}` holds, `{}` is {value}", self.text, self.name))
+    }
+}

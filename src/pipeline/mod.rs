@@ -1,0 +1,391 @@
+//! Composes the stages: the only place that knows their order.
+//!
+//! Owns a run: its inputs one after another ([`part`]), their files ([`outputs`]), counters ([`counts`]), gates
+//! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
+
+pub mod counts;
+pub mod gate;
+pub mod outputs;
+mod part;
+pub mod revert;
+pub mod survey;
+mod tokenizer;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::config::{ColumnConfig, Mode, RunConfig, SaarConfig, Settings, Shard, Unrecovered};
+use crate::error::Error;
+use crate::ingest::{Format, IngestError, Input, RowError, Shape, expand};
+use crate::rewrite::{self, PurifiedRollout, RepairRecord};
+use crate::rollout::Rollout;
+use crate::saar::{Plan, Planner};
+use crate::schema::OutputSchema;
+use crate::similarity::{Measure, measure};
+use crate::steps::{ErrorDetector, Trajectory};
+use crate::tokens::CallMarker;
+use crate::write::columns::RunLabels;
+use crate::write::{FileRecord, remove_stale, write_text};
+use counts::StageCounts;
+use gate::Gate;
+use outputs::{Outputs, PartPaths};
+use part::PartResult;
+
+/// Version of the manifest's form.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// Told of rows as they are done.
+pub trait Progress: Sync {
+    /// A part begins; rows are known beforehand for Parquet.
+    fn start(&self, part: usize, parts: usize, path: &Path, rows: Option<u64>);
+    fn advance(&self, rows: u64);
+    fn finish(&self);
+}
+
+/// All settings that decide what becomes of a rollout, ready for use.
+pub struct Purifier<'c> {
+    pub method: &'c SaarConfig,
+    pub columns: &'c ColumnConfig,
+    pub pairs: bool,
+    shard: Option<Shard>,
+    labels: RunLabels,
+    detector: ErrorDetector,
+    measure: &'static dyn Measure,
+    marker: Option<CallMarker>,
+}
+
+/// A rollout with all that was decided on it.
+pub struct PurifiedRow {
+    pub plan: Plan,
+    pub records: Vec<RepairRecord>,
+    /// `None`: it stays as it is.
+    pub rollout: Option<PurifiedRollout>,
+    /// Mode `mask`: the loss flag of each message; else empty.
+    pub loss: Vec<bool>,
+}
+
+impl<'c> Purifier<'c> {
+    pub fn new(settings: &'c Settings) -> Result<Self, Error> {
+        if settings.method.mode == Mode::Append {
+            return Err(Error::usage(
+                "mode `append` decides by the importance ratios of `purify score`, and there are none",
+                Some("use --mode replace until the data is scored"),
+            ));
+        }
+        Ok(Purifier {
+            method: &settings.method,
+            columns: &settings.columns,
+            pairs: settings.pairs,
+            shard: settings.shard,
+            labels: RunLabels {
+                profile: name_of(settings.method.profile),
+                mode: name_of(settings.method.mode),
+                measure: name_of(settings.method.similarity_metric),
+            },
+            detector: ErrorDetector::new(&settings.errors)?,
+            measure: measure(settings.method.similarity_metric),
+            marker: tokenizer::call_marker(&settings.columns)?,
+        })
+    }
+
+    pub fn detector(&self) -> &ErrorDetector {
+        &self.detector
+    }
+
+    /// Decides and applies: the whole method on one rollout.
+    pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
+        let trajectory = Trajectory::new(rollout, &self.detector);
+        let planner = Planner { config: self.method, measure: self.measure, marker: self.marker.as_ref() };
+        let plan = planner.plan(&trajectory, None);
+        let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
+        if drops && plan.unrecovered > 0 {
+            return Err(RowError::Unrecovered { runs: plan.unrecovered });
+        }
+        let purified = rewrite::apply(&trajectory, &plan, self.marker.as_ref())?;
+        let loss = match self.method.mode {
+            Mode::Mask => rewrite::loss_flags(rollout, purified.as_ref()),
+            _ => Vec::new(),
+        };
+        Ok(PurifiedRow { records: rewrite::records(&trajectory, &plan, purified.as_ref()), plan, rollout: purified, loss })
+    }
+
+    fn output_schema(&self, shape: &Shape) -> OutputSchema {
+        let marks_loss = self.method.mode == Mode::Mask;
+        OutputSchema::new(&shape.schema, &shape.columns, self.columns.drops_tokens(), marks_loss)
+    }
+
+    /// Whether a row belongs to this shard: its group decides, so that groups stay whole.
+    fn is_ours(&self, group: Option<&str>, id: &str) -> bool {
+        let Some(Shard { index, of }) = self.shard else { return true };
+        let hash = blake3::hash(group.unwrap_or(id).as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.as_bytes()[..8]);
+        u64::from_le_bytes(first) % u64::from(of) == u64::from(index - 1)
+    }
+
+    /// Token columns can only be spliced where something tells the calls in them.
+    fn check(&self, input: &Input) -> Result<(), Error> {
+        let splices = input.columns.response.is_some() && self.method.mode != Mode::Mask;
+        if splices && self.marker.is_none() {
+            return Err(Error::NoCallMarker { path: input.path.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// The name under which a setting's value is typed.
+fn name_of<V: ValueEnum>(value: V) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+}
+
+/// One input as the manifest names it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct InputRecord {
+    pub file: String,
+    pub format: String,
+    pub bytes: u64,
+    pub rows: u64,
+    pub blake3: String,
+}
+
+/// The record of a run: the same input and settings give the same bytes.
+#[derive(Debug, Serialize)]
+pub struct RunManifest<'s> {
+    pub manifest_version: u32,
+    pub tool: &'static str,
+    pub tool_version: &'static str,
+    pub settings: &'s Settings,
+    pub inputs: Vec<InputRecord>,
+    pub outputs: Vec<FileRecord>,
+    pub counts: StageCounts,
+}
+
+/// What a run did, for people and for the next step of a DAG.
+#[derive(Debug)]
+pub struct Summary {
+    pub counts: StageCounts,
+    pub inputs: Vec<InputRecord>,
+    /// Files written, in full.
+    pub written: Vec<PathBuf>,
+    /// Parts that an earlier, interrupted run had finished.
+    pub resumed: usize,
+    pub seconds: f64,
+    pub gate_failures: Vec<String>,
+}
+
+impl Summary {
+    /// The counters, the rates and the files as one JSON object.
+    pub fn to_json(&self) -> Value {
+        let mut out = self.counts.to_json();
+        out.insert("outputs".to_owned(), json!(self.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>()));
+        out.insert("gate_failures".to_owned(), json!(self.gate_failures));
+        Value::Object(out)
+    }
+}
+
+/// Marks a finished part; `key` ties it to input and settings.
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    key: String,
+    input: InputRecord,
+    result: PartResult,
+}
+
+/// Purifies all inputs of a run.
+///
+/// `interrupted` holds the number of a signal as soon as one has come.
+pub fn run(
+    config: &RunConfig,
+    settings: &Settings,
+    progress: &dyn Progress,
+    interrupted: &AtomicUsize,
+) -> Result<Summary, Error> {
+    let started = Instant::now();
+    let no_counts = StageCounts::default().to_json();
+    let gates = config
+        .fail_if
+        .iter()
+        .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let purifier = Purifier::new(settings)?;
+    let paths = expand(&config.inputs)?;
+    let outputs = if config.dry_run { None } else { Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard)?) };
+    check_inputs(&purifier, &paths)?;
+    let mut summary = Summary {
+        counts: StageCounts::default(),
+        inputs: Vec::new(),
+        written: Vec::new(),
+        resumed: 0,
+        seconds: 0.0,
+        gate_failures: Vec::new(),
+    };
+    let mut files = Vec::new();
+    for (k, path) in paths.iter().enumerate() {
+        let part = outputs.as_ref().map(|o| &o.parts[k]);
+        let input = Input::open(path, &settings.columns)?;
+        purifier.check(&input)?;
+        progress.start(k, paths.len(), path, input.rows);
+        let (format, size) = (input.format.name(), input.size);
+        let hash = hash_file(path)?;
+        let key = part_key(settings, &hash)?;
+        let (record, result) = match part.and_then(|part| finished(part, &key)) {
+            Some(marker) => {
+                summary.resumed += 1;
+                progress.advance(marker.result.counts.rows_in);
+                (marker.input, marker.result)
+            }
+            None => {
+                let result =
+                    part::purify(&purifier, input, part, config.compression_level, progress, interrupted)?;
+                let record = InputRecord {
+                    file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    format: format.to_owned(),
+                    bytes: size,
+                    rows: result.counts.rows_in,
+                    blake3: hash,
+                };
+                let marker = Marker { key, input: record, result };
+                if let Some(path) = part.and_then(|p| p.marker.as_ref()) {
+                    write_text(path, &to_text(&marker)?)?;
+                }
+                (marker.input, marker.result)
+            }
+        };
+        summary.counts.add(&result.counts);
+        summary.inputs.push(record);
+        if let Some(part) = part {
+            summary.written.push(part.data.clone());
+            summary.written.extend(result.files.iter().filter_map(|f| {
+                [&part.pairs, &part.rejects].into_iter().find(|p| p.file_name().is_some_and(|n| *n == *f.file)).cloned()
+            }));
+        }
+        files.extend(result.files);
+    }
+    if let Some(outputs) = &outputs {
+        finish_outputs(outputs, settings, &mut summary, files)?;
+    }
+    progress.finish();
+    let counters = summary.counts.to_json();
+    summary.gate_failures = gates.iter().filter_map(|gate| gate.check(&counters)).collect();
+    if config.strict && summary.counts.rows_rejected > 0 {
+        summary.gate_failures.push(format!("gate failed: --strict, {} rows were rejected", summary.counts.rows_rejected));
+    }
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run
+/// to run: times and the host.
+pub fn write_report(path: &Path, settings: &Settings, summary: &Summary) -> Result<(), Error> {
+    let report = json!({
+        "tool": "purify",
+        "tool_version": env!("CARGO_PKG_VERSION"),
+        "settings": settings,
+        "inputs": summary.inputs,
+        "counts": Value::Object(summary.counts.to_json()),
+        "outputs": summary.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
+        "gate_failures": summary.gate_failures,
+        "resumed_parts": summary.resumed,
+        "host": {
+            "seconds": summary.seconds,
+            "threads": rayon::current_num_threads(),
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+        },
+    });
+    write_text(path, &to_text(&report)?)?;
+    Ok(())
+}
+
+/// Opens each Parquet input once before anything is written: a bad one fails the run early.
+fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error> {
+    for path in paths.iter().filter(|p| Format::of(p) != Some(Format::JsonLines)) {
+        purifier.check(&Input::open(path, purifier.columns)?)?;
+    }
+    Ok(())
+}
+
+fn finish_outputs(
+    outputs: &Outputs,
+    settings: &Settings,
+    summary: &mut Summary,
+    files: Vec<FileRecord>,
+) -> Result<(), Error> {
+    let manifest = RunManifest {
+        manifest_version: MANIFEST_VERSION,
+        tool: "purify",
+        tool_version: env!("CARGO_PKG_VERSION"),
+        settings,
+        inputs: summary.inputs.clone(),
+        outputs: files,
+        counts: summary.counts.clone(),
+    };
+    if let Some(card) = &outputs.card {
+        write_text(card, &card_text(settings, outputs.parts.len() == 1 && settings.shard.is_none()))?;
+        summary.written.push(card.clone());
+    }
+    write_text(&outputs.manifest, &to_text(&manifest)?)?;
+    summary.written.push(outputs.manifest.clone());
+    // The run is whole: markers have done their work.
+    for marker in outputs.parts.iter().filter_map(|p| p.marker.as_ref()) {
+        remove_stale(marker)?;
+        if let Some(folder) = marker.parent() {
+            // Another shard may still need it.
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+    Ok(())
+}
+
+fn to_text(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::usage(format!("a record can't be written as JSON: {error}"), None))
+}
+
+/// Ties a finished part to its input, the settings and the version.
+fn part_key(settings: &Settings, input_hash: &str) -> Result<String, Error> {
+    let text = format!("{} {input_hash} {}", env!("CARGO_PKG_VERSION"), to_text(settings)?);
+    Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
+}
+
+/// The marker of a part that is done with this input and these settings, if its files still stand.
+fn finished(part: &PartPaths, key: &str) -> Option<Marker> {
+    let marker: Marker = serde_json::from_str(&std::fs::read_to_string(part.marker.as_ref()?).ok()?).ok()?;
+    let stands = |record: &FileRecord| {
+        [&part.data, &part.pairs, &part.rejects].into_iter().any(|path| {
+            path.file_name().is_some_and(|n| *n == *record.file)
+                && std::fs::metadata(path).is_ok_and(|m| m.len() == record.bytes)
+        })
+    };
+    (marker.key == key && marker.result.files.iter().all(stands)).then_some(marker)
+}
+
+fn hash_file(path: &Path) -> Result<String, Error> {
+    let failed = |source| IngestError::Open { path: path.to_owned(), source };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).map_err(failed)?).map_err(failed)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The data set's card: front matter that `datasets` reads, and what was done.
+fn card_text(settings: &Settings, single: bool) -> String {
+    let pairs = match (settings.pairs, single) {
+        (false, _) => "",
+        (true, true) => "- config_name: pairs\n  data_files:\n  - split: train\n    path: pairs.parquet\n",
+        (true, false) => "- config_name: pairs\n  data_files:\n  - split: train\n    path: pairs/train-*\n",
+    };
+    format!(
+        "---\nconfigs:\n- config_name: default\n  default: true\n  data_files:\n  - split: train\n    path: data/train-*\n{pairs}\
+         tags:\n- agent\n- tool-use\n- rlhf\n---\n\n# Purified rollouts\n\n\
+         Failed tool calls that the model itself put right were replaced by its own correction (SAAR, arXiv 2601.15141), \
+         by purify {}. No text was invented or edited. The column `purification` tells for each rollout what was done; \
+         `manifest.json` holds settings, inputs, counts and hashes; rows that were not written stand in `rejects`.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}

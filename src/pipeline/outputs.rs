@@ -1,0 +1,106 @@
+//! Which files a run writes for which input.
+//!
+//! Owns names: a file beside the input, or a folder in the layout that `datasets.load_dataset` opens (data.md, 3).
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Shard;
+use crate::error::Error;
+use crate::write::WriteError;
+
+/// Files of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartPaths {
+    pub data: PathBuf,
+    pub pairs: PathBuf,
+    pub rejects: PathBuf,
+    /// Marks the part as done until the run is; only in folders.
+    pub marker: Option<PathBuf>,
+}
+
+/// Files of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    pub parts: Vec<PartPaths>,
+    pub manifest: PathBuf,
+    /// The data set's card; only in folders.
+    pub card: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Names all files, and refuses a name that is an input's.
+    pub fn plan(inputs: &[PathBuf], out: Option<&Path>, shard: Option<Shard>) -> Result<Self, Error> {
+        let outputs = match out {
+            Some(out) if inputs.len() > 1 || out.is_dir() || ends_with_separator(out) => {
+                if out.is_file() {
+                    return Err(WriteError::NeedsFolder { path: out.to_owned(), inputs: inputs.len() }.into());
+                }
+                in_folder(inputs.len(), out, shard)
+            }
+            Some(out) => beside(out, shard),
+            None => match inputs {
+                [input] => beside(&input.with_extension("purified.parquet"), shard),
+                _ => {
+                    return Err(Error::usage(
+                        format!("{} inputs need --out FOLDER", inputs.len()),
+                        Some("a single input is written beside itself, several go into a folder"),
+                    ));
+                }
+            },
+        };
+        let canonical: Vec<PathBuf> = inputs.iter().filter_map(|p| p.canonicalize().ok()).collect();
+        let written = outputs.parts.iter().flat_map(|p| [&p.data, &p.pairs, &p.rejects]).chain([&outputs.manifest]);
+        for path in written {
+            if path.canonicalize().is_ok_and(|p| canonical.contains(&p)) {
+                return Err(WriteError::IsInput { path: path.clone() }.into());
+            }
+        }
+        Ok(outputs)
+    }
+}
+
+fn ends_with_separator(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
+}
+
+fn beside(data: &Path, shard: Option<Shard>) -> Outputs {
+    let stem = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = match shard {
+        Some(Shard { index, of }) => format!("{stem}-{:05}-of-{of:05}", index - 1),
+        None => stem,
+    };
+    let named = |suffix: &str| data.with_file_name(format!("{stem}{suffix}"));
+    Outputs {
+        parts: vec![PartPaths {
+            data: if shard.is_some() { named(".parquet") } else { data.to_owned() },
+            pairs: named(".pairs.parquet"),
+            rejects: named(".rejects.parquet"),
+            marker: None,
+        }],
+        manifest: named(".manifest.json"),
+        card: None,
+    }
+}
+
+fn in_folder(inputs: usize, folder: &Path, shard: Option<Shard>) -> Outputs {
+    let (index, of) = shard.map_or((0, 1), |s| (s.index as usize - 1, s.of as usize));
+    let total = inputs * of;
+    let parts = (0..inputs).map(|input| {
+        let name = format!("{:05}-of-{total:05}", input * of + index);
+        let side = |what: &str| match total {
+            1 => folder.join(format!("{what}.parquet")),
+            _ => folder.join(what).join(format!("train-{name}.parquet")),
+        };
+        PartPaths {
+            data: folder.join("data").join(format!("train-{name}.parquet")),
+            pairs: side("pairs"),
+            rejects: side("rejects"),
+            marker: Some(folder.join(".purify").join(format!("train-{name}.json"))),
+        }
+    });
+    let manifest = match shard {
+        Some(_) => folder.join(format!("manifest-{index:05}-of-{of:05}.json")),
+        None => folder.join("manifest.json"),
+    };
+    Outputs { parts: parts.collect(), manifest, card: Some(folder.join("README.md")) }
+}

@@ -1,0 +1,222 @@
+//! `purify revert`: the raw rows of a purified file, byte for byte.
+//!
+//! Owns the walk over both files side by side. A row comes from the raw file, found by its rollout id in order; a row
+//! that was never repaired must be equal in both, else the files don't belong together.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use serde::Serialize;
+
+use crate::config::ColumnConfig;
+use crate::error::Error;
+use crate::ingest::{Decoded, Input, Shape, decode_chunk};
+use crate::schema::PURIFICATION;
+use crate::write::{Encoder, ParquetFile, WriteError, create_parquet};
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub struct RevertReport {
+    pub path: PathBuf,
+    pub rows: u64,
+    /// Rows that had repairs.
+    pub restored: u64,
+}
+
+/// Writes the raw rows of `purified` to `out`, in its order. Rows that only the raw file has are left out.
+pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -> Result<RevertReport, Error> {
+    for input in [purified, raw] {
+        if out.canonicalize().is_ok_and(|o| input.canonicalize().is_ok_and(|i| i == o)) {
+            return Err(WriteError::IsInput { path: out.to_owned() }.into());
+        }
+    }
+    let (mut after, mut before) = (Rows::open(purified, columns)?, Rows::open(raw, columns)?);
+    if after.input.columns.purification.is_none() {
+        return Err(Error::Mismatch {
+            path: purified.to_owned(),
+            detail: format!("it has no column `{PURIFICATION}`"),
+            hint: "give the file that purify wrote first, the raw one with --raw",
+        });
+    }
+    let has_ids = after.input.columns.id.is_some() && before.input.columns.id.is_some();
+    let (file, encoder) = create_parquet(out, &before.input.schema, &before.input.metadata, 1)?;
+    let mut sink = Sink { file, encoder, batches: Vec::new(), rows: 0 };
+    let mut restored = 0;
+    while let Some(wanted) = after.next()? {
+        let id = has_ids.then(|| wanted.decoded.id(wanted.row).into_owned());
+        let found = loop {
+            let Some(candidate) = before.next()? else {
+                return Err(Error::Mismatch {
+                    path: raw.to_owned(),
+                    detail: format!("row {} of the purified file is not in it, or not in the same order", wanted.number),
+                    hint: "give the file that was purified, unsorted",
+                });
+            };
+            match &id {
+                Some(id) if candidate.decoded.id(candidate.row) != id.as_str() => {}
+                _ => break candidate,
+            }
+        };
+        let was_repaired = is_repaired(&wanted);
+        restored += u64::from(was_repaired);
+        if !was_repaired && !same_messages(&wanted, &found) {
+            return Err(Error::Mismatch {
+                path: raw.to_owned(),
+                detail: format!("row {} differs from the purified file, where it was never repaired", found.number),
+                hint: "give the file that was purified, unchanged",
+            });
+        }
+        sink.push(&found)?;
+    }
+    let record = sink.finish()?;
+    Ok(RevertReport { path: out.to_owned(), rows: record.rows, restored })
+}
+
+/// One row within its batch.
+struct Row<'d> {
+    decoded: &'d Decoded,
+    row: usize,
+    number: u64,
+}
+
+/// The rows of a file, one by one.
+struct Rows {
+    input: Input,
+    shape: Shape,
+    batches: std::collections::VecDeque<Decoded>,
+    next: usize,
+    chunks: usize,
+}
+
+impl Rows {
+    fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
+        // Tokens are copied with their rows and never looked into.
+        let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
+        let input = Input::open(path, &columns)?;
+        let shape = input.shape();
+        Ok(Rows { input, shape, batches: Default::default(), next: 0, chunks: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<Row<'_>>, Error> {
+        while self.batches.front().is_none_or(|batch| self.next >= batch.rows()) {
+            self.batches.pop_front();
+            self.next = 0;
+            if self.batches.is_empty() {
+                let Some(chunk) = self.input.next_chunk(self.chunks)? else { return Ok(None) };
+                self.chunks += 1;
+                self.batches.extend(decode_chunk(chunk, &self.shape)?.0);
+            }
+        }
+        let row = self.next;
+        self.next += 1;
+        Ok(self.batches.front().map(|decoded| Row { decoded, row, number: decoded.number(row) }))
+    }
+}
+
+fn is_repaired(row: &Row<'_>) -> bool {
+    let purification = row.decoded.batch.column_by_name(PURIFICATION).and_then(|c| c.as_struct_opt());
+    let repairs = purification.and_then(|p| p.column_by_name("repairs")).and_then(|r| r.as_list_opt::<i32>());
+    let mode = purification.and_then(|p| p.column_by_name("mode")).and_then(|m| m.as_string_opt::<i32>());
+    repairs.is_none_or(|r| r.is_valid(row.row) && r.value_length(row.row) > 0)
+        || mode.is_some_and(|m| m.is_valid(row.row) && m.value(row.row) == "mask")
+}
+
+fn same_messages(a: &Row<'_>, b: &Row<'_>) -> bool {
+    let slice = |row: &Row<'_>| {
+        let list = &row.decoded.messages.list;
+        list.range(row.row).map(|range| list.values.slice(range.start, range.len()).to_data())
+    };
+    slice(a) == slice(b)
+}
+
+/// Collects rows into row groups.
+struct Sink {
+    file: ParquetFile,
+    encoder: Encoder,
+    batches: Vec<RecordBatch>,
+    rows: usize,
+}
+
+/// Rows of a row group of a reverted file.
+const GROUP_ROWS: usize = 4096;
+
+impl Sink {
+    fn push(&mut self, row: &Row<'_>) -> Result<(), Error> {
+        let index = UInt32Array::from(vec![row.row as u32]);
+        let one = take_record_batch(&row.decoded.batch, &index).map_err(|e| self.failed(e))?;
+        self.batches.push(one);
+        self.rows += 1;
+        if self.rows >= GROUP_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        if !self.batches.is_empty() {
+            let all = concat_batches(self.encoder.schema(), &self.batches).map_err(|e| self.failed(e))?;
+            self.file.append(self.encoder.encode(&[all])?)?;
+        }
+        self.batches.clear();
+        self.rows = 0;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<crate::write::FileRecord, Error> {
+        self.flush()?;
+        Ok(self.file.finish()?)
+    }
+
+    fn failed(&self, source: arrow::error::ArrowError) -> Error {
+        WriteError::Columns { path: self.file.path().to_owned(), source }.into()
+    }
+}
+
+/// A rollout as text, one entry per message.
+pub struct Rendered {
+    pub id: String,
+    pub messages: Vec<String>,
+}
+
+/// One file of a comparison.
+pub struct Side(Rows);
+
+/// Opens a file for comparison, rollout by rollout.
+pub fn open_side(path: &Path, columns: &ColumnConfig) -> Result<Side, Error> {
+    Rows::open(path, columns).map(Side)
+}
+
+impl Side {
+    /// The next rollout that can be read.
+    pub fn next(&mut self) -> Result<Option<Rendered>, Error> {
+        while let Some(row) = self.0.next()? {
+            let Ok(rollout) = row.decoded.rollout(row.row) else { continue };
+            let messages = rollout.messages.iter().enumerate().map(|(k, message)| {
+                let range = row.decoded.messages.list.range(row.row).unwrap_or_default();
+                let reasoning = row.decoded.messages.reasoning_content(range.start + k);
+                render(message, reasoning)
+            });
+            return Ok(Some(Rendered { id: rollout.id.to_string(), messages: messages.collect() }));
+        }
+        Ok(None)
+    }
+}
+
+fn render(message: &crate::rollout::Message<'_>, reasoning: Option<&str>) -> String {
+    use std::fmt::Write;
+    let mut out = format!("[{}]\n", match message.role {
+        crate::rollout::Role::System => "system",
+        crate::rollout::Role::User => "user",
+        crate::rollout::Role::Assistant => "assistant",
+        crate::rollout::Role::Tool => "tool",
+    });
+    if let Some(text) = reasoning.filter(|t| !t.is_empty()) {
+        let _ = writeln!(out, "(reasoning) {text}");
+    }
+    if let Some(text) = message.content.filter(|t| !t.is_empty()) {
+        let _ = writeln!(out, "{text}");
+    }
+    for call in &message.calls {
+        // Arguments are shown with their line breaks, which JSON writes as two characters.
+        let _ = writeln!(out, "call {}({})", call.name, call.arguments.replace("\\n", "\n    "));
+    }
+    out
+}

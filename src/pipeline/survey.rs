@@ -1,0 +1,141 @@
+//! `purify inspect`: what is recognised in a file, in numbers, without deciding anything.
+//!
+//! Owns the survey of one input. Sets that data could make large (tools, error types, groups) are bounded.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::{ColumnConfig, DetectConfig};
+use crate::error::Error;
+use crate::ingest::{Decoded, Input, decode_chunk, expand};
+use crate::rollout::{Role, Rollout};
+use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+
+/// Names that are counted one by one; behind that, together.
+const MOST_NAMES: usize = 1000;
+const OTHER: &str = "(others)";
+
+/// What one file holds.
+#[derive(Debug, Default, Serialize)]
+pub struct Survey {
+    pub file: String,
+    pub format: String,
+    pub bytes: u64,
+    pub rows: u64,
+    /// Rows that can't be read, by reason.
+    pub unreadable: BTreeMap<String, u64>,
+    /// (what, column).
+    pub recognised: Vec<(String, String)>,
+    pub passed_through: Vec<String>,
+    pub groups: Option<u64>,
+    /// By role.
+    pub messages: BTreeMap<String, u64>,
+    /// Tool messages on which the data itself says whether they are errors.
+    pub labelled: u64,
+    pub steps: u64,
+    pub attempts: u64,
+    /// ok, failed, open.
+    pub outcomes: BTreeMap<String, u64>,
+    pub recovered: u64,
+    pub unrecovered: u64,
+    pub tools: BTreeMap<String, u64>,
+    pub error_types: BTreeMap<String, u64>,
+    pub tokens: Option<u64>,
+}
+
+/// Surveys every input.
+pub fn survey(inputs: &[PathBuf], errors: &DetectConfig, columns: &ColumnConfig) -> Result<Vec<Survey>, Error> {
+    let detector = ErrorDetector::new(errors)?;
+    expand(inputs)?.iter().map(|path| survey_file(Input::open(path, columns)?, &detector)).collect()
+}
+
+fn survey_file(mut input: Input, detector: &ErrorDetector) -> Result<Survey, Error> {
+    let described = input.columns.described(&input.schema);
+    let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
+    let mut out = Survey {
+        file: input.path.to_string_lossy().into_owned(),
+        format: input.format.name().to_owned(),
+        bytes: input.size,
+        passed_through: input.schema.fields().iter().map(|f| f.name().clone()).filter(|n| !named.contains(n)).collect(),
+        recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
+        tokens: input.columns.response.map(|_| 0),
+        ..Survey::default()
+    };
+    let mut groups: HashSet<blake3::Hash> = HashSet::new();
+    let has_groups = input.columns.group.is_some();
+    let shape = input.shape();
+    let mut index = 0;
+    while let Some(chunk) = input.next_chunk(index)? {
+        index += 1;
+        let (batches, bad) = decode_chunk(chunk, &shape)?;
+        for line in &bad {
+            out.rows += 1;
+            count(&mut out.unreadable, line.error.code());
+        }
+        for batch in &batches {
+            out.add_batch(batch, detector);
+            groups.extend((0..batch.rows()).filter_map(|row| Some(blake3::hash(batch.group(row)?.as_bytes()))));
+        }
+    }
+    out.groups = has_groups.then_some(groups.len() as u64);
+    Ok(out)
+}
+
+impl Survey {
+    fn add_batch(&mut self, batch: &Decoded, detector: &ErrorDetector) {
+        for row in 0..batch.rows() {
+            self.rows += 1;
+            match batch.rollout(row) {
+                Ok(rollout) => self.add_rollout(&rollout, detector),
+                Err(error) => count(&mut self.unreadable, error.code()),
+            }
+        }
+    }
+
+    fn add_rollout(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector) {
+        for message in &rollout.messages {
+            count(&mut self.messages, match message.role {
+                Role::System => "system",
+                Role::User => "user",
+                Role::Assistant => "assistant",
+                Role::Tool => "tool",
+            });
+            self.labelled += u64::from(message.role == Role::Tool && message.is_error.is_some());
+            message.calls.iter().for_each(|call| count(&mut self.tools, call.name));
+        }
+        if let (Some(all), Some(tokens)) = (&mut self.tokens, &rollout.tokens) {
+            *all += tokens.ids.len() as u64;
+        }
+        let trajectory = Trajectory::new(rollout, detector);
+        self.steps += trajectory.steps.len() as u64;
+        for step in &trajectory.steps {
+            let Some(outcome) = &step.attempt else { continue };
+            self.attempts += 1;
+            count(&mut self.outcomes, match outcome {
+                Outcome::Ok => "ok",
+                Outcome::Open => "open",
+                Outcome::Failed(failure) => {
+                    count(&mut self.error_types, &failure.error_type);
+                    "failed"
+                }
+            });
+        }
+        for run in trajectory.failure_runs() {
+            match run.end {
+                RunEnd::Correction(_) => self.recovered += 1,
+                RunEnd::Other => self.unrecovered += 1,
+            }
+        }
+    }
+}
+
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(count) = counts.get_mut(name) {
+        *count += 1;
+    } else {
+        let name = if counts.len() < MOST_NAMES { name } else { OTHER };
+        *counts.entry(name.to_owned()).or_default() += 1;
+    }
+}

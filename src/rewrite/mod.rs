@@ -1,0 +1,170 @@
+//! Applies a plan: says of every message and token of the purified rollout where it comes from.
+//!
+//! Owns the composition of a repaired step and is the only maker of [`PurifiedRollout`]. It can't decide, and it
+//! copies no text: a purified rollout is a list of places in the raw one, so that what is not repaired stays byte
+//! for byte what it was. Building columns from it is [`crate::write`]'s work.
+
+pub mod splice;
+
+use crate::rollout::{Message, Role, Rollout};
+use crate::saar::{Granularity, Plan, Repair, RepairKind};
+use crate::steps::Trajectory;
+use crate::tokens::CallMarker;
+pub use splice::{SpliceError, TokenSplice};
+
+/// Where a message of the purified rollout comes from; indices of raw messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageSource {
+    /// `content` and `reasoning_content`.
+    pub reasoning: usize,
+    /// Everything else.
+    pub call: usize,
+    /// The content, where it joins the reasoning of one message with the inline call of another.
+    pub content: Option<String>,
+}
+
+impl MessageSource {
+    pub fn whole(message: usize) -> Self {
+        MessageSource { reasoning: message, call: message, content: None }
+    }
+}
+
+/// One repair as a preference: the same prompt, the corrected message and the last failed state of the fold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// Index into [`Plan::repairs`].
+    pub repair: usize,
+    /// Purified messages before the step: a prefix of [`PurifiedRollout::messages`].
+    pub prompt_len: usize,
+    pub chosen: MessageSource,
+    pub rejected: MessageSource,
+}
+
+/// The product of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PurifiedRollout {
+    messages: Vec<MessageSource>,
+    tokens: Option<TokenSplice>,
+    untrained: Vec<usize>,
+    pairs: Vec<Pair>,
+}
+
+impl PurifiedRollout {
+    /// The messages, in order.
+    pub fn messages(&self) -> &[MessageSource] {
+        &self.messages
+    }
+
+    /// The response tokens; `None` if the rollout has none or they stay as they are.
+    pub fn tokens(&self) -> Option<&TokenSplice> {
+        self.tokens.as_ref()
+    }
+
+    /// Raw messages that mode `mask` takes out of the loss.
+    pub fn untrained(&self) -> &[usize] {
+        &self.untrained
+    }
+
+    pub fn pairs(&self) -> &[Pair] {
+        &self.pairs
+    }
+}
+
+/// Applies a plan to the rollout that it was made for; `None` if nothing changes.
+pub fn apply(
+    trajectory: &Trajectory<'_, '_>,
+    plan: &Plan,
+    marker: Option<&CallMarker>,
+) -> Result<Option<PurifiedRollout>, SpliceError> {
+    if plan.repairs.is_empty() && plan.masked.is_empty() {
+        return Ok(None);
+    }
+    let rollout = trajectory.rollout;
+    let mut messages = Vec::with_capacity(rollout.messages.len());
+    let mut pairs = Vec::new();
+    let mut next = 0;
+    for (index, repair) in plan.repairs.iter().enumerate() {
+        messages.extend((next..trajectory.steps[repair.first()].message).map(MessageSource::whole));
+        let last = &trajectory.steps[repair.last()];
+        let joined = joined(trajectory, repair.reasoning, repair.last());
+        if repair.kind == RepairKind::Recovered {
+            pairs.push(Pair {
+                repair: index,
+                prompt_len: messages.len(),
+                chosen: joined.clone(),
+                rejected: self::joined(trajectory, repair.rejected_reasoning, repair.last() - 1),
+            });
+        }
+        messages.push(joined);
+        messages.extend(last.results.clone().map(MessageSource::whole));
+        next = last.end();
+    }
+    messages.extend((next..rollout.messages.len()).map(MessageSource::whole));
+    let untrained: Vec<usize> = plan.masked.iter().map(|&s| trajectory.steps[s].message).collect();
+    let tokens = splice::splice(trajectory, plan, &untrained, marker)?;
+    Ok(Some(PurifiedRollout { messages, tokens, untrained, pairs }))
+}
+
+/// The assistant message with the reasoning of one step and the calls of another.
+fn joined(trajectory: &Trajectory<'_, '_>, reasoning: usize, call: usize) -> MessageSource {
+    let (r, c) = (trajectory.steps[reasoning].message, trajectory.steps[call].message);
+    let (r_message, c_message) = (&trajectory.rollout.messages[r], &trajectory.rollout.messages[c]);
+    if r == c {
+        return MessageSource::whole(c);
+    }
+    let thought = |at: Option<usize>| {
+        let text = r_message.content.unwrap_or_default();
+        &text[..at.unwrap_or(text.len())]
+    };
+    let content = match (r_message.inline_call(), c_message.inline_call()) {
+        (None, None) => None,
+        (at, None) => Some(thought(at).to_owned()),
+        (at, Some(call_at)) => Some(thought(at).to_owned() + &c_message.content.unwrap_or_default()[call_at..]),
+    };
+    MessageSource { reasoning: r, call: c, content }
+}
+
+/// What provenance says of one repair.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepairRecord {
+    /// Index in the raw messages.
+    pub first_message: usize,
+    pub attempts: usize,
+    pub kind: RepairKind,
+    pub granularity: Granularity,
+    pub similarity: Vec<f64>,
+    pub error_types: Vec<String>,
+    /// Of the call that stays; absent where calls stand in text.
+    pub tool: Option<String>,
+    pub removed_messages: usize,
+    /// Absent without token columns.
+    pub removed_tokens: Option<usize>,
+    /// Filled in by scoring.
+    pub log_is: Option<f64>,
+}
+
+/// The records of a plan's repairs, in order.
+pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&PurifiedRollout>) -> Vec<RepairRecord> {
+    let removed_tokens = purified.and_then(PurifiedRollout::tokens).map(|t| t.removed.as_slice());
+    let message = |step: usize| trajectory.steps[step].message;
+    let record = |(k, repair): (usize, &Repair)| RepairRecord {
+        first_message: message(repair.first()),
+        attempts: repair.attempts(),
+        kind: repair.kind,
+        granularity: repair.granularity,
+        similarity: repair.similarity.clone(),
+        error_types: repair.error_types.clone(),
+        tool: trajectory.rollout.messages[message(repair.last())].calls.first().map(|c| c.name.to_owned()),
+        removed_messages: message(repair.last()) - message(repair.first()),
+        removed_tokens: removed_tokens.and_then(|removed| removed.get(k).copied()),
+        log_is: None,
+    };
+    plan.repairs.iter().enumerate().map(record).collect()
+}
+
+/// Mode `mask`: which messages stay in the loss. Only what the policy wrote is ever trained on.
+pub fn loss_flags(rollout: &Rollout<'_>, purified: Option<&PurifiedRollout>) -> Vec<bool> {
+    let untrained = purified.map_or(&[][..], PurifiedRollout::untrained);
+    let is_trained = |(k, message): (usize, &Message<'_>)| message.role == Role::Assistant && !untrained.contains(&k);
+    rollout.messages.iter().enumerate().map(is_trained).collect()
+}

@@ -1,0 +1,118 @@
+//! A decision as plain data: what to repair in one rollout, and why.
+//!
+//! Made by [`crate::saar`], applied by [`crate::rewrite`], shown by a dry run and by audits. It holds step
+//! and message indices into the raw rollout and never text of it.
+
+use std::ops::RangeInclusive;
+
+/// How much of a step a correction replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granularity {
+    /// The first reasoning stands; call and results are replaced.
+    Shallow,
+    /// The reasoning is replaced as well.
+    Deep,
+}
+
+impl Granularity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Granularity::Shallow => "shallow",
+            Granularity::Deep => "deep",
+        }
+    }
+}
+
+/// What a repair makes of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairKind {
+    /// Replaced by the correction.
+    Recovered,
+    /// No correction: the first attempts became one failed step.
+    Collapsed,
+}
+
+impl RepairKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            RepairKind::Recovered => "recovered",
+            RepairKind::Collapsed => "collapsed",
+        }
+    }
+}
+
+/// One run becomes one step: the reasoning of one attempt, call and results of the last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repair {
+    pub kind: RepairKind,
+    /// Steps from the first failed attempt to the one whose call and results stay.
+    pub steps: RangeInclusive<usize>,
+    /// Step whose reasoning stays.
+    pub reasoning: usize,
+    /// As `reasoning`, before the last attempt was folded in: the state that a preference pair rejects.
+    pub rejected_reasoning: usize,
+    pub granularity: Granularity,
+    /// Every `s_i` of saar.md, section 3, in order.
+    pub similarity: Vec<f64>,
+    /// One per failed attempt of the run that the repair covers.
+    pub error_types: Vec<String>,
+}
+
+impl Repair {
+    pub fn first(&self) -> usize {
+        *self.steps.start()
+    }
+
+    pub fn last(&self) -> usize {
+        *self.steps.end()
+    }
+
+    /// Attempts that become one.
+    pub fn attempts(&self) -> usize {
+        self.last() - self.first() + 1
+    }
+}
+
+/// Why a recovered run was left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skip {
+    /// The draw of the repair probability went against the rollout.
+    NotSelected,
+    /// It stands behind the rollout's first unrecovered run, and the settings stop there.
+    BehindUnrecovered,
+    /// It starts behind the attempt at which repairs stop.
+    TooManyAttempts,
+    /// All its failures were the environment's.
+    EnvironmentFault,
+    /// The importance gate refused it.
+    Gate,
+}
+
+impl Skip {
+    pub fn name(self) -> &'static str {
+        match self {
+            Skip::NotSelected => "not_selected",
+            Skip::BehindUnrecovered => "behind_unrecovered",
+            Skip::TooManyAttempts => "too_many_attempts",
+            Skip::EnvironmentFault => "environment_fault",
+            Skip::Gate => "gate",
+        }
+    }
+}
+
+/// All decisions on one rollout.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The draw of the repair probability.
+    pub selected: bool,
+    pub attempts: usize,
+    pub failed_attempts: usize,
+    /// Failure runs with a correction, at most `max_retries` long, repaired or not.
+    pub recovered: usize,
+    pub unrecovered: usize,
+    /// In order, never overlapping.
+    pub repairs: Vec<Repair>,
+    pub skipped: Vec<Skip>,
+    /// Steps that mode `mask` takes out of the loss.
+    pub masked: Vec<usize>,
+}

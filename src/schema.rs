@@ -1,0 +1,358 @@
+//! Column names, their aliases and types: the one mapping that reading and writing share (data.md).
+//!
+//! Owns what a column is called and what type it may have. Reading values is [`crate::ingest`]'s work, building
+//! columns [`crate::write`]'s.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use serde_json::{Map, Value, json};
+
+use crate::config::ColumnConfig;
+
+pub const PURIFICATION: &str = "purification";
+pub const REJECT_REASON: &str = "reject_reason";
+pub const LOSS: &str = "loss";
+/// File metadata under which `datasets` keeps its description of the features.
+const HUGGINGFACE: &str = "huggingface";
+
+const ID: &[&str] = &["rollout_id", "trajectory_id", "sample_id", "conversation_id", "traj_id", "id"];
+const GROUP: &[&str] = &["group_id", "prompt_id", "task_id", "instance_id", "uid", "problem_id", "question_id"];
+const MESSAGES: &[&str] = &["messages", "conversations", "conversation", "chat"];
+const REWARD: &[&str] = &["reward", "score"];
+const RESPONSE_IDS: &[&str] = &["response_ids"];
+const RESPONSE_MASK: &[&str] = &["response_mask"];
+const RESPONSE_LOGPROBS: &[&str] = &["response_logprobs", "rollout_log_probs", "response_log_probs"];
+const PROMPT_IDS: &[&str] = &["prompt_ids"];
+
+/// What a schema lacks or has in a wrong form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    #[error("no column of messages: expected one of `messages`, `conversations`, `conversation` or `chat`, found {}", quoted(.found))]
+    NoMessages { found: Vec<String> },
+    #[error("no column `{name}`, which {option} names; found {}", quoted(.found))]
+    NoSuchColumn { name: String, option: &'static str, found: Vec<String> },
+    #[error("column `{column}` has type {found}, expected {expected}")]
+    WrongType { column: String, expected: &'static str, found: String },
+    #[error("column `response_ids` has no `response_mask` beside it, which says what the policy wrote")]
+    NoMask,
+}
+
+fn quoted(names: &[String]) -> String {
+    const MOST: usize = 12;
+    let mut shown: Vec<String> = names.iter().take(MOST).map(|n| format!("`{n}`")).collect();
+    if names.len() > MOST {
+        shown.push(format!("{} more", names.len() - MOST));
+    }
+    if shown.is_empty() { "no columns".to_owned() } else { shown.join(", ") }
+}
+
+/// Indices of the recognised columns of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    pub id: Option<usize>,
+    pub group: Option<usize>,
+    pub messages: usize,
+    pub reward: Option<usize>,
+    pub tools: Option<usize>,
+    pub prompt_ids: Option<usize>,
+    pub response: Option<ResponseColumns>,
+    /// The column that an earlier run of ours has added.
+    pub purification: Option<usize>,
+}
+
+/// Token columns: ids and mask come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseColumns {
+    pub ids: usize,
+    pub mask: usize,
+    pub logprobs: Option<usize>,
+}
+
+impl Columns {
+    /// Finds the columns by flag or by well-known name, and checks their types.
+    pub fn recognise(schema: &Schema, config: &ColumnConfig) -> Result<Self, SchemaError> {
+        let names = || schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let named = |flag: &Option<String>, option: &'static str, known: &[&str]| match flag {
+            Some(name) => schema
+                .index_of(name)
+                .map(Some)
+                .map_err(|_| SchemaError::NoSuchColumn { name: name.clone(), option, found: names() }),
+            None => Ok(known.iter().find_map(|name| schema.index_of(name).ok())),
+        };
+        let known = |names: &[&str]| names.iter().find_map(|name| schema.index_of(name).ok());
+        let messages = named(&config.messages_column, "--messages-column", MESSAGES)?
+            .ok_or_else(|| SchemaError::NoMessages { found: names() })?;
+        check_messages(schema.field(messages))?;
+        let mask = known(RESPONSE_MASK);
+        let response = match known(RESPONSE_IDS) {
+            Some(_) if config.drops_tokens() => None,
+            Some(ids) => Some(ResponseColumns {
+                ids,
+                mask: mask.ok_or(SchemaError::NoMask)?,
+                logprobs: known(RESPONSE_LOGPROBS),
+            }),
+            None => None,
+        };
+        if let Some(response) = response {
+            check_list(schema.field(response.ids), "list<int32>", DataType::is_integer)?;
+            check_list(schema.field(response.mask), "list<int8> or list<bool>", |t| {
+                t.is_integer() || *t == DataType::Boolean
+            })?;
+            if let Some(logprobs) = response.logprobs {
+                check_list(schema.field(logprobs), "list<float32>", DataType::is_floating)?;
+            }
+        }
+        let reward = named(&config.reward_column, "--reward-column", REWARD)?;
+        Ok(Columns {
+            id: named(&config.id_column, "--id-column", ID)?,
+            group: named(&config.group_column, "--group-column", GROUP)?,
+            messages,
+            reward: reward.filter(|&r| schema.field(r).data_type().is_numeric()),
+            tools: known(&["tools"]).filter(|&t| is_text(schema.field(t).data_type())),
+            prompt_ids: known(PROMPT_IDS),
+            response,
+            purification: known(&[PURIFICATION]).filter(|&p| schema.field(p).data_type().is_nested()),
+        })
+    }
+
+    /// (what, column) of everything recognised, for people.
+    pub fn described(&self, schema: &Schema) -> Vec<(&'static str, String)> {
+        [
+            ("rollout id", self.id),
+            ("group", self.group),
+            ("messages", Some(self.messages)),
+            ("tools", self.tools),
+            ("reward", self.reward),
+            ("prompt tokens", self.prompt_ids),
+            ("response tokens", self.response.map(|r| r.ids)),
+            ("response mask", self.response.map(|r| r.mask)),
+            ("log-probs", self.response.and_then(|r| r.logprobs)),
+            ("earlier purification", self.purification),
+        ]
+        .into_iter()
+        .filter_map(|(what, index)| Some((what, schema.field(index?).name().clone())))
+        .collect()
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
+/// The element field of any list type.
+pub fn list_item(data_type: &DataType) -> Option<&FieldRef> {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
+    }
+}
+
+fn wrong_type(column: impl Into<String>, expected: &'static str, found: &DataType) -> SchemaError {
+    let mut found = found.to_string();
+    if found.len() > 160 {
+        found.truncate(found.floor_char_boundary(160));
+        found.push('…');
+    }
+    SchemaError::WrongType { column: column.into(), expected, found }
+}
+
+fn check_list(field: &Field, expected: &'static str, is_item: impl Fn(&DataType) -> bool) -> Result<(), SchemaError> {
+    match list_item(field.data_type()) {
+        Some(item) if is_item(item.data_type()) => Ok(()),
+        _ => Err(wrong_type(field.name(), expected, field.data_type())),
+    }
+}
+
+fn struct_fields<'s>(field: &'s Field, path: &str, expected: &'static str) -> Result<&'s Fields, SchemaError> {
+    match list_item(field.data_type()).map(|item| item.data_type()) {
+        Some(DataType::Struct(fields)) => Ok(fields),
+        _ => Err(wrong_type(path, expected, field.data_type())),
+    }
+}
+
+fn check_text(fields: &Fields, path: &str, name: &str) -> Result<(), SchemaError> {
+    match fields.find(name) {
+        Some((_, field)) if !is_text(field.data_type()) => {
+            Err(wrong_type(format!("{path}.{name}"), "utf8", field.data_type()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the type of a message column, inner fields included (data.md, section 1).
+fn check_messages(field: &Field) -> Result<(), SchemaError> {
+    let path = field.name();
+    let fields = struct_fields(field, path, "list<struct<role, content, …>>")?;
+    if fields.find("role").is_none() {
+        return Err(wrong_type(path, "list<struct<role, content, …>>", field.data_type()));
+    }
+    for name in ["role", "content", "reasoning_content"] {
+        check_text(fields, path, name)?;
+    }
+    if let Some((_, flag)) = fields.find("is_error")
+        && !matches!(flag.data_type(), DataType::Boolean | DataType::Null)
+    {
+        return Err(wrong_type(format!("{path}.is_error"), "bool", flag.data_type()));
+    }
+    let Some((_, calls)) = fields.find("tool_calls") else { return Ok(()) };
+    if *calls.data_type() == DataType::Null {
+        return Ok(());
+    }
+    let path = format!("{path}.tool_calls");
+    let fields = struct_fields(calls, &path, "list<struct<id, type, function>>")?;
+    match fields.find("function").map(|(_, f)| f.data_type()) {
+        Some(DataType::Struct(function)) => {
+            let path = format!("{path}.function");
+            check_text(function, &path, "name")?;
+            check_text(function, &path, "arguments")
+        }
+        Some(other) => Err(wrong_type(format!("{path}.function"), "struct<name, arguments>", other)),
+        None => Err(wrong_type(path, "list<struct<id, type, function>>", calls.data_type())),
+    }
+}
+
+/// The type of the column `purification` (data.md, section 2), with what the old log-probs were where there are any.
+pub fn purification_type(with_logprobs: bool) -> DataType {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    let list = |item| DataType::List(Arc::new(Field::new("element", item, true)));
+    let repair = DataType::Struct(Fields::from(vec![
+        field("first_message", DataType::Int32),
+        field("attempts", DataType::Int32),
+        field("kind", DataType::Utf8),
+        field("granularity", DataType::Utf8),
+        field("measure", DataType::Utf8),
+        field("similarity", list(DataType::Float64)),
+        field("semantic_similarity", list(DataType::Float64)),
+        field("error_types", list(DataType::Utf8)),
+        field("tool", DataType::Utf8),
+        field("removed_messages", DataType::Int32),
+        field("removed_tokens", DataType::Int32),
+        field("residue", DataType::Boolean),
+        field("depends_on_removed", DataType::Boolean),
+        field("log_is", DataType::Float64),
+    ]));
+    let mut fields = vec![
+        field("profile", DataType::Utf8),
+        field("mode", DataType::Utf8),
+        field("selected", DataType::Boolean),
+        field("failed_attempts", DataType::Int32),
+        field("recovered", DataType::Int32),
+        field("unrecovered", DataType::Int32),
+        field("repairs", list(repair)),
+    ];
+    if with_logprobs {
+        fields.push(field("raw_logprobs", list(DataType::Float32)));
+    }
+    DataType::Struct(Fields::from(fields))
+}
+
+/// How the schema of what is written differs from the one read.
+#[derive(Clone, Debug)]
+pub struct OutputSchema {
+    pub schema: SchemaRef,
+    /// Input columns that are written, in order; `purification` comes last and is not among them.
+    pub kept: Vec<usize>,
+    /// Whether messages gain (or keep) a `loss` flag.
+    pub marks_loss: bool,
+}
+
+impl OutputSchema {
+    pub fn new(input: &Schema, columns: &Columns, drops_tokens: bool, marks_loss: bool) -> Self {
+        let dropped = |index: usize| {
+            let name = input.field(index).name().as_str();
+            let is_token = [RESPONSE_IDS, RESPONSE_MASK, RESPONSE_LOGPROBS, PROMPT_IDS].concat().contains(&name);
+            (drops_tokens && is_token) || columns.purification == Some(index)
+        };
+        let kept: Vec<usize> = (0..input.fields().len()).filter(|&k| !dropped(k)).collect();
+        let mut fields: Vec<FieldRef> = kept
+            .iter()
+            .map(|&k| {
+                let field = &input.fields()[k];
+                if k == columns.messages && marks_loss {
+                    Arc::new(field.as_ref().clone().with_data_type(with_loss(field.data_type())))
+                } else if columns.response.and_then(|r| r.logprobs) == Some(k) {
+                    Arc::new(field.as_ref().clone().with_data_type(with_nullable_item(field.data_type())))
+                } else {
+                    Arc::clone(field)
+                }
+            })
+            .collect();
+        let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some());
+        fields.push(Arc::new(Field::new(PURIFICATION, purification_type(with_logprobs), true)));
+        let mut metadata = input.metadata().clone();
+        if let Some(described) = metadata.get(HUGGINGFACE).and_then(|text| updated_features(text, &fields)) {
+            metadata.insert(HUGGINGFACE.to_owned(), described);
+        }
+        OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss }
+    }
+}
+
+fn with_item(data_type: &DataType, item: Field) -> DataType {
+    let item = Arc::new(item);
+    match data_type {
+        DataType::LargeList(_) => DataType::LargeList(item),
+        DataType::ListView(_) => DataType::ListView(item),
+        DataType::LargeListView(_) => DataType::LargeListView(item),
+        DataType::FixedSizeList(_, _) => DataType::List(item),
+        _ => DataType::List(item),
+    }
+}
+
+fn with_nullable_item(data_type: &DataType) -> DataType {
+    match list_item(data_type) {
+        Some(item) => with_item(data_type, item.as_ref().clone().with_nullable(true)),
+        None => data_type.clone(),
+    }
+}
+
+fn with_loss(data_type: &DataType) -> DataType {
+    let Some(item) = list_item(data_type) else { return data_type.clone() };
+    let DataType::Struct(fields) = item.data_type() else { return data_type.clone() };
+    let mut fields: Vec<FieldRef> = fields.iter().filter(|f| f.name() != LOSS).cloned().collect();
+    fields.push(Arc::new(Field::new(LOSS, DataType::Boolean, true)));
+    with_item(data_type, item.as_ref().clone().with_data_type(DataType::Struct(Fields::from(fields))))
+}
+
+/// The features description of `datasets`, brought up to date: columns that went are gone, new ones described.
+fn updated_features(text: &str, fields: &[FieldRef]) -> Option<String> {
+    let mut described: Value = serde_json::from_str(text).ok()?;
+    let features = described.get_mut("info")?.get_mut("features")?.as_object_mut()?;
+    let lists_have_type = text.contains("\"List\"");
+    features.retain(|name, _| fields.iter().any(|f| f.name() == name));
+    for field in fields {
+        let is_new = !features.contains_key(field.name()) || field.name() == PURIFICATION;
+        let gained_loss = field.data_type().to_string().contains(LOSS);
+        if is_new || gained_loss {
+            features.insert(field.name().clone(), feature(field.data_type(), lists_have_type));
+        }
+    }
+    serde_json::to_string(&described).ok()
+}
+
+fn feature(data_type: &DataType, lists_have_type: bool) -> Value {
+    let value = |dtype: &str| json!({"dtype": dtype, "_type": "Value"});
+    if let Some(item) = list_item(data_type) {
+        let inner = feature(item.data_type(), lists_have_type);
+        return if lists_have_type { json!({"feature": inner, "_type": "List"}) } else { json!([inner]) };
+    }
+    match data_type {
+        DataType::Struct(fields) => Value::Object(
+            fields.iter().map(|f| (f.name().clone(), feature(f.data_type(), lists_have_type))).collect::<Map<_, _>>(),
+        ),
+        DataType::Utf8 | DataType::Utf8View => value("string"),
+        DataType::LargeUtf8 => value("large_string"),
+        DataType::Boolean => value("bool"),
+        DataType::Float32 => value("float32"),
+        DataType::Float64 => value("float64"),
+        other => value(&other.to_string().to_lowercase()),
+    }
+}

@@ -1,0 +1,636 @@
+//! The ratio of CPython's `difflib.SequenceMatcher(None, a, b).ratio()`, to the last bit.
+//!
+//! Owns the matching-block arithmetic and nothing else: which texts are compared, and what a ratio
+//! means, is decided in [`crate::saar`]. The invariant: for every pair of strings the number of
+//! matched code points equals CPython's, automatic junk heuristic included (saar.md, section 4).
+//!
+//! CPython looks for the longest block by walking all pairs of equal, not popular code points, again
+//! for each sub-rectangle. Three strategies find the same blocks with less work:
+//! - [`Matcher::split`]: the maximal diagonals of at least [`GRAM`] code points are found once, by an index
+//!   of grams, and are only clipped and divided afterwards. This serves nearly every real pair.
+//! - [`Matcher::sweep`]: where all blocks of a rectangle have at most `L` code points, one walk from left to
+//!   right meets those of exactly `L` in CPython's order. This serves what is left between diagonals.
+//! - [`Matcher::hashed`]: longest block by rolling hashes, then a sweep at that length. It bounds hostile
+//!   pairs to O(n·sqrt(n)·log n), where CPython needs O(n^3): lengths of blocks strictly fall with
+//!   nesting and add up to at most n.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// Length of the grams that find diagonals; shorter blocks are left to the sweep.
+const GRAM: usize = 3;
+/// CPython's automatic junk heuristic starts at this many code points of `b` (`__chain_b`).
+const AUTOJUNK_MIN_LEN: usize = 200;
+/// Steps that [`Matcher::split`] may take before a rectangle is handed to [`Matcher::hashed`].
+const SPLIT_BUDGET_BASE: usize = 2_000_000;
+const SPLIT_BUDGET_PER_SYMBOL: usize = 64;
+/// Below this many symbols (both sides) a rectangle left by [`Matcher::hashed`] is split again.
+const HASHED_MIN_SYMBOLS: usize = 4096;
+const NONE: u32 = u32::MAX;
+
+/// Which code points of the second text may start a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Junk {
+    /// CPython's default: with 200 code points or more, those that occur more than `len / 100 + 1` times may not.
+    Automatic,
+    /// `autojunk=False`: all may.
+    Off,
+}
+
+/// `2 * M / (len(a) + len(b))` over code points; 1.0 for two empty texts.
+///
+/// Not symmetric: `a` is the older text, `b` the newer. Source: CPython 3.11 `Lib/difflib.py`.
+pub fn ratio(a: &str, b: &str, junk: Junk) -> f64 {
+    thread_local! {
+        static BUFFERS: RefCell<(Buffers<u8>, Buffers<u32>)> = RefCell::default();
+    }
+    BUFFERS.with_borrow_mut(|(narrow, wide)| {
+        if a.is_ascii() && b.is_ascii() {
+            return ratio_of(a.as_bytes(), b.as_bytes(), 128, junk, narrow);
+        }
+        let mut ids = HashMap::new();
+        let mut dense = |text: &str| -> Vec<u32> {
+            text.chars()
+                .map(|c| {
+                    let next = ids.len() as u32;
+                    *ids.entry(c).or_insert(next)
+                })
+                .collect()
+        };
+        let (a, b) = (dense(a), dense(b));
+        let alphabet = ids.len();
+        ratio_of(&a, &b, alphabet, junk, wide)
+    })
+}
+
+fn ratio_of<S: Symbol>(a: &[S], b: &[S], alphabet: usize, junk: Junk, buffers: &mut Buffers<S>) -> f64 {
+    let length = a.len() + b.len();
+    if length == 0 {
+        return 1.0;
+    }
+    let matched = Matcher::new(a, b, alphabet, junk, buffers).run();
+    2.0 * matched as f64 / length as f64
+}
+
+/// A code point, or its dense number: the index of its positions.
+trait Symbol: Copy + Eq + Default + 'static {
+    fn index(self) -> usize;
+}
+
+impl Symbol for u8 {
+    fn index(self) -> usize {
+        usize::from(self)
+    }
+}
+
+impl Symbol for u32 {
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Allocations that outlive one pair; their contents do not.
+#[derive(Default)]
+struct Buffers<S> {
+    /// `positions[starts[s] .. starts[s + 1]]`: where symbol `s` occurs in `b`, ascending; empty if popular.
+    starts: Vec<u32>,
+    positions: Vec<u32>,
+    popular: Vec<bool>,
+    /// End of the stretch without popular symbols that position `j` of `b` lies in; `j` itself if popular.
+    core_end: Vec<u32>,
+    gram_heads: Vec<u32>,
+    gram_next: Vec<u32>,
+    diagonals: Vec<Diagonal>,
+    right: Vec<Diagonal>,
+    stack: Vec<(Rect, usize, usize)>,
+    symbol: std::marker::PhantomData<S>,
+}
+
+/// A longest stretch of equal, not popular symbols: `a[i..i+len] == b[j..j+len]`.
+#[derive(Clone, Copy)]
+struct Diagonal {
+    i: u32,
+    j: u32,
+    len: u32,
+}
+
+/// Half-open ranges of both texts.
+#[derive(Clone, Copy)]
+struct Rect {
+    alo: usize,
+    ahi: usize,
+    blo: usize,
+    bhi: usize,
+}
+
+impl Rect {
+    fn is_empty(&self) -> bool {
+        self.alo >= self.ahi || self.blo >= self.bhi
+    }
+
+    fn symbols(&self) -> usize {
+        (self.ahi - self.alo) + (self.bhi - self.blo)
+    }
+
+    /// The part of a diagonal inside the rectangle, or `None`.
+    fn clip(&self, d: Diagonal) -> Option<Diagonal> {
+        let (i, j, len) = (d.i as usize, d.j as usize, d.len as usize);
+        let skip = self.alo.saturating_sub(i).max(self.blo.saturating_sub(j));
+        let end = len.min(self.ahi.saturating_sub(i)).min(self.bhi.saturating_sub(j));
+        (skip < end).then(|| Diagonal { i: (i + skip) as u32, j: (j + skip) as u32, len: (end - skip) as u32 })
+    }
+}
+
+/// A matching block, grown over popular symbols.
+struct Block {
+    i: usize,
+    j: usize,
+    len: usize,
+}
+
+struct Matcher<'t, S> {
+    a: &'t [S],
+    b: &'t [S],
+    buffers: &'t mut Buffers<S>,
+    matched: usize,
+    hashes: Option<Hashes>,
+}
+
+impl<'t, S: Symbol> Matcher<'t, S> {
+    fn new(a: &'t [S], b: &'t [S], alphabet: usize, junk: Junk, buffers: &'t mut Buffers<S>) -> Self {
+        index_positions(b, alphabet, junk, buffers);
+        Matcher { a, b, buffers, matched: 0, hashes: None }
+    }
+
+    fn run(mut self) -> usize {
+        let whole = Rect { alo: 0, ahi: self.a.len(), blo: 0, bhi: self.b.len() };
+        if !whole.is_empty() {
+            self.split(whole);
+        }
+        self.matched
+    }
+
+    /// Grows a core block over equal symbols within the rectangle, as CPython does for popular ones.
+    fn grow(&self, r: &Rect, i: usize, j: usize, len: usize) -> Block {
+        let (a, b) = (self.a, self.b);
+        let before = a[r.alo..i].iter().rev().zip(b[r.blo..j].iter().rev()).take_while(|(x, y)| x == y).count();
+        let after = common_prefix(&a[i + len..r.ahi], &b[j + len..r.bhi]);
+        Block { i: i - before, j: j - before, len: before + len + after }
+    }
+
+    /// Finds all diagonals of at least [`GRAM`] symbols once, then divides them block by block.
+    fn split(&mut self, whole: Rect) {
+        let mut budget = SPLIT_BUDGET_BASE + SPLIT_BUDGET_PER_SYMBOL * whole.symbols();
+        if !self.find_diagonals(&whole, &mut budget) {
+            return self.hashed(whole, usize::MAX);
+        }
+        let mut diagonals = std::mem::take(&mut self.buffers.diagonals);
+        let mut right = std::mem::take(&mut self.buffers.right);
+        let mut stack = std::mem::take(&mut self.buffers.stack);
+        stack.clear();
+        stack.push((whole, 0, diagonals.len()));
+        while let Some((r, from, to)) = stack.pop() {
+            if to - from > budget {
+                self.hashed(r, usize::MAX);
+                continue;
+            }
+            budget -= to - from;
+            let Some(best) = longest(&diagonals[from..to]).filter(|d| d.len as usize >= GRAM) else {
+                self.sweep(r, GRAM - 1);
+                continue;
+            };
+            let block = self.grow(&r, best.i as usize, best.j as usize, best.len as usize);
+            self.matched += block.len;
+            let left_rect = Rect { ahi: block.i, bhi: block.j, ..r };
+            let right_rect = Rect { alo: block.i + block.len, blo: block.j + block.len, ..r };
+            // No diagonal reaches into both: it would be longer than the block.
+            right.clear();
+            let mut kept = from;
+            for k in from..to {
+                let d = diagonals[k];
+                if let Some(part) = left_rect.clip(d) {
+                    diagonals[kept] = part;
+                    kept += 1;
+                } else if let Some(part) = right_rect.clip(d) {
+                    right.push(part);
+                }
+            }
+            diagonals[kept..kept + right.len()].copy_from_slice(&right);
+            if !right_rect.is_empty() {
+                stack.push((right_rect, kept, kept + right.len()));
+            }
+            if !left_rect.is_empty() {
+                stack.push((left_rect, from, kept));
+            }
+        }
+        self.buffers.diagonals = diagonals;
+        self.buffers.right = right;
+        self.buffers.stack = stack;
+    }
+
+    /// Fills `buffers.diagonals`; false if the budget ran out.
+    fn find_diagonals(&mut self, r: &Rect, budget: &mut usize) -> bool {
+        let Buffers { core_end, gram_heads, gram_next, diagonals, .. } = &mut *self.buffers;
+        let (a, b) = (self.a, self.b);
+        diagonals.clear();
+        if r.ahi - r.alo < GRAM || r.bhi - r.blo < GRAM {
+            return true;
+        }
+        let bits = (r.bhi - r.blo).next_power_of_two().trailing_zeros().clamp(8, 22) + 1;
+        gram_heads.clear();
+        gram_heads.resize(1 << bits, NONE);
+        if gram_next.len() < b.len() {
+            gram_next.resize(b.len(), NONE);
+        }
+        for j in (r.blo..=r.bhi - GRAM).rev() {
+            if core_end[j] as usize >= j + GRAM {
+                let head = &mut gram_heads[gram_hash(&b[j..], bits)];
+                gram_next[j] = *head;
+                *head = j as u32;
+            }
+        }
+        for i in r.alo..=r.ahi - GRAM {
+            let gram = &a[i..i + GRAM];
+            let mut next = gram_heads[gram_hash(gram, bits)];
+            let mut steps = 1;
+            while next != NONE {
+                let j = next as usize;
+                next = gram_next[j];
+                steps += 1;
+                if &b[j..j + GRAM] != gram {
+                    continue;
+                }
+                let continues =
+                    i > r.alo && j > r.blo && a[i - 1] == b[j - 1] && core_end[j - 1] as usize > j - 1;
+                if !continues {
+                    let end = r.bhi.min(core_end[j] as usize);
+                    let len = GRAM + common_prefix(&a[i + GRAM..r.ahi], &b[j + GRAM..end]);
+                    steps += len / 8;
+                    diagonals.push(Diagonal { i: i as u32, j: j as u32, len: len as u32 });
+                }
+            }
+            if steps > *budget {
+                return false;
+            }
+            *budget -= steps;
+        }
+        true
+    }
+
+    /// Matches a rectangle whose blocks have at most `len` core symbols: one walk for each length.
+    fn sweep(&mut self, mut r: Rect, len: usize) {
+        if len == 0 {
+            // CPython's empty best block sits at the corner and still grows over popular symbols.
+            self.matched += common_prefix(&self.a[r.alo..r.ahi], &self.b[r.blo..r.bhi]);
+            return;
+        }
+        let mut i = r.alo;
+        while i + len <= r.ahi && r.blo + len <= r.bhi {
+            let Some(j) = self.first_occurrence(&r, i, len) else {
+                i += 1;
+                continue;
+            };
+            let block = self.grow(&r, i, j, len);
+            self.matched += block.len;
+            let left = Rect { ahi: block.i, bhi: block.j, ..r };
+            if !left.is_empty() {
+                self.sweep(left, len - 1);
+            }
+            r.alo = block.i + block.len;
+            r.blo = block.j + block.len;
+            i = r.alo;
+        }
+        if !r.is_empty() {
+            self.sweep(r, len - 1);
+        }
+    }
+
+    /// Leftmost place in `b` within the rectangle where `a[i..i + len]` stands without popular symbols.
+    fn first_occurrence(&self, r: &Rect, i: usize, len: usize) -> Option<usize> {
+        let Buffers { starts, positions, core_end, .. } = &*self.buffers;
+        let symbol = self.a[i].index();
+        let all = &positions[starts[symbol] as usize..starts[symbol + 1] as usize];
+        let from = if all.len() <= 8 {
+            all.iter().take_while(|&&j| (j as usize) < r.blo).count()
+        } else {
+            all.partition_point(|&j| (j as usize) < r.blo)
+        };
+        all[from..]
+            .iter()
+            .map(|&j| j as usize)
+            .take_while(|j| j + len <= r.bhi)
+            .find(|&j| core_end[j] as usize >= j + len && self.a[i + 1..i + len] == self.b[j + 1..j + len])
+    }
+
+    /// Matches a rectangle whose blocks have at most `limit` core symbols, whatever the texts are.
+    fn hashed(&mut self, r: Rect, limit: usize) {
+        if r.is_empty() {
+            return;
+        }
+        let hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(self.a, self.b));
+        let found = self.longest_by_hash(&hashes, &r, limit);
+        self.hashes = Some(hashes);
+        match found {
+            Some((len, grams)) if len > 1 => self.sweep_hashed(r, len, &grams),
+            Some(_) => self.sweep(r, 1),
+            None => self.sweep(r, 0),
+        }
+    }
+
+    /// The greatest length of a core block, at most `limit`, with the grams of `b` of that length.
+    fn longest_by_hash(&self, hashes: &Hashes, r: &Rect, limit: usize) -> Option<(usize, Vec<(u64, u32)>)> {
+        let most = (r.ahi - r.alo).min(r.bhi - r.blo).min(limit);
+        // Gallop down from the limit (lengths fall by little from one nesting to the next), then bisect.
+        let (mut high, mut step) = (most, 0);
+        let (mut low, mut grams) = loop {
+            let len = most.saturating_sub(step);
+            if len == 0 {
+                break (0, Vec::new());
+            }
+            if let Some(grams) = self.common_grams(hashes, r, len) {
+                break (len, grams);
+            }
+            high = len - 1;
+            step = if limit == usize::MAX { most.div_ceil(2).max(step * 3 / 2 + 1) } else { step * 2 + 1 };
+        };
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.common_grams(hashes, r, middle) {
+                Some(found) => (low, grams) = (middle, found),
+                None => high = middle - 1,
+            }
+        }
+        (low > 0).then_some((low, grams))
+    }
+
+    /// The core grams of `b` in the rectangle by (hash, position), if one of them stands in `a` as well.
+    fn common_grams(&self, hashes: &Hashes, r: &Rect, len: usize) -> Option<Vec<(u64, u32)>> {
+        let core_end = &self.buffers.core_end;
+        let mut grams: Vec<(u64, u32)> = (r.blo..=r.bhi - len)
+            .filter(|&j| core_end[j] as usize >= j + len)
+            .map(|j| (hashes.of_b(j, len), j as u32))
+            .collect();
+        grams.sort_unstable();
+        (r.alo..=r.ahi - len).any(|i| self.first_gram(hashes, &grams, r, i, len).is_some()).then_some(grams)
+    }
+
+    /// As [`Matcher::first_occurrence`], by hash; a collision is told apart by comparing.
+    fn first_gram(&self, hashes: &Hashes, grams: &[(u64, u32)], r: &Rect, i: usize, len: usize) -> Option<usize> {
+        let hash = hashes.of_a(i, len);
+        let from = grams.partition_point(|&g| g < (hash, r.blo as u32));
+        grams[from..]
+            .iter()
+            .take_while(|g| g.0 == hash && g.1 as usize + len <= r.bhi)
+            .map(|g| g.1 as usize)
+            .find(|&j| self.a[i..i + len] == self.b[j..j + len])
+    }
+
+    fn sweep_hashed(&mut self, mut r: Rect, len: usize, grams: &[(u64, u32)]) {
+        let mut i = r.alo;
+        while i + len <= r.ahi && r.blo + len <= r.bhi {
+            let found = self.hashes.as_ref().and_then(|hashes| self.first_gram(hashes, grams, &r, i, len));
+            let Some(j) = found else {
+                i += 1;
+                continue;
+            };
+            let block = self.grow(&r, i, j, len);
+            self.matched += block.len;
+            self.below(Rect { ahi: block.i, bhi: block.j, ..r }, len - 1);
+            r.alo = block.i + block.len;
+            r.blo = block.j + block.len;
+            i = r.alo;
+        }
+        self.below(r, len - 1);
+    }
+
+    /// What a hashed sweep leaves: small rectangles are cheaper to split.
+    fn below(&mut self, r: Rect, limit: usize) {
+        if r.is_empty() {
+        } else if limit < GRAM {
+            self.sweep(r, limit);
+        } else if r.symbols() < HASHED_MIN_SYMBOLS {
+            self.split(r);
+        } else {
+            self.hashed(r, limit);
+        }
+    }
+}
+
+/// Rolling hashes modulo 2^61 - 1 of both texts, with the base's powers.
+struct Hashes {
+    a: Vec<u64>,
+    b: Vec<u64>,
+    powers: Vec<u64>,
+}
+
+const PRIME: u64 = (1 << 61) - 1;
+const BASE: u64 = 0x0123_4567_89ab_cdef;
+
+impl Hashes {
+    fn new<S: Symbol>(a: &[S], b: &[S]) -> Self {
+        let prefixes = |text: &[S]| {
+            let mut out = Vec::with_capacity(text.len() + 1);
+            out.push(0);
+            for s in text {
+                let last = out[out.len() - 1];
+                out.push((mul_mod(last, BASE) + s.index() as u64 + 1) % PRIME);
+            }
+            out
+        };
+        let mut powers = vec![1];
+        for _ in 0..a.len().max(b.len()) {
+            powers.push(mul_mod(powers[powers.len() - 1], BASE));
+        }
+        Hashes { a: prefixes(a), b: prefixes(b), powers }
+    }
+
+    fn of_a(&self, i: usize, len: usize) -> u64 {
+        (self.a[i + len] + PRIME - mul_mod(self.a[i], self.powers[len])) % PRIME
+    }
+
+    fn of_b(&self, j: usize, len: usize) -> u64 {
+        (self.b[j + len] + PRIME - mul_mod(self.b[j], self.powers[len])) % PRIME
+    }
+}
+
+fn mul_mod(x: u64, y: u64) -> u64 {
+    let product = u128::from(x) * u128::from(y);
+    let folded = (product >> 61) as u64 + (product as u64 & PRIME);
+    if folded >= PRIME { folded - PRIME } else { folded }
+}
+
+/// Sorts the positions of `b` by symbol and finds the stretches without popular symbols.
+fn index_positions<S: Symbol>(b: &[S], alphabet: usize, junk: Junk, buffers: &mut Buffers<S>) {
+    let Buffers { starts, positions, popular, core_end, .. } = buffers;
+    starts.clear();
+    starts.resize(alphabet + 1, 0);
+    for s in b {
+        starts[s.index() + 1] += 1;
+    }
+    let most = match junk {
+        Junk::Automatic if b.len() >= AUTOJUNK_MIN_LEN => b.len() / 100 + 1,
+        _ => usize::MAX,
+    };
+    popular.clear();
+    popular.extend(starts[1..].iter().map(|&count| count as usize > most));
+    for s in 0..alphabet {
+        let count = if popular[s] { 0 } else { starts[s + 1] };
+        starts[s + 1] = starts[s] + count;
+    }
+    positions.clear();
+    positions.resize(starts[alphabet] as usize, 0);
+    core_end.clear();
+    core_end.resize(b.len(), 0);
+    // Filled from behind, so that each symbol's end moves down to its start and the ends fall out on the way.
+    let mut end = b.len();
+    for (j, s) in b.iter().enumerate().rev() {
+        let s = s.index();
+        if popular[s] {
+            end = j;
+        } else {
+            starts[s + 1] -= 1;
+            positions[starts[s + 1] as usize] = j as u32;
+        }
+        core_end[j] = end as u32;
+    }
+    // Each end has become its symbol's start; shift them back into place.
+    starts.remove(0);
+    starts.push(positions.len() as u32);
+}
+
+fn gram_hash<S: Symbol>(text: &[S], bits: u32) -> usize {
+    let mixed = (text[0].index() as u32)
+        .wrapping_mul(0x9e37_79b1)
+        .wrapping_add((text[1].index() as u32).wrapping_mul(0x85eb_ca77))
+        .wrapping_add((text[2].index() as u32).wrapping_mul(0xc2b2_ae3d));
+    (mixed.wrapping_mul(0x27d4_eb2f) >> (32 - bits)) as usize
+}
+
+fn common_prefix<S: Symbol>(a: &[S], b: &[S]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
+}
+
+/// Longest first, then leftmost in `a`, then leftmost in `b`: the order in which CPython meets them.
+fn longest(diagonals: &[Diagonal]) -> Option<Diagonal> {
+    diagonals.iter().copied().min_by_key(|d| (std::cmp::Reverse(d.len), d.i, d.j))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CPython's algorithm, spelled out: the oracle for the three strategies.
+    fn plain_ratio(a: &[char], b: &[char], junk: Junk) -> f64 {
+        let mut b2j: HashMap<char, Vec<usize>> = HashMap::new();
+        for (j, c) in b.iter().enumerate() {
+            b2j.entry(*c).or_default().push(j);
+        }
+        if junk == Junk::Automatic && b.len() >= 200 {
+            b2j.retain(|_, js| js.len() <= b.len() / 100 + 1);
+        }
+        let (mut stack, mut matched) = (vec![(0, a.len(), 0, b.len())], 0);
+        while let Some((alo, ahi, blo, bhi)) = stack.pop() {
+            let (mut bi, mut bj, mut size) = (alo, blo, 0);
+            let mut lengths: HashMap<usize, usize> = HashMap::new();
+            for i in alo..ahi {
+                let mut next = HashMap::new();
+                for &j in b2j.get(&a[i]).into_iter().flatten().filter(|&&j| j >= blo && j < bhi) {
+                    let k = j.checked_sub(1).and_then(|p| lengths.get(&p)).copied().unwrap_or(0) + 1;
+                    next.insert(j, k);
+                    if k > size {
+                        (bi, bj, size) = (i + 1 - k, j + 1 - k, k);
+                    }
+                }
+                lengths = next;
+            }
+            while bi > alo && bj > blo && a[bi - 1] == b[bj - 1] {
+                (bi, bj, size) = (bi - 1, bj - 1, size + 1);
+            }
+            while bi + size < ahi && bj + size < bhi && a[bi + size] == b[bj + size] {
+                size += 1;
+            }
+            if size > 0 {
+                matched += size;
+                if alo < bi && blo < bj {
+                    stack.push((alo, bi, blo, bj));
+                }
+                if bi + size < ahi && bj + size < bhi {
+                    stack.push((bi + size, ahi, bj + size, bhi));
+                }
+            }
+        }
+        if a.len() + b.len() == 0 { 1.0 } else { 2.0 * matched as f64 / (a.len() + b.len()) as f64 }
+    }
+
+    fn by_hash(a: &str, b: &str, junk: Junk) -> f64 {
+        let (a, b): (Vec<u32>, Vec<u32>) = (a.chars().map(u32::from).collect(), b.chars().map(u32::from).collect());
+        let alphabet = a.iter().chain(&b).max().map_or(0, |&m| m as usize + 1);
+        let mut buffers = Buffers::default();
+        let mut matcher = Matcher::new(&a, &b, alphabet, junk, &mut buffers);
+        matcher.hashed(Rect { alo: 0, ahi: a.len(), blo: 0, bhi: b.len() }, usize::MAX);
+        if a.len() + b.len() == 0 { 1.0 } else { 2.0 * matcher.matched as f64 / (a.len() + b.len()) as f64 }
+    }
+
+    fn text(alphabet: &'static str, most: usize) -> impl proptest::strategy::Strategy<Value = String> {
+        let letters: Vec<char> = alphabet.chars().collect();
+        proptest::collection::vec(0..letters.len(), 0..most)
+            .prop_map(move |picks| picks.into_iter().map(|k| letters[k]).collect())
+    }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn every_strategy_equals_the_plain_algorithm_on_random_texts(
+            a in prop_oneof![text("ab", 40), text("abcdefgh \n", 300), text("abcdefghijklmnopqrstuvwxyzäß漢😀", 500)],
+            b in prop_oneof![text("ab", 40), text("abcdefgh \n", 300), text("abcdefghijklmnopqrstuvwxyzäß漢😀", 500)],
+        ) {
+            let (ca, cb): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+            for junk in [Junk::Automatic, Junk::Off] {
+                let want = plain_ratio(&ca, &cb, junk);
+                prop_assert_eq!(ratio(&a, &b, junk).to_bits(), want.to_bits());
+                prop_assert_eq!(by_hash(&a, &b, junk).to_bits(), want.to_bits());
+            }
+        }
+
+        #[test]
+        fn every_strategy_equals_the_plain_algorithm_on_edited_texts(
+            a in text("abcdefghijklmnop_() =", 600),
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), "[a-z_ ]{0,6}"), 0..12),
+        ) {
+            let mut b: Vec<char> = a.chars().collect();
+            for (at, word) in edits {
+                let at = if b.is_empty() { 0 } else { at.index(b.len()) };
+                b.splice(at..(at + 3).min(b.len()), word.chars());
+            }
+            let (ca, b_text): (Vec<char>, String) = (a.chars().collect(), b.iter().collect());
+            for junk in [Junk::Automatic, Junk::Off] {
+                let want = plain_ratio(&ca, &b, junk);
+                prop_assert_eq!(ratio(&a, &b_text, junk).to_bits(), want.to_bits());
+                prop_assert_eq!(by_hash(&a, &b_text, junk).to_bits(), want.to_bits());
+            }
+        }
+
+        #[test]
+        fn without_junk_the_ratio_equals_the_crate_difflib_fast(
+            a in text("abcdefghijklm \n", 400), b in text("abcdefghijklm \n", 400),
+        ) {
+            prop_assert_eq!(ratio(&a, &b, Junk::Off).to_bits(), difflib_fast::ratio(&a, &b).to_bits());
+        }
+    }
+
+    #[test]
+    fn two_empty_texts_are_equal() {
+        assert_eq!(ratio("", "", Junk::Automatic), 1.0);
+        assert_eq!(ratio("", "a", Junk::Automatic), 0.0);
+    }
+
+    #[test]
+    fn the_ratio_is_not_symmetric() {
+        // The example of CPython's own documentation.
+        assert_eq!(ratio("tide", "diet", Junk::Automatic), 0.25);
+        assert_eq!(ratio("diet", "tide", Junk::Automatic), 0.5);
+    }
+}

@@ -1,0 +1,62 @@
+//! Two texts in, a similarity out.
+//!
+//! Owns the [`Measure`] trait and its result type; [`lexical`] holds the ratio of the method's reference. What is
+//! compared, and what a similarity decides, is [`crate::saar`]'s.
+
+pub mod lexical;
+
+use crate::config::SimilarityMetric;
+
+/// From 0 (nothing in common) to 1 (equal).
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Similarity(f64);
+
+impl Similarity {
+    /// Clamped to 0..=1; NaN counts as 0.
+    pub fn new(value: f64) -> Self {
+        Similarity(if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) })
+    }
+
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// A measure of two calls: the older first. It need not be symmetric.
+pub trait Measure: Send + Sync {
+    fn similarity(&self, old: &str, new: &str) -> Similarity;
+}
+
+/// Python's difflib ratio, automatic junk heuristic included.
+pub struct Lexical;
+
+/// The same without the heuristic.
+pub struct Exact;
+
+impl Measure for Lexical {
+    fn similarity(&self, old: &str, new: &str) -> Similarity {
+        Similarity::new(lexical::ratio(old, new, lexical::Junk::Automatic))
+    }
+}
+
+/// Pairs of at most this many bytes go to difflib-fast; its worst case is quadratic with a large constant, so
+/// longer ones take our own bounded path, which gives the same bits.
+const EXACT_CRATE_MAX_BYTES: usize = 64 * 1024;
+
+impl Measure for Exact {
+    fn similarity(&self, old: &str, new: &str) -> Similarity {
+        Similarity::new(if old.len() + new.len() <= EXACT_CRATE_MAX_BYTES {
+            difflib_fast::ratio(old, new)
+        } else {
+            lexical::ratio(old, new, lexical::Junk::Off)
+        })
+    }
+}
+
+/// The measure of a setting.
+pub fn measure(metric: SimilarityMetric) -> &'static dyn Measure {
+    match metric {
+        SimilarityMetric::Lexical => &Lexical,
+        SimilarityMetric::Exact => &Exact,
+    }
+}

@@ -1,0 +1,105 @@
+//! Tokens of a rollout, aligned with its assistant messages.
+//!
+//! Owns the alignment of mask and messages and the place of the call marker (saar.md, section 7). Cutting and
+//! joining is [`crate::rewrite`]'s work. A log-prob that no longer holds is absent, never 0.0.
+
+use std::ops::Range;
+
+use crate::rollout::{CALL_MARKER, Message, Role};
+
+/// Response tokens of one rollout: `ids` and `mask` are equally long.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens<'a> {
+    pub ids: &'a [i32],
+    /// 1 where the policy wrote the token.
+    pub mask: &'a [i8],
+}
+
+impl Tokens<'_> {
+    /// The runs of mask 1, in order: the assistant messages of the response.
+    pub fn policy_runs(&self) -> Vec<Range<usize>> {
+        let mut runs = Vec::new();
+        let mut start = None;
+        for (k, &m) in self.mask.iter().enumerate() {
+            match (m != 0, start) {
+                (true, None) => start = Some(k),
+                (false, Some(from)) => {
+                    runs.push(from..k);
+                    start = None;
+                }
+                _ => {}
+            }
+        }
+        runs.extend(start.map(|from| from..self.mask.len()));
+        runs
+    }
+
+    /// The run of each assistant message, by message index; `None` where the message stands in the prompt.
+    ///
+    /// The response holds the last assistant messages. `Err` gives (assistant messages, runs) if there are
+    /// more runs than messages, so that no alignment exists.
+    pub fn runs_by_message(&self, messages: &[Message<'_>]) -> Result<Vec<Option<Range<usize>>>, (usize, usize)> {
+        let runs = self.policy_runs();
+        let assistants = messages.iter().filter(|m| m.role == Role::Assistant).count();
+        let in_prompt = assistants.checked_sub(runs.len()).ok_or((assistants, runs.len()))?;
+        let mut runs = runs.into_iter();
+        let mut seen = 0;
+        Ok(messages
+            .iter()
+            .map(|m| {
+                if m.role != Role::Assistant {
+                    return None;
+                }
+                seen += 1;
+                if seen > in_prompt { runs.next() } else { None }
+            })
+            .collect())
+    }
+}
+
+/// Turns ids into text, special tokens kept.
+pub trait Decode: Send + Sync {
+    /// `None` if the ids hold one that the vocabulary lacks.
+    fn decode(&self, ids: &[i32]) -> Option<String>;
+}
+
+/// Finds the token in which the first call marker begins.
+pub enum CallMarker {
+    /// The marker's own ids.
+    Ids(Vec<i32>),
+    /// By the decoded text, whatever the tokenisation.
+    Decoded(Box<dyn Decode>),
+}
+
+impl CallMarker {
+    /// Index of the marker's first token within `ids`, or `None` if there is no marker.
+    pub fn find(&self, ids: &[i32]) -> Option<usize> {
+        match self {
+            CallMarker::Ids(marker) => ids.windows(marker.len().max(1)).position(|window| window == marker),
+            CallMarker::Decoded(decoder) => find_decoded(decoder.as_ref(), ids),
+        }
+    }
+
+    /// The decoded text of a segment, where a tokenizer is at hand.
+    pub fn text(&self, ids: &[i32]) -> Option<String> {
+        match self {
+            CallMarker::Ids(_) => None,
+            CallMarker::Decoded(decoder) => decoder.decode(ids),
+        }
+    }
+}
+
+/// The first token whose prefix, itself included, decodes past the marker's first byte.
+fn find_decoded(decoder: &dyn Decode, ids: &[i32]) -> Option<usize> {
+    let at = decoder.decode(ids)?.find(CALL_MARKER)?;
+    // A prefix may end inside a character, which decodes to U+FFFD: it does not count as reached.
+    let reaches = |n: usize| {
+        decoder.decode(&ids[..n]).is_some_and(|text| text.trim_end_matches('\u{fffd}').len() > at)
+    };
+    let (mut low, mut high) = (0, ids.len());
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if reaches(middle) { high = middle } else { low = middle }
+    }
+    Some(low)
+}
