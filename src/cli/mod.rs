@@ -89,6 +89,9 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Show this many results on which the detector and the data's labels differ
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        disagreements: usize,
     },
     /// Show the repaired steps of a rollout, before and after
     Diff {
@@ -171,8 +174,8 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
         None => purify(cli.run, cli.settings, printer),
-        Some(Command::Inspect { inputs, errors, columns, json }) => {
-            let surveys = pipeline::survey::survey(&inputs, &errors, &columns)?;
+        Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
+            let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements)?;
             printer.surveys(&surveys, json);
             Ok(ExitStatus::Done)
         }

@@ -313,6 +313,13 @@ fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
     out.join(", ")
 }
 
+/// The first part of a text, marked where it was cut.
+fn head(text: &str) -> String {
+    const MOST: usize = 600;
+    let cut = text.floor_char_boundary(MOST);
+    if cut < text.len() { format!("{}…", &text[..cut]) } else { text.to_owned() }
+}
+
 /// Digits in groups of three.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -353,6 +360,17 @@ fn survey_text(survey: &Survey) -> String {
     row("error types", listed(&survey.error_types));
     if let Some(tokens) = survey.tokens {
         row("response tokens", grouped(tokens));
+    }
+    if let Some((precision, recall, f1)) = survey.agreement.scores() {
+        row("detector, blind", format!("precision {precision:.4}, recall {recall:.4}, F1 {f1:.4} against the labels"));
+    }
+    for example in &survey.agreement.examples {
+        let verdict = if example.labelled_error { "labelled an error, not detected" } else { "detected, not labelled an error" };
+        let _ = writeln!(out, "\n  {BOLD}{} message {}: {verdict}{BOLD:#}", escaped(&example.rollout), example.message);
+        let _ = writeln!(out, "  {DIM}{}{DIM:#}", escaped(&head(&example.call)));
+        for line in head(&example.result).lines() {
+            let _ = writeln!(out, "  | {}", escaped(line));
+        }
     }
     out
 }

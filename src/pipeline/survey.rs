@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::config::{ColumnConfig, DetectConfig};
 use crate::error::Error;
 use crate::ingest::{Decoded, Input, decode_chunk, expand};
-use crate::rollout::{Role, Rollout};
-use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+use crate::rollout::{Message, Role, Rollout};
+use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory, answered_call};
 
 /// Names that are counted one by one; behind that, together.
 const MOST_NAMES: usize = 1000;
@@ -43,15 +43,55 @@ pub struct Survey {
     pub tools: BTreeMap<String, u64>,
     pub error_types: BTreeMap<String, u64>,
     pub tokens: Option<u64>,
+    /// How the detector, blind to the labels, agrees with them.
+    pub agreement: Agreement,
+}
+
+/// The detector against the data's labels, where there are any.
+#[derive(Debug, Default, Serialize)]
+pub struct Agreement {
+    /// Errors that both see.
+    pub both: u64,
+    pub detector_only: u64,
+    pub label_only: u64,
+    pub neither: u64,
+    /// The first results on which they differ, as asked for.
+    pub examples: Vec<Disagreement>,
+}
+
+/// A result on which detector and label differ.
+#[derive(Debug, Serialize)]
+pub struct Disagreement {
+    pub rollout: String,
+    pub message: usize,
+    pub labelled_error: bool,
+    pub call: String,
+    pub result: String,
+}
+
+impl Agreement {
+    /// (precision, recall, F1) of the detector; `None` where nothing is an error.
+    pub fn scores(&self) -> Option<(f64, f64, f64)> {
+        let (both, detected, labelled) =
+            (self.both as f64, (self.both + self.detector_only) as f64, (self.both + self.label_only) as f64);
+        (both > 0.0).then(|| (both / detected, both / labelled, 2.0 * both / (detected + labelled)))
+    }
 }
 
 /// Surveys every input.
-pub fn survey(inputs: &[PathBuf], errors: &DetectConfig, columns: &ColumnConfig) -> Result<Vec<Survey>, Error> {
+///
+/// `disagreements`: how many results to show on which detector and labels differ.
+pub fn survey(
+    inputs: &[PathBuf],
+    errors: &DetectConfig,
+    columns: &ColumnConfig,
+    disagreements: usize,
+) -> Result<Vec<Survey>, Error> {
     let detector = ErrorDetector::new(errors)?;
-    expand(inputs)?.iter().map(|path| survey_file(Input::open(path, columns)?, &detector)).collect()
+    expand(inputs)?.iter().map(|path| survey_file(Input::open(path, columns)?, &detector, disagreements)).collect()
 }
 
-fn survey_file(mut input: Input, detector: &ErrorDetector) -> Result<Survey, Error> {
+fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize) -> Result<Survey, Error> {
     let described = input.columns.described(&input.schema);
     let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
     let mut out = Survey {
@@ -75,7 +115,7 @@ fn survey_file(mut input: Input, detector: &ErrorDetector) -> Result<Survey, Err
             count(&mut out.unreadable, line.error.code());
         }
         for batch in &batches {
-            out.add_batch(batch, detector);
+            out.add_batch(batch, detector, disagreements);
             groups.extend((0..batch.rows()).filter_map(|row| Some(blake3::hash(batch.group(row)?.as_bytes()))));
         }
     }
@@ -84,11 +124,14 @@ fn survey_file(mut input: Input, detector: &ErrorDetector) -> Result<Survey, Err
 }
 
 impl Survey {
-    fn add_batch(&mut self, batch: &Decoded, detector: &ErrorDetector) {
+    fn add_batch(&mut self, batch: &Decoded, detector: &ErrorDetector, disagreements: usize) {
         for row in 0..batch.rows() {
             self.rows += 1;
             match batch.rollout(row) {
-                Ok(rollout) => self.add_rollout(&rollout, detector),
+                Ok(rollout) => {
+                    self.add_rollout(&rollout, detector);
+                    self.compare_labels(&rollout, detector, disagreements);
+                }
                 Err(error) => count(&mut self.unreadable, error.code()),
             }
         }
@@ -126,6 +169,35 @@ impl Survey {
             match run.end {
                 RunEnd::Correction(_) => self.recovered += 1,
                 RunEnd::Other => self.unrecovered += 1,
+            }
+        }
+    }
+}
+
+impl Survey {
+    fn compare_labels(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector, most: usize) {
+        for (index, asked) in rollout.messages.iter().enumerate().filter(|(_, m)| m.has_call()) {
+            let results = rollout.messages[index + 1..].iter().take_while(|m| m.role == Role::Tool);
+            for (k, result) in results.enumerate() {
+                let Some(labelled_error) = result.is_error else { continue };
+                let call = answered_call(asked, k);
+                let blind = Message { is_error: None, ..result.clone() };
+                let detected = detector.failure(asked, call, &blind).is_some();
+                match (detected, labelled_error) {
+                    (true, true) => self.agreement.both += 1,
+                    (true, false) => self.agreement.detector_only += 1,
+                    (false, true) => self.agreement.label_only += 1,
+                    (false, false) => self.agreement.neither += 1,
+                }
+                if detected != labelled_error && self.agreement.examples.len() < most {
+                    self.agreement.examples.push(Disagreement {
+                        rollout: rollout.id.to_string(),
+                        message: index + 1 + k,
+                        labelled_error,
+                        call: call.map(|c| format!("{}({})", c.name, c.arguments)).unwrap_or_default(),
+                        result: result.content.unwrap_or_default().to_owned(),
+                    });
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ pub mod outcome;
 
 use std::ops::Range;
 
-use crate::rollout::{Message, Role, Rollout};
+use crate::rollout::{Message, Role, Rollout, ToolCall};
 pub use failure_run::{FailureRun, RunEnd};
 pub use outcome::{ErrorDetector, Failure, Fault};
 
@@ -94,10 +94,12 @@ fn outcome_of(call: &Message<'_>, results: &[Message<'_>], detector: &ErrorDetec
     if results.is_empty() {
         return Outcome::Open;
     }
-    // Results answer calls by position: ids may be missing or double.
-    results
-        .iter()
-        .enumerate()
-        .find_map(|(k, result)| detector.failure(call, call.calls.get(k).or(call.calls.first()), result))
+    (0..results.len())
+        .find_map(|k| detector.failure(call, answered_call(call, k), &results[k]))
         .map_or(Outcome::Ok, Outcome::Failed)
+}
+
+/// The call that result `k` of a step answers: by position, since ids may be missing or double.
+pub fn answered_call<'m, 'a>(message: &'m Message<'a>, k: usize) -> Option<&'m ToolCall<'a>> {
+    message.calls.get(k).or(message.calls.first())
 }

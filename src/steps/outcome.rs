@@ -142,8 +142,10 @@ macro_rules! pattern {
 /// What the call asked for, as far as it tells reported text from the harness's own.
 struct Asked<'a> {
     arguments: &'a str,
-    /// It shows text that exists already: a file, a log, a search.
+    /// It shows text that exists already and does nothing else: a file, a log, a search.
     reads: bool,
+    /// Its code reads files, among other things.
+    may_read: bool,
     /// Its code catches errors and prints them.
     handles: bool,
 }
@@ -151,7 +153,11 @@ struct Asked<'a> {
 pattern!(READING_TOOL, r"(?i)(^|_|\b)(read|view|cat|show|search|grep|browse|fetch|log|logs|tail|head|list|ls)(_|\b|$)");
 pattern!(
     READING_COMMAND,
-    r#"(?m)(^|[\n;&|("'`]|\\n)\s*(sudo )?(cat|head|tail|less|more|grep|egrep|fgrep|zgrep|rg|ag|sed|awk|nl|zcat|bat|strings|journalctl|dmesg|git (log|show|diff|grep|blame)|docker logs|kubectl logs|view|open|scroll_down|scroll_up|goto|search_file|search_dir)\b"#
+    r#"(?m)(^|[\n;&|("'`]|\\n)\s*(sudo )?(cat|ls|find|tree|head|tail|less|more|grep|egrep|fgrep|zgrep|rg|ag|sed|awk|nl|zcat|bat|strings|journalctl|dmesg|git (log|show|diff|grep|blame)|docker logs|kubectl logs|view|open|scroll_down|scroll_up|goto|search_file|search_dir)(\s|$)"#
+);
+pattern!(
+    RUNNING_COMMAND,
+    r#"(?m)(^|[\n;&|("'`]|\\n)\s*(sudo |time |timeout \S+ )*(python[\d.]*|ipython|node|deno|bun|npm|npx|yarn|make|cargo|go|gcc|g\+\+|clang|cc|java|javac|mvn|gradle|ruby|perl|php|pytest|tox|pip3?|bash|sh|\./\S+|docker run|psql|mysql|sqlite3)\b"#
 );
 pattern!(
     READING_CODE,
@@ -168,8 +174,8 @@ impl<'a> Asked<'a> {
         Asked {
             arguments,
             reads: READING_TOOL.is_match(name)
-                || READING_COMMAND.is_match(arguments)
-                || READING_CODE.is_match(arguments),
+                || (READING_COMMAND.is_match(arguments) && !RUNNING_COMMAND.is_match(arguments)),
+            may_read: READING_CODE.is_match(arguments),
             handles: HANDLING_CODE.is_match(arguments),
         }
     }
@@ -269,8 +275,17 @@ pattern!(
     r"^(?:\x1b\[[\d;]*m)*(?:E\s+)?(?:Uncaught )?(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Timeout|Exit|StopIteration|Warning|Abort|Invalid|NotFound|DoesNotExist)|[A-Z]\w*Err|StopIteration)(?:\x1b\[[\d;]*m)*(?::|$|\s+at line|\s*\()"
 );
 pattern!(CURRENT_FRAME, r#"File "(?:<[^">]*>|/tmp/[^"]*|[^"]*\.ipynb)"|Cell In ?\[|<ipython-input|Input In \["#);
+pattern!(STREAM_LABEL, r"(?i)^\[?(?:code |program )?(?:output|stderr|stdout|error)s?\]?:?$");
 pattern!(CARET_LINE, r"^\s*[\^~]+\s*$");
 pattern!(JS_FRAME, r"^\s+at .+[:(].*\d+\)?$");
+
+pattern!(FRAME_FILE, r#"File "(?:[^"]*/)?([^"/]+)", line \d+"#);
+
+/// Whether a traceback goes through a file that the call names, so that the call ran it.
+fn ran_here(traceback: &str, asked: &Asked<'_>) -> bool {
+    let runs = RUNNING_COMMAND.is_match(asked.arguments);
+    runs && FRAME_FILE.captures_iter(traceback).take(20).any(|frame| asked.arguments.contains(&frame[1]))
+}
 
 /// Python, JavaScript and Java stack traces, and the bare exception line that judges give.
 fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
@@ -283,10 +298,12 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
         // IPython puts the class before the words; a logger or a listing puts other things there.
         let indented = text[line_start..].starts_with([' ', '\t']);
         let in_place = !indented && before.split_whitespace().count() <= 1 && !before.ends_with(':')
-            || before.starts_with("[stderr]")
-            || before.eq_ignore_ascii_case("stderr:");
+            || STREAM_LABEL.is_match(before);
         let printed = asked.arguments.contains(TRACEBACK) || asked.handles;
-        if in_place && !printed && (!asked.reads || current()) {
+        // A log that code reads may hold a traceback anywhere but, as a rule, not as the first thing printed.
+        let is_first = line_start == 0;
+        let is_own = current() || ran_here(&text[at..], asked) || (!asked.reads && (!asked.may_read || is_first));
+        if in_place && !printed && is_own {
             let after = &text[at + TRACEBACK.len()..];
             let class = after
                 .lines()
@@ -301,7 +318,7 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
     let is_short = tail.len() <= 2;
     if let Some(class) = class_of(last) {
         let pointed = tail.iter().skip(1).take(4).any(|l| CARET_LINE.is_match(l)) || current();
-        if (pointed || is_short) && !asked.spells(last) && (!asked.reads || current() || is_short) {
+        if (pointed || is_short) && !asked.spells(last) && (!asked.reads || current()) {
             return named(&class);
         }
     }
@@ -320,11 +337,11 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
 
 pattern!(
     SHELL_ITSELF,
-    r"^(?:/\S*/)?(?:ba|z|da|k|a)?sh: |^zsh:\d+: |: -c: line \d+: |^(?:-?bash|source|eval|\./\S+|/\S+\.sh): line \d+: "
+    r"^(?:/\S*/)?(?:ba|z|da|k|a)?sh: |^zsh:\d+: |(?:^|: )-c: line \d+: |^\S+: \d+: (?:Syntax error|\S+: (?:not found|Permission denied))|^(?:-?bash|source|eval|\./\S+|/\S+\.sh): line \d+: "
 );
 pattern!(
     PROGRAM_LINE,
-    r"^(?:/(?:usr/)?(?:local/)?s?bin/)?([A-Za-z_][\w.+-]*|\[): (?:.*: )?(?i:no such file or directory|permission denied|command not found|not found|is a directory|not a directory|file exists|directory not empty|operation not permitted|invalid option.*|unrecognized option.*|illegal option.*|unknown (?:option|predicate|command).*|option requires an argument.*|missing (?:operand|argument|destination).*|extra operand.*|too many arguments.*|invalid argument.*|cannot .*|can't .*|could not .*|couldn't .*|unable to .*|failed to .*|not recognized.*|syntax error.*|unexpected .*|unterminated.*|bad .*|invalid .*|illegal .*|paths must precede.*|only one instance.*|missing .*|error: .*|fatal: .*|target .*|possible .*|runaway .*|read error.*|no file systems.*|.*same file|unknown .*|expected .*|not in gzip.*|this does not look like.*)$"
+    r"^(?:/(?:usr/)?(?:local/)?s?bin/)?([A-Za-z_][\w.+-]*|\[): (?:.*: )?(?i:no such file or directory|permission denied|command not found|not found|is a directory|not a directory|file exists|directory not empty|operation not permitted|invalid option.*|unrecognized option.*|illegal option.*|unknown (?:option|predicate|command).*|option requires an argument.*|missing (?:operand|argument|destination).*|extra operand.*|too many arguments.*|invalid argument.*|cannot .*|can't .*|could not .*|couldn't .*|unable to .*|failed to .*|not recognized.*|syntax error.*|unexpected .*|unterminated.*|bad .*|invalid .*|illegal .*|paths must precede.*|only one instance.*|missing .*|error: .*|fatal: .*|target .*|possible .*|runaway .*|read error.*|no file systems.*|.*same file|unknown .*|expected .*|not in gzip.*|exiting with failure.*|this does not look like.*)$"
 );
 pattern!(NO_SUCH_COMMAND, r"(?i)command not found|: not found$|is not recognized as an internal");
 pattern!(USAGE, r"^(?i:usage): \S+|^Try '.+ --help' for more information");
@@ -345,7 +362,8 @@ fn shell(head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
             !asked.reads || asked.arguments.contains(&found[1])
         })
     };
-    let line = [head.first(), tail.first()].into_iter().flatten().find(|line| is_error(line));
+    let is_telling = |line: &&&str| !HARMLESS.iter().any(|h| line.contains(h));
+    let line = [head.iter().find(is_telling), tail.first()].into_iter().flatten().find(|line| is_error(line));
     if let Some(line) = line {
         return Some(Failure::named(shell_error_type(line)));
     }
@@ -374,7 +392,7 @@ fn shell_error_type(line: &str) -> &'static str {
 
 pattern!(
     COMPILER,
-    r"^(?:error(?:\[E\d+\])?: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: )"
+    r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: )"
 );
 
 fn compiler(head: &[&str], asked: &Asked<'_>) -> Option<Failure> {
@@ -391,7 +409,7 @@ pattern!(
 );
 pattern!(
     ANNOUNCED_FAILURE,
-    r"^(?i:fail(?:ed|ure)?: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|segmentation fault|core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
+    r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|segmentation fault|core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
 );
 pattern!(
     TIMED_OUT,
@@ -408,6 +426,14 @@ pattern!(TAGGED, r"^<(?:tool_use_error|error|exception|tool_error)>");
 pattern!(NO_TOOL, r"(?i)(?:unknown|no such|invalid|unrecognized) (?:function|tool|action)|(?:function|tool|action) .*(?:not found|does not exist|doesn't exist|not available|not defined|is not (?:a )?valid)");
 pattern!(BAD_ARGUMENTS, r"(?i)argument|parameter|json|schema|required|validation|unexpected keyword");
 pattern!(NOT_THERE, r"(?i)not found|no such|does(?: not|n't) exist|unknown|missing");
+pattern!(
+    REFUSED_FORMAT,
+    r"^(?i:i (?:don't|do not|can't|cannot|could not|couldn't) (?:understand|parse|process|recognize) |format your \w+ (?:command|code|action|response|answer)|please (?:format|provide|use) (?:your|a valid|the (?:correct|following)) .*(?:format|command|action|code)|your (?:response|output|action|answer) (?:should|must) be |your (?:last )?(?:response|output|message) (?:did not|does not|doesn't|didn't) )"
+);
+pattern!(
+    REFUSED_EDIT,
+    r"^(?i:your (?:proposed )?(?:edit|change|patch)s? (?:has|have) (?:introduced|not been applied)|(?:edit|patch) (?:failed|rejected|could not be applied)|error: patch failed|no replacement was performed|found multiple (?:matches|occurrences))"
+);
 /// Announcements stand at the start of short messages; a document that begins so is a document.
 const ANNOUNCED_LINES: usize = 30;
 
@@ -417,6 +443,12 @@ fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
     let line = ASSIGNED.find(first).map_or(first, |found| &first[found.end()..]);
     if TIMED_OUT.is_match(line) && head.len() <= ANNOUNCED_LINES {
         return (!asked.spells(line)).then(|| Failure::named("timeout"));
+    }
+    if REFUSED_EDIT.is_match(line) {
+        return Some(Failure::named("edit_refused"));
+    }
+    if REFUSED_FORMAT.is_match(line) && head.len() <= ANNOUNCED_LINES {
+        return (!asked.spells(line)).then(|| Failure::named("invalid_format"));
     }
     let is_announced = TAGGED.is_match(line) || ANNOUNCED_ERROR.is_match(line) || ANNOUNCED_FAILURE.is_match(line);
     let is_document = head.len() > ANNOUNCED_LINES || (asked.reads && head.len() > 5);
@@ -592,5 +624,165 @@ fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> 
         }
         (None, Some(Value::Object(inner))) if depth < 2 => from_object(inner, asked, depth + 1),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Role;
+
+    fn verdict(tool: &str, arguments: &str, result: &str) -> Option<String> {
+        let config = DetectConfig { detector: Detector::Default, success_pattern: vec![], error_pattern: vec![] };
+        let detector = ErrorDetector::new(&config).expect("no patterns");
+        let call = ToolCall { name: tool, arguments };
+        let message = |role, content, calls| Message { role, content, is_error: None, calls };
+        let asked = message(Role::Assistant, None, vec![call]);
+        let answer = message(Role::Tool, Some(result), vec![]);
+        detector.failure(&asked, Some(&call), &answer).map(|f| f.error_type.into_owned())
+    }
+
+    /// (tool, arguments, result, type)
+    const FAILURES: &[(&str, &str, &str, &str)] = &[
+        // code interpreters
+        ("python", r#"{"code": "print(x)"}"#, "Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\nNameError: name 'x' is not defined\n", "NameError"),
+        ("python", r#"{"code": "f(1)"}"#, "0.5\nTraceback (most recent call last):\n  File \"/tmp/tmpa1b2.py\", line 3, in <module>\n    f(1)\nmypkg.errors.QuotaError: no quota\nleft for today", "QuotaError"),
+        ("code_interpreter", r#"{"code": "1/0"}"#, "Tool call failure\nreason: \nstderr: ZeroDivisionError at line 1: division by zero", "ZeroDivisionError"),
+        ("ipython", "x=", "  Cell In[2], line 1\n    x=\n      ^\nSyntaxError: invalid syntax", "SyntaxError"),
+        ("ipython", "df['a']", "---------------------------------------------------------------------------\nKeyError                                  Traceback (most recent call last)\nCell In[4], line 1\n----> 1 df['a']\n\nKeyError: 'a'", "KeyError"),
+        ("python", "open('a.csv').read()", "Traceback (most recent call last):\n  File \"/workspace/main.py\", line 1, in <module>\nFileNotFoundError: [Errno 2] No such file or directory: 'a.csv'", "FileNotFoundError"),
+        ("python_interpreter", "x = 1", "Code execution failed at line 'x = 1' due to: InterpreterError: Forbidden access", "InterpreterError"),
+        ("execute", "{}", "exitcode: 1 (execution failed)\nCode output: Traceback (most recent call last):\n  File \"\", line 1, in <module>\nValueError: bad", "ValueError"),
+        ("javascript", "f()", "/app/a.js:1\nf()\n^\n\nReferenceError: f is not defined\n    at Object.<anonymous> (/app/a.js:1:1)\n    at node:internal/main:23:47", "ReferenceError"),
+        // shells
+        ("bash", r#"{"command": "foo"}"#, "bash: line 1: foo: command not found", "command_not_found"),
+        ("bash", r#"{"command": "foo"}"#, "/bin/sh: 1: foo: not found", "command_not_found"),
+        ("bash", r#"{"command": "ls /x"}"#, "ls: cannot access '/x': No such file or directory", "no_such_file"),
+        ("bash", r#"{"command": "cat notes.txt"}"#, "cat: notes.txt: No such file or directory", "no_such_file"),
+        ("bash", r#"{"command": "python a.py"}"#, "python: can't open file '/w/a.py': [Errno 2] No such file or directory", "no_such_file"),
+        ("bash", r#"{"command": "make"}"#, "gcc -c a.c\na.c: In function 'main':\na.c:3:5: error: 'x' undeclared\nmake: *** [Makefile:2: a.o] Error 1\n[The command completed with exit code 2.]", "compile_error"),
+        ("execute_bash", r#"{"command": "false"}"#, "[The command completed with exit code 1.]", "exit_code"),
+        ("shell", r#"["bash","-lc","x"]"#, "Exit code: 127\nWall time: 0 seconds\nOutput:\nbash: x: command not found", "command_not_found"),
+        ("terminal", "sleep 999", "Command timed out after 30 seconds", "timeout"),
+        ("bash", "cat a.log && python run.py", "ok\nTraceback (most recent call last):\n  File \"/w/run.py\", line 2, in <module>\n    main()\nRuntimeError: stop", "RuntimeError"),
+        ("bash", "git push", "fatal: not a git repository (or any of the parent directories): .git", "tool_error"),
+        ("bash", "cargo build", "error[E0382]: borrow of moved value: `x`\n --> src/main.rs:4:20", "compile_error"),
+        // databases
+        ("sql", "SELECT a FROM t", "Error executing query: Unknown column 'a' in 'field list'", "sql_error"),
+        ("query", "{}", "sqlite3.OperationalError: no such table: users", "OperationalError"),
+        // function calling
+        ("book", "{}", "Error: user not found", "not_found"),
+        ("book", "{}", "# var_3 = \"Error: item is not available\"", "tool_error"),
+        ("book", "{}", r#"{"error": "Invalid date"}"#, "tool_error"),
+        ("book", "{}", r#"{"status": "error", "message": "missing parameter `city`"}"#, "invalid_arguments"),
+        ("book", "{}", r#"{"success": false, "reason": "seat taken"}"#, "tool_error"),
+        ("book", "{}", r#"{"isError": true, "content": [{"type": "text", "text": "boom"}]}"#, "tool_error"),
+        ("run", "{}", r#"{"stdout": "", "stderr": "Traceback (most recent call last):\n  File \"<string>\", line 1\nTypeError: x", "exit_code": 1}"#, "TypeError"),
+        ("run", "{}", r#"{"output": "Traceback (most recent call last):\n  File \"<string>\", line 1\nTypeError: x"}"#, "TypeError"),
+        ("api", "{}", r#"{"code": 429, "message": "Too many requests"}"#, "rate_limit"),
+        ("api", "{}", r#"{"detail": "Not Found"}"#, "not_found"),
+        ("api", "{}", "HTTP error 503: Service Unavailable", "server_error"),
+        ("api", "{}", "{'error': 'KeyError: city'}", "KeyError"),
+        ("nope", "{}", "Unknown function 'nope'", "unknown_tool"),
+        ("nope", "{", "Invalid JSON in arguments for 'nope'", "invalid_arguments"),
+        ("edit", "{}", "<tool_use_error>String to replace not found in file.</tool_use_error>", "not_found"),
+        ("edit", "edit 2:2", "Your proposed edit has introduced new syntax error(s). Please read this error message carefully.", "edit_refused"),
+        ("answer", "", "I don't understand your input. \nIf you want to execute code, please use <execute>.", "invalid_format"),
+        ("read_file", r#"{"path": "a"}"#, "Error: file not found: a", "not_found"),
+    ];
+
+    /// Results that print, list, search or read text of errors, and are none.
+    const SUCCESSES: &[(&str, &str, &str)] = &[
+        ("bash", "cat server.log", "2024-05-01 INFO start\nTraceback (most recent call last):\n  File \"/srv/app.py\", line 9, in handle\n    go()\nKeyError: 'user'\n2024-05-01 INFO restart"),
+        ("bash", "tail -n 4 err.log", "Traceback (most recent call last):\n  File \"/srv/app.py\", line 9, in handle\n    go()\nKeyError: 'user'"),
+        ("bash", "grep -rn Error src", "src/a.py:3:    raise ValueError('x')\nsrc/b.py:9:class AppError(Exception):"),
+        ("bash", "grep -n error build.log", "12:main.c:3:5: error: expected ';'\n40:make: *** [all] Error 2"),
+        ("bash", "ls", "Error.py\nerrors.log\nexception_handler.rs"),
+        ("bash", "ls tests", "error: a file with an odd name\nb.txt\nc.txt\nd.txt\ne.txt\nf.txt") ,
+        ("bash", "echo 'Error: just a text'", "Error: just a text"),
+        ("python", r#"print("ValueError: not really")"#, "ValueError: not really"),
+        ("python", r#"{"code": "print(open('run.log').read())"}"#, "epoch 1\nTraceback (most recent call last):\n  File \"/exp/train.py\", line 80, in step\nRuntimeError: CUDA out of memory"),
+        ("python", "try:\n    f()\nexcept Exception:\n    traceback.print_exc()\nprint('went on')", "Traceback (most recent call last):\n  File \"<string>\", line 2, in <module>\nValueError: x\nwent on"),
+        ("python", r#"print("Traceback (most recent call last):\n  File \"a.py\"")"#, "Traceback (most recent call last):\n  File \"a.py\""),
+        ("python", "print(rmse)", "Mean squared error: 0.25"),
+        ("python", "print(e)", "error: 0"),
+        ("python", "x", "Error rate after 10 epochs is 0.12"),
+        ("read_file", r#"{"path": "app.py"}"#, "def f():\n    try:\n        g()\n    except ValueError as e:\n        raise RuntimeError('failed') from e\n"),
+        ("read_file", r#"{"path": "notes.md"}"#, "Error handling\n\n1. Never swallow\n2. Log\n3. Retry\n4. Fail\n5. Alert\n"),
+        ("view", "{}", "Here's the result of running `cat -n` on /a.py:\n     1\tTraceback (most recent call last):\n     2\tValueError: x"),
+        ("search", r#"{"query": "python error"}"#, "[{\"title\": \"TypeError: explained\", \"url\": \"https://e.x\"}]"),
+        ("book", "{}", r#"{"order_id": 7, "status": "delivered", "error": null}"#),
+        ("book", "{}", r#"{"errors": [], "data": {"ok": true}}"#),
+        ("list_payments", "{}", r#"[{"id": 1, "status": "failed"}, {"id": 2, "status": "paid"}]"#),
+        ("get_payment", "{}", r#"{"id": 1, "user": "a", "amount": 3, "status": "failed", "method": "card", "at": "x", "ref": "y"}"#),
+        ("run", "{}", r#"{"stdout": "Error: shown on purpose\n", "stderr": "", "exit_code": 0}"#),
+        ("execute_bash", "pytest -q || true", "E   AssertionError\n1 failed, 3 passed\n[The command completed with exit code 0.]"),
+        ("python", "print(1)", "Tool call success\nstdout: 1\nstderr: "),
+        ("python", "print(1)", "[Executed Successfully with No Output]"),
+        ("sql", "SELECT * FROM errors", "[('TypeError', 3), ('Error: x', 4)]"),
+        ("bash", "man grep", "grep: print lines that match patterns"),
+        ("wiki", "{}", "Page: Error\nSummary: An error (from the Latin errāre, meaning 'to wander') is an inaccurate or incorrect action."),
+        ("bash", "tar czf a.tgz /x", "tar: Removing leading `/' from member names"),
+        ("bash", "git log -1", "commit 1a2b\n\n    fix: ValueError: bad input\n"),
+        ("python", "", ""),
+    ];
+
+    #[test]
+    fn failures_of_many_harnesses_are_found_and_named() {
+        let wrong: Vec<String> = FAILURES
+            .iter()
+            .filter(|(tool, arguments, result, want)| verdict(tool, arguments, result).as_deref() != Some(want))
+            .map(|(tool, arguments, result, want)| {
+                format!("{result:?}: expected {want}, found {:?}", verdict(tool, arguments, result))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn text_about_errors_that_a_call_read_or_printed_is_no_failure() {
+        let wrong: Vec<String> = SUCCESSES
+            .iter()
+            .filter_map(|(tool, arguments, result)| Some(format!("{result:?}: {}", verdict(tool, arguments, result)?)))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn the_datas_own_word_goes_before_every_pattern() {
+        let config = DetectConfig {
+            detector: Detector::Default,
+            success_pattern: vec!["fine".to_owned()],
+            error_pattern: vec!["seat_taken=taken".to_owned(), "gone".to_owned()],
+        };
+        let detector = ErrorDetector::new(&config).expect("patterns compile");
+        let failure = |content, is_error| {
+            let result = Message { role: Role::Tool, content: Some(content), is_error, calls: vec![] };
+            let asked = Message { role: Role::Assistant, content: None, is_error: None, calls: vec![] };
+            detector.failure(&asked, None, &result).map(|f| f.error_type.into_owned())
+        };
+        assert_eq!(failure("Error: fine", None), None);
+        assert_eq!(failure("taken", None).as_deref(), Some("seat_taken"));
+        assert_eq!(failure("gone", None).as_deref(), Some("user_pattern"));
+        assert_eq!(failure("Error: x", Some(false)), None);
+        assert_eq!(failure("fine", Some(true)).as_deref(), Some("unknown_error"));
+    }
+
+    #[test]
+    fn the_reference_detector_takes_all_but_success_for_an_error() {
+        let name = |text| reference(text).map(|f| f.error_type.into_owned());
+        assert_eq!(name(""), None);
+        assert_eq!(name("... Tool call success ..."), None);
+        assert_eq!(name("ModuleNotFoundError: No module named 'x'").as_deref(), Some("ModuleNotFoundError"));
+        assert_eq!(name("TypeError after NameError").as_deref(), Some("NameError"));
+        assert_eq!(name("42").as_deref(), Some("unknown_error"));
+    }
+
+    #[test]
+    fn time_outs_rate_limits_and_servers_are_the_environments_fault() {
+        for name in ["timeout", "worker_timeout", "rate_limit", "server_error", "TimeoutError", "ReadTimeout", "ConnectionResetError"] {
+            assert_eq!(Failure::named(name).fault, Fault::Environment, "{name}");
+        }
+        assert_eq!(Failure::named("TypeError").fault, Fault::Model);
     }
 }
