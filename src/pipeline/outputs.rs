@@ -31,7 +31,7 @@ impl Outputs {
     /// Names all files, and refuses a name that is an input's.
     pub fn plan(inputs: &[PathBuf], out: Option<&Path>, shard: Option<Shard>) -> Result<Self, Error> {
         let outputs = match out {
-            Some(out) if inputs.len() > 1 || out.is_dir() || ends_with_separator(out) => {
+            Some(out) if inputs.len() > 1 || names_folder(out) => {
                 if out.is_file() {
                     return Err(WriteError::NeedsFolder { path: out.to_owned(), inputs: inputs.len() }.into());
                 }
@@ -59,8 +59,9 @@ impl Outputs {
     }
 }
 
-fn ends_with_separator(path: &Path) -> bool {
-    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator)
+fn names_folder(path: &Path) -> bool {
+    let ends_with_separator = path.as_os_str().to_string_lossy().ends_with(std::path::is_separator);
+    path.is_dir() || ends_with_separator || (path.extension().is_none() && !path.is_file())
 }
 
 fn beside(data: &Path, shard: Option<Shard>) -> Outputs {

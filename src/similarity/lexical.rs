@@ -8,17 +8,17 @@
 //! for each sub-rectangle. Three strategies find the same blocks with less work:
 //! - [`Matcher::split`]: the maximal diagonals of at least [`GRAM`] code points are found once, by an index
 //!   of grams, and are only clipped and divided afterwards. This serves nearly every real pair.
-//! - [`Matcher::sweep`]: where all blocks of a rectangle have at most `L` code points, one walk from left to
-//!   right meets those of exactly `L` in CPython's order. This serves what is left between diagonals.
-//! - [`Matcher::hashed`]: longest block by rolling hashes, then a sweep at that length. It bounds hostile
-//!   pairs to O(n·sqrt(n)·log n), where CPython needs O(n^3): lengths of blocks strictly fall with
-//!   nesting and add up to at most n.
+//! - [`Matcher::singles`]: where all blocks of a rectangle have one code point, one walk from left to right meets
+//!   them in CPython's order. This serves what is left between diagonals.
+//! - [`Matcher::hashed`]: the longest block's length by rolling hashes, then one walk for all blocks of that length.
+//!   It bounds hostile pairs to O(n·sqrt(n)·log n), where CPython needs O(n^3): lengths of blocks strictly
+//!   fall with nesting and add up to at most n.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Length of the grams that find diagonals; shorter blocks are left to the sweep.
-const GRAM: usize = 3;
+/// Length of the grams that find diagonals; shorter blocks are left to [`Matcher::singles`].
+const GRAM: usize = 2;
 /// CPython's automatic junk heuristic starts at this many code points of `b` (`__chain_b`).
 const AUTOJUNK_MIN_LEN: usize = 200;
 /// Steps that [`Matcher::split`] may take before a rectangle is handed to [`Matcher::hashed`].
@@ -26,6 +26,8 @@ const SPLIT_BUDGET_BASE: usize = 2_000_000;
 const SPLIT_BUDGET_PER_SYMBOL: usize = 64;
 /// Below this many symbols (both sides) a rectangle left by [`Matcher::hashed`] is split again.
 const HASHED_MIN_SYMBOLS: usize = 4096;
+/// Up to this many symbols of `b` are looked through one by one; beyond, by their sorted positions.
+const SCANNED_SYMBOLS: usize = 128;
 const NONE: u32 = u32::MAX;
 
 /// Which code points of the second text may start a block.
@@ -92,12 +94,11 @@ impl Symbol for u32 {
 /// Allocations that outlive one pair; their contents do not.
 #[derive(Default)]
 struct Buffers<S> {
-    /// `positions[starts[s] .. starts[s + 1]]`: where symbol `s` occurs in `b`, ascending; empty if popular.
+    /// Whether a symbol occurs in `b` and is not popular: it may start a block.
+    core: Vec<bool>,
+    /// `positions[starts[s] .. starts[s + 1]]`: where core symbol `s` occurs in `b`, ascending. Filled when needed.
     starts: Vec<u32>,
     positions: Vec<u32>,
-    popular: Vec<bool>,
-    /// End of the stretch without popular symbols that position `j` of `b` lies in; `j` itself if popular.
-    core_end: Vec<u32>,
     gram_heads: Vec<u32>,
     gram_next: Vec<u32>,
     diagonals: Vec<Diagonal>,
@@ -158,7 +159,8 @@ struct Matcher<'t, S> {
 
 impl<'t, S: Symbol> Matcher<'t, S> {
     fn new(a: &'t [S], b: &'t [S], alphabet: usize, junk: Junk, buffers: &'t mut Buffers<S>) -> Self {
-        index_positions(b, alphabet, junk, buffers);
+        find_core(b, alphabet, junk, buffers);
+        buffers.positions.clear();
         Matcher { a, b, buffers, matched: 0, hashes: None }
     }
 
@@ -196,7 +198,7 @@ impl<'t, S: Symbol> Matcher<'t, S> {
             }
             budget -= to - from;
             let Some(best) = longest(&diagonals[from..to]).filter(|d| d.len as usize >= GRAM) else {
-                self.sweep(r, GRAM - 1);
+                self.singles(r);
                 continue;
             };
             let block = self.grow(&r, best.i as usize, best.j as usize, best.len as usize);
@@ -230,8 +232,9 @@ impl<'t, S: Symbol> Matcher<'t, S> {
 
     /// Fills `buffers.diagonals`; false if the budget ran out.
     fn find_diagonals(&mut self, r: &Rect, budget: &mut usize) -> bool {
-        let Buffers { core_end, gram_heads, gram_next, diagonals, .. } = &mut *self.buffers;
+        let Buffers { core, gram_heads, gram_next, diagonals, .. } = &mut *self.buffers;
         let (a, b) = (self.a, self.b);
+        let is_core = |s: S| core[s.index()];
         diagonals.clear();
         if r.ahi - r.alo < GRAM || r.bhi - r.blo < GRAM {
             return true;
@@ -243,7 +246,7 @@ impl<'t, S: Symbol> Matcher<'t, S> {
             gram_next.resize(b.len(), NONE);
         }
         for j in (r.blo..=r.bhi - GRAM).rev() {
-            if core_end[j] as usize >= j + GRAM {
+            if b[j..j + GRAM].iter().all(|&s| is_core(s)) {
                 let head = &mut gram_heads[gram_hash(&b[j..], bits)];
                 gram_next[j] = *head;
                 *head = j as u32;
@@ -257,17 +260,14 @@ impl<'t, S: Symbol> Matcher<'t, S> {
                 let j = next as usize;
                 next = gram_next[j];
                 steps += 1;
-                if &b[j..j + GRAM] != gram {
+                let continues = i > r.alo && j > r.blo && a[i - 1] == b[j - 1] && is_core(b[j - 1]);
+                if continues || &b[j..j + GRAM] != gram {
                     continue;
                 }
-                let continues =
-                    i > r.alo && j > r.blo && a[i - 1] == b[j - 1] && core_end[j - 1] as usize > j - 1;
-                if !continues {
-                    let end = r.bhi.min(core_end[j] as usize);
-                    let len = GRAM + common_prefix(&a[i + GRAM..r.ahi], &b[j + GRAM..end]);
-                    steps += len / 8;
-                    diagonals.push(Diagonal { i: i as u32, j: j as u32, len: len as u32 });
-                }
+                let (rest_a, rest_b) = (&a[i + GRAM..r.ahi], &b[j + GRAM..r.bhi]);
+                let len = GRAM + rest_a.iter().zip(rest_b).take_while(|(x, y)| x == y && is_core(**y)).count();
+                steps += len / 8;
+                diagonals.push(Diagonal { i: i as u32, j: j as u32, len: len as u32 });
             }
             if steps > *budget {
                 return false;
@@ -277,49 +277,46 @@ impl<'t, S: Symbol> Matcher<'t, S> {
         true
     }
 
-    /// Matches a rectangle whose blocks have at most `len` core symbols: one walk for each length.
-    fn sweep(&mut self, mut r: Rect, len: usize) {
-        if len == 0 {
-            // CPython's empty best block sits at the corner and still grows over popular symbols.
-            self.matched += common_prefix(&self.a[r.alo..r.ahi], &self.b[r.blo..r.bhi]);
-            return;
-        }
+    /// Matches a rectangle without core symbols in common.
+    fn corner(&mut self, r: Rect) {
+        // CPython's empty best block sits at the corner and still grows over popular symbols.
+        self.matched += common_prefix(&self.a[r.alo..r.ahi], &self.b[r.blo..r.bhi]);
+    }
+
+    /// Matches a rectangle whose blocks have at most one core symbol.
+    fn singles(&mut self, mut r: Rect) {
         let mut i = r.alo;
-        while i + len <= r.ahi && r.blo + len <= r.bhi {
-            let Some(j) = self.first_occurrence(&r, i, len) else {
+        while i < r.ahi && r.blo < r.bhi {
+            let Some(j) = self.first_occurrence(&r, i) else {
                 i += 1;
                 continue;
             };
-            let block = self.grow(&r, i, j, len);
+            let block = self.grow(&r, i, j, 1);
             self.matched += block.len;
-            let left = Rect { ahi: block.i, bhi: block.j, ..r };
-            if !left.is_empty() {
-                self.sweep(left, len - 1);
-            }
+            self.corner(Rect { ahi: block.i, bhi: block.j, ..r });
             r.alo = block.i + block.len;
             r.blo = block.j + block.len;
             i = r.alo;
         }
-        if !r.is_empty() {
-            self.sweep(r, len - 1);
-        }
+        self.corner(r);
     }
 
-    /// Leftmost place in `b` within the rectangle where `a[i..i + len]` stands without popular symbols.
-    fn first_occurrence(&self, r: &Rect, i: usize, len: usize) -> Option<usize> {
-        let Buffers { starts, positions, core_end, .. } = &*self.buffers;
-        let symbol = self.a[i].index();
-        let all = &positions[starts[symbol] as usize..starts[symbol + 1] as usize];
-        let from = if all.len() <= 8 {
-            all.iter().take_while(|&&j| (j as usize) < r.blo).count()
-        } else {
-            all.partition_point(|&j| (j as usize) < r.blo)
-        };
-        all[from..]
-            .iter()
-            .map(|&j| j as usize)
-            .take_while(|j| j + len <= r.bhi)
-            .find(|&j| core_end[j] as usize >= j + len && self.a[i + 1..i + len] == self.b[j + 1..j + len])
+    /// Leftmost place in `b` within the rectangle where the core symbol `a[i]` stands.
+    fn first_occurrence(&mut self, r: &Rect, i: usize) -> Option<usize> {
+        let symbol = self.a[i];
+        if !self.buffers.core[symbol.index()] {
+            return None;
+        }
+        if r.bhi - r.blo <= SCANNED_SYMBOLS {
+            return self.b[r.blo..r.bhi].iter().position(|&s| s == symbol).map(|at| r.blo + at);
+        }
+        if self.buffers.positions.is_empty() {
+            index_positions(self.b, self.buffers);
+        }
+        let Buffers { starts, positions, .. } = &*self.buffers;
+        let all = &positions[starts[symbol.index()] as usize..starts[symbol.index() + 1] as usize];
+        let next = all[all.partition_point(|&j| (j as usize) < r.blo)..].first().map(|&j| j as usize);
+        next.filter(|&j| j < r.bhi)
     }
 
     /// Matches a rectangle whose blocks have at most `limit` core symbols, whatever the texts are.
@@ -327,13 +324,13 @@ impl<'t, S: Symbol> Matcher<'t, S> {
         if r.is_empty() {
             return;
         }
-        let hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(self.a, self.b));
+        let hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(self.a, self.b, &self.buffers.core));
         let found = self.longest_by_hash(&hashes, &r, limit);
         self.hashes = Some(hashes);
         match found {
             Some((len, grams)) if len > 1 => self.sweep_hashed(r, len, &grams),
-            Some(_) => self.sweep(r, 1),
-            None => self.sweep(r, 0),
+            Some(_) => self.singles(r),
+            None => self.corner(r),
         }
     }
 
@@ -365,7 +362,7 @@ impl<'t, S: Symbol> Matcher<'t, S> {
 
     /// The core grams of `b` in the rectangle by (hash, position), if one of them stands in `a` as well.
     fn common_grams(&self, hashes: &Hashes, r: &Rect, len: usize) -> Option<Vec<(u64, u32)>> {
-        let core_end = &self.buffers.core_end;
+        let core_end = &hashes.core_end;
         let mut grams: Vec<(u64, u32)> = (r.blo..=r.bhi - len)
             .filter(|&j| core_end[j] as usize >= j + len)
             .map(|j| (hashes.of_b(j, len), j as u32))
@@ -374,7 +371,7 @@ impl<'t, S: Symbol> Matcher<'t, S> {
         (r.alo..=r.ahi - len).any(|i| self.first_gram(hashes, &grams, r, i, len).is_some()).then_some(grams)
     }
 
-    /// As [`Matcher::first_occurrence`], by hash; a collision is told apart by comparing.
+    /// As [`Matcher::first_occurrence`] for `len` symbols, by hash; a collision is told apart by comparing.
     fn first_gram(&self, hashes: &Hashes, grams: &[(u64, u32)], r: &Rect, i: usize, len: usize) -> Option<usize> {
         let hash = hashes.of_a(i, len);
         let from = grams.partition_point(|&g| g < (hash, r.blo as u32));
@@ -406,8 +403,10 @@ impl<'t, S: Symbol> Matcher<'t, S> {
     /// What a hashed sweep leaves: small rectangles are cheaper to split.
     fn below(&mut self, r: Rect, limit: usize) {
         if r.is_empty() {
-        } else if limit < GRAM {
-            self.sweep(r, limit);
+        } else if limit == 0 {
+            self.corner(r);
+        } else if limit == 1 {
+            self.singles(r);
         } else if r.symbols() < HASHED_MIN_SYMBOLS {
             self.split(r);
         } else {
@@ -421,13 +420,23 @@ struct Hashes {
     a: Vec<u64>,
     b: Vec<u64>,
     powers: Vec<u64>,
+    /// End of the stretch of core symbols that position `j` of `b` lies in; `j` itself if there is none.
+    core_end: Vec<u32>,
 }
 
 const PRIME: u64 = (1 << 61) - 1;
 const BASE: u64 = 0x0123_4567_89ab_cdef;
 
 impl Hashes {
-    fn new<S: Symbol>(a: &[S], b: &[S]) -> Self {
+    fn new<S: Symbol>(a: &[S], b: &[S], core: &[bool]) -> Self {
+        let mut core_end = vec![0; b.len()];
+        let mut end = b.len();
+        for (j, s) in b.iter().enumerate().rev() {
+            if !core[s.index()] {
+                end = j;
+            }
+            core_end[j] = end as u32;
+        }
         let prefixes = |text: &[S]| {
             let mut out = Vec::with_capacity(text.len() + 1);
             out.push(0);
@@ -441,7 +450,7 @@ impl Hashes {
         for _ in 0..a.len().max(b.len()) {
             powers.push(mul_mod(powers[powers.len() - 1], BASE));
         }
-        Hashes { a: prefixes(a), b: prefixes(b), powers }
+        Hashes { a: prefixes(a), b: prefixes(b), powers, core_end }
     }
 
     fn of_a(&self, i: usize, len: usize) -> u64 {
@@ -459,51 +468,44 @@ fn mul_mod(x: u64, y: u64) -> u64 {
     if folded >= PRIME { folded - PRIME } else { folded }
 }
 
-/// Sorts the positions of `b` by symbol and finds the stretches without popular symbols.
-fn index_positions<S: Symbol>(b: &[S], alphabet: usize, junk: Junk, buffers: &mut Buffers<S>) {
-    let Buffers { starts, positions, popular, core_end, .. } = buffers;
-    starts.clear();
-    starts.resize(alphabet + 1, 0);
+/// Finds the symbols of `b` that are not popular.
+fn find_core<S: Symbol>(b: &[S], alphabet: usize, junk: Junk, buffers: &mut Buffers<S>) {
+    let Buffers { starts: counts, core, .. } = buffers;
+    counts.clear();
+    counts.resize(alphabet, 0);
     for s in b {
-        starts[s.index() + 1] += 1;
+        counts[s.index()] += 1;
     }
     let most = match junk {
         Junk::Automatic if b.len() >= AUTOJUNK_MIN_LEN => b.len() / 100 + 1,
         _ => usize::MAX,
     };
-    popular.clear();
-    popular.extend(starts[1..].iter().map(|&count| count as usize > most));
-    for s in 0..alphabet {
-        let count = if popular[s] { 0 } else { starts[s + 1] };
-        starts[s + 1] = starts[s] + count;
-    }
-    positions.clear();
-    positions.resize(starts[alphabet] as usize, 0);
-    core_end.clear();
-    core_end.resize(b.len(), 0);
-    // Filled from behind, so that each symbol's end moves down to its start and the ends fall out on the way.
-    let mut end = b.len();
-    for (j, s) in b.iter().enumerate().rev() {
-        let s = s.index();
-        if popular[s] {
-            end = j;
-        } else {
-            starts[s + 1] -= 1;
-            positions[starts[s + 1] as usize] = j as u32;
-        }
-        core_end[j] = end as u32;
-    }
-    // Each end has become its symbol's start; shift them back into place.
-    starts.remove(0);
-    starts.push(positions.len() as u32);
+    core.clear();
+    core.extend(counts.iter().map(|&count| count > 0 && count as usize <= most));
 }
 
-fn gram_hash<S: Symbol>(text: &[S], bits: u32) -> usize {
-    let mixed = (text[0].index() as u32)
-        .wrapping_mul(0x9e37_79b1)
-        .wrapping_add((text[1].index() as u32).wrapping_mul(0x85eb_ca77))
-        .wrapping_add((text[2].index() as u32).wrapping_mul(0xc2b2_ae3d));
-    (mixed.wrapping_mul(0x27d4_eb2f) >> (32 - bits)) as usize
+/// Sorts the positions of `b`'s core symbols by symbol.
+fn index_positions<S: Symbol>(b: &[S], buffers: &mut Buffers<S>) {
+    let Buffers { starts, positions, core, .. } = buffers;
+    starts.clear();
+    starts.resize(core.len() + 1, 0);
+    for s in b.iter().filter(|s| core[s.index()]) {
+        starts[s.index() + 1] += 1;
+    }
+    for s in 0..core.len() {
+        starts[s + 1] += starts[s];
+    }
+    positions.resize(starts[core.len()] as usize, 0);
+    let mut next = starts.clone();
+    for (j, s) in b.iter().enumerate().filter(|(_, s)| core[s.index()]) {
+        positions[next[s.index()] as usize] = j as u32;
+        next[s.index()] += 1;
+    }
+}
+
+fn gram_hash<S: Symbol>(gram: &[S], bits: u32) -> usize {
+    let mixed = (gram[0].index() as u32).wrapping_mul(0x9e37_79b1).wrapping_add(gram[1].index() as u32);
+    (mixed.wrapping_mul(0x85eb_ca6b) >> (32 - bits)) as usize
 }
 
 fn common_prefix<S: Symbol>(a: &[S], b: &[S]) -> usize {

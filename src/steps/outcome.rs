@@ -5,6 +5,7 @@
 //! fields of a JSON object. Text that a call read or printed on purpose is no evidence, whatever it says.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -139,15 +140,13 @@ macro_rules! pattern {
     };
 }
 
-/// What the call asked for, as far as it tells reported text from the harness's own.
+/// What the call asked for, as far as it tells reported text from the harness's own. Most results show no sign of an
+/// error, so the call is only looked into where one does.
 struct Asked<'a> {
+    name: &'a str,
     arguments: &'a str,
-    /// It shows text that exists already and does nothing else: a file, a log, a search.
-    reads: bool,
-    /// Its code reads files, among other things.
-    may_read: bool,
-    /// Its code catches errors and prints them.
-    handles: bool,
+    reads: OnceCell<bool>,
+    may_read: OnceCell<bool>,
 }
 
 pattern!(READING_TOOL, r"(?i)(^|_|\b)(read|view|cat|show|search|grep|browse|fetch|log|logs|tail|head|list|ls)(_|\b|$)");
@@ -171,13 +170,25 @@ impl<'a> Asked<'a> {
             Some(call) => (call.name, call.arguments),
             None => ("", message.inline_call().and_then(|at| Some(&message.content?[at..])).unwrap_or_default()),
         };
-        Asked {
-            arguments,
-            reads: READING_TOOL.is_match(name)
-                || (READING_COMMAND.is_match(arguments) && !RUNNING_COMMAND.is_match(arguments)),
-            may_read: READING_CODE.is_match(arguments),
-            handles: HANDLING_CODE.is_match(arguments),
-        }
+        Asked { name, arguments, reads: OnceCell::new(), may_read: OnceCell::new() }
+    }
+
+    /// It shows text that exists already and does nothing else: a file, a log, a search.
+    fn reads(&self) -> bool {
+        *self.reads.get_or_init(|| {
+            READING_TOOL.is_match(self.name)
+                || (READING_COMMAND.is_match(self.arguments) && !RUNNING_COMMAND.is_match(self.arguments))
+        })
+    }
+
+    /// Its code reads files, among other things.
+    fn may_read(&self) -> bool {
+        *self.may_read.get_or_init(|| READING_CODE.is_match(self.arguments))
+    }
+
+    /// Its code catches errors and prints them.
+    fn handles(&self) -> bool {
+        HANDLING_CODE.is_match(self.arguments)
     }
 
     /// Whether the call itself holds the line, and so may have printed it.
@@ -299,10 +310,10 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
         let indented = text[line_start..].starts_with([' ', '\t']);
         let in_place = !indented && before.split_whitespace().count() <= 1 && !before.ends_with(':')
             || STREAM_LABEL.is_match(before);
-        let printed = asked.arguments.contains(TRACEBACK) || asked.handles;
+        let printed = asked.arguments.contains(TRACEBACK) || asked.handles();
         // A log that code reads may hold a traceback anywhere but, as a rule, not as the first thing printed.
         let is_first = line_start == 0;
-        let is_own = current() || ran_here(&text[at..], asked) || (!asked.reads && (!asked.may_read || is_first));
+        let is_own = current() || ran_here(&text[at..], asked) || (!asked.reads() && (!asked.may_read() || is_first));
         if in_place && !printed && is_own {
             let after = &text[at + TRACEBACK.len()..];
             let class = after
@@ -318,11 +329,11 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
     let is_short = tail.len() <= 2;
     if let Some(class) = class_of(last) {
         let pointed = tail.iter().skip(1).take(4).any(|l| CARET_LINE.is_match(l)) || current();
-        if (pointed || is_short) && !asked.spells(last) && (!asked.reads || current()) {
+        if (pointed || is_short) && !asked.spells(last) && (!asked.reads() || current()) {
             return named(&class);
         }
     }
-    if !asked.reads && tail.len() > 1 && tail.iter().any(|l| JS_FRAME.is_match(l)) {
+    if tail.len() > 1 && tail.iter().any(|l| JS_FRAME.is_match(l)) && !asked.reads() {
         let class = tail.iter().rev().find_map(|l| {
             class_of(l.trim_start_matches("Exception in thread \"main\" ")).or_else(|| {
                 (l.starts_with("Error: ") || l.starts_with("Uncaught Error: ")).then(|| "Error".to_owned())
@@ -350,24 +361,22 @@ const HARMLESS: &[&str] = &["Removing leading", "already has .gz suffix", "warni
 
 /// Messages of shells and of the programs that they start.
 fn shell(head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
+    let is_harmless = |line: &str| HARMLESS.iter().any(|h| line.contains(h));
     let is_error = |line: &str| -> bool {
-        if HARMLESS.iter().any(|h| line.contains(h)) || asked.spells(line) {
-            return false;
-        }
         if SHELL_ITSELF.is_match(line) {
-            return true;
+            return !asked.spells(line);
         }
         PROGRAM_LINE.captures(line).is_some_and(|found| {
             // A program that the call never named did not run: its message was read from somewhere.
-            !asked.reads || asked.arguments.contains(&found[1])
+            !is_harmless(line) && !asked.spells(line) && (!asked.reads() || asked.arguments.contains(&found[1]))
         })
     };
-    let is_telling = |line: &&&str| !HARMLESS.iter().any(|h| line.contains(h));
+    let is_telling = |line: &&&str| !is_harmless(line);
     let line = [head.iter().find(is_telling), tail.first()].into_iter().flatten().find(|line| is_error(line));
     if let Some(line) = line {
         return Some(Failure::named(shell_error_type(line)));
     }
-    let usage = USAGE.is_match(head.first()?) && !asked.reads && !asked.arguments.contains("help");
+    let usage = USAGE.is_match(head.first()?) && !asked.reads() && !asked.arguments.contains("help");
     usage.then(|| Failure::named("usage_error"))
 }
 
@@ -397,7 +406,7 @@ pattern!(
 
 fn compiler(head: &[&str], asked: &Asked<'_>) -> Option<Failure> {
     let line = head.iter().take(3).find(|line| COMPILER.is_match(line))?;
-    (!asked.reads && !asked.spells(line)).then(|| {
+    (!asked.reads() && !asked.spells(line)).then(|| {
         Failure::named(if line.contains("panic") { "panic" } else { "compile_error" })
     })
 }
@@ -451,8 +460,8 @@ fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
         return (!asked.spells(line)).then(|| Failure::named("invalid_format"));
     }
     let is_announced = TAGGED.is_match(line) || ANNOUNCED_ERROR.is_match(line) || ANNOUNCED_FAILURE.is_match(line);
-    let is_document = head.len() > ANNOUNCED_LINES || (asked.reads && head.len() > 5);
-    if !is_announced || is_document || asked.spells(line) || says_none(line) {
+    let is_document = || head.len() > ANNOUNCED_LINES || (head.len() > 5 && asked.reads());
+    if !is_announced || is_document() || asked.spells(line) || says_none(line) {
         return None;
     }
     Some(Failure::named(exception_anywhere(text).unwrap_or(Cow::Borrowed(announced_type(line)))))
