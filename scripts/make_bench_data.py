@@ -6,10 +6,11 @@ usage: make_bench_data.py light|heavy ROWS OUT.parquet
 light: the conversations of fixtures/rollouts with new ids and numbers, one in eleven with a failure. Every text is
 made unique, as sampled text is; nothing is left for a dictionary to find.
 heavy: rollouts as RL makes them, 3 to 8 calls of 500 to 4,000 characters, 45% of which fail at first; a correction
-changes a few lines of the call, or (one in four) half of them.
+changes a few lines of the call, or (one in four) half of them. The calls are stretches of Python's own library.
 Written as pyarrow writes by default but for zstd. Seeded: the same arguments give the same file.
 """
 import json
+import os
 import pathlib
 import random
 import sys
@@ -69,8 +70,25 @@ def light_row(rng, k, good, failing):
     return {**row, "messages": messages}
 
 
-def heavy_row(rng, k):
+def library_lines():
+    """Real code to cut calls from: the modules of this Python's own library, in order of name."""
+    folder = pathlib.Path(os.__file__).parent
+    return [path.read_text(encoding="utf-8", errors="replace").splitlines() for path in sorted(folder.glob("*.py"))]
+
+
+def cut(rng, module, size):
+    """About `size` characters of whole lines, with one name changed, so that no two calls are the same text."""
+    at, lines = rng.randrange(max(1, len(module) - 20)), []
+    while sum(map(len, lines)) + len(lines) < size:
+        lines.append(module[at % len(module)])
+        at += 1
+    return [line.replace("self", name(rng)) if rng.random() < 0.05 else line for line in lines]
+
+
+def heavy_row(rng, k, modules):
     messages = [{"role": "user", "content": prose(rng, 4)}]
+    # The rollouts of one task resemble each other: they work on the same code.
+    module = modules[(k // 8) % len(modules)]
 
     def attempt(lines, result):
         messages.append({"role": "assistant", "content": prose(rng, 2), "tool_calls": [{
@@ -79,17 +97,14 @@ def heavy_row(rng, k):
         messages.append({"role": "tool", "content": result, "tool_call_id": f"call_{len(messages) - 1}"})
 
     for _ in range(rng.randrange(3, 9)):
-        size, lines = rng.randrange(500, 4000), []
-        while sum(map(len, lines)) + 6 * len(lines) < size:
-            lines.append(code_line(rng))
+        lines = cut(rng, module, rng.randrange(500, 4000))
         if rng.random() < 0.45:
             broken = list(lines)
             share = 0.5 if rng.random() < 0.25 else 0.08
             for at in rng.sample(range(len(lines)), max(1, int(share * len(lines)))):
                 broken[at] = code_line(rng)
-            wrong = name(rng)
             attempt(broken, f"Traceback (most recent call last):\n  File \"<string>\", line {rng.randrange(1, 40)}, in <module>\n"
-                            f"NameError: name '{wrong}' is not defined")
+                            f"NameError: name '{name(rng)}' is not defined")
         attempt(lines, "\n".join(f"{name(rng)}\t{rng.random():.6f}" for _ in range(rng.randrange(2, 12))))
     messages.append({"role": "assistant", "content": prose(rng, 2)})
     return {"rollout_id": f"heavy-{k}", "group_id": f"task-{k // 8}", "messages": messages, "tools": None, "reward": float(k % 2)}
@@ -100,9 +115,10 @@ def main():
     rng = random.Random(f"{kind}-1")
     good = load("no_failure", "hard_negatives")
     failing = load("one_failure_shallow", "one_failure_deep", "two_failures_then_success", "talk_between", "two_runs")
+    modules = [lines for lines in library_lines() if len(lines) > 200] if kind == "heavy" else []
     tables = []
     for start in range(0, rows, BATCH):
-        make = (lambda k: light_row(rng, k, good, failing)) if kind == "light" else (lambda k: heavy_row(rng, k))
+        make = (lambda k: light_row(rng, k, good, failing)) if kind == "light" else (lambda k: heavy_row(rng, k, modules))
         tables.append(pa.Table.from_pylist([make(k) for k in range(start, min(rows, start + BATCH))], schema=SCHEMA))
     table = pa.concat_tables(tables)
     pq.write_table(table, out, compression="zstd")

@@ -26,8 +26,8 @@ const CHUNK_BYTES: usize = 16 << 20;
 /// Rows after which a chunk is full.
 const CHUNK_ROWS: usize = 1 << 16;
 /// Bounds of the rows that are decoded at once.
-const BATCH_ROWS: std::ops::RangeInclusive<usize> = 16..=1024;
-const BATCH_BYTES: usize = 4 << 20;
+const BATCH_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
+const BATCH_BYTES: usize = 1 << 20;
 const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
 
 /// Why a whole input can't be read.

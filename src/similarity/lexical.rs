@@ -16,6 +16,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Length of the grams that find diagonals; shorter blocks are left to [`Matcher::singles`].
 const GRAM: usize = 2;
@@ -26,7 +27,7 @@ const SPLIT_BUDGET_BASE: usize = 2_000_000;
 const SPLIT_BUDGET_PER_SYMBOL: usize = 64;
 /// Below this many symbols (both sides) a rectangle left by [`Matcher::hashed`] is split again.
 const HASHED_MIN_SYMBOLS: usize = 4096;
-/// Up to this many symbols of `b` are looked through one by one; beyond, by their sorted positions.
+/// Up to this many core symbols of `b` are looked through one by one; beyond, by their sorted positions.
 const SCANNED_SYMBOLS: usize = 128;
 const NONE: u32 = u32::MAX;
 
@@ -101,10 +102,50 @@ struct Buffers<S> {
     positions: Vec<u32>,
     gram_heads: Vec<u32>,
     gram_next: Vec<u32>,
+    core_a: CorePlaces,
+    core_b: CorePlaces,
     diagonals: Vec<Diagonal>,
     right: Vec<Diagonal>,
     stack: Vec<(Rect, usize, usize)>,
     symbol: std::marker::PhantomData<S>,
+}
+
+/// Where core symbols stand in a text, so that popular ones cost nothing.
+#[derive(Default)]
+struct CorePlaces {
+    /// Ascending; what lies behind the last rank is left over from an earlier text.
+    places: Vec<u32>,
+    /// `rank[i]`: how many of them lie before `i`, from 0 to the text's length.
+    rank: Vec<u32>,
+}
+
+impl CorePlaces {
+    /// Without branches: which symbols are popular can't be predicted.
+    fn fill<S: Symbol>(&mut self, text: &[S], core: &[bool]) {
+        let n = text.len();
+        if self.rank.len() <= n {
+            self.places.resize(n + 1, 0);
+            self.rank.resize(n + 1, 0);
+        }
+        let places = &mut self.places[..=n];
+        let mut found = 0;
+        for ((i, s), rank) in (0..).zip(text).zip(&mut self.rank) {
+            places[found] = i;
+            *rank = found as u32;
+            found += usize::from(core[s.index()]);
+        }
+        self.rank[n] = found as u32;
+    }
+
+    /// Indices into `places` of what lies in a range of the text.
+    fn within(&self, range: Range<usize>) -> Range<usize> {
+        self.rank[range.start] as usize..self.rank[range.end] as usize
+    }
+
+    /// Places in a range where two core symbols stand side by side.
+    fn grams(&self, range: Range<usize>) -> impl DoubleEndedIterator<Item = usize> {
+        self.places[self.within(range)].windows(GRAM).filter(|w| w[1] == w[0] + 1).map(|w| w[0] as usize)
+    }
 }
 
 /// A longest stretch of equal, not popular symbols: `a[i..i+len] == b[j..j+len]`.
@@ -161,6 +202,8 @@ impl<'t, S: Symbol> Matcher<'t, S> {
     fn new(a: &'t [S], b: &'t [S], alphabet: usize, junk: Junk, buffers: &'t mut Buffers<S>) -> Self {
         find_core(b, alphabet, junk, buffers);
         buffers.positions.clear();
+        buffers.core_a.fill(a, &buffers.core);
+        buffers.core_b.fill(b, &buffers.core);
         Matcher { a, b, buffers, matched: 0, hashes: None }
     }
 
@@ -232,7 +275,7 @@ impl<'t, S: Symbol> Matcher<'t, S> {
 
     /// Fills `buffers.diagonals`; false if the budget ran out.
     fn find_diagonals(&mut self, r: &Rect, budget: &mut usize) -> bool {
-        let Buffers { core, gram_heads, gram_next, diagonals, .. } = &mut *self.buffers;
+        let Buffers { core, gram_heads, gram_next, core_a, core_b, diagonals, .. } = &mut *self.buffers;
         let (a, b) = (self.a, self.b);
         let is_core = |s: S| core[s.index()];
         diagonals.clear();
@@ -245,14 +288,12 @@ impl<'t, S: Symbol> Matcher<'t, S> {
         if gram_next.len() < b.len() {
             gram_next.resize(b.len(), NONE);
         }
-        for j in (r.blo..=r.bhi - GRAM).rev() {
-            if b[j..j + GRAM].iter().all(|&s| is_core(s)) {
-                let head = &mut gram_heads[gram_hash(&b[j..], bits)];
-                gram_next[j] = *head;
-                *head = j as u32;
-            }
+        for j in core_b.grams(r.blo..r.bhi).rev() {
+            let head = &mut gram_heads[gram_hash(&b[j..], bits)];
+            gram_next[j] = *head;
+            *head = j as u32;
         }
-        for i in r.alo..=r.ahi - GRAM {
+        for i in core_a.grams(r.alo..r.ahi) {
             let gram = &a[i..i + GRAM];
             let mut next = gram_heads[gram_hash(gram, bits)];
             let mut steps = 1;
@@ -285,38 +326,37 @@ impl<'t, S: Symbol> Matcher<'t, S> {
 
     /// Matches a rectangle whose blocks have at most one core symbol.
     fn singles(&mut self, mut r: Rect) {
-        let mut i = r.alo;
-        while i < r.ahi && r.blo < r.bhi {
-            let Some(j) = self.first_occurrence(&r, i) else {
-                i += 1;
-                continue;
-            };
+        let mut from_a = self.buffers.core_a.within(r.alo..r.ahi);
+        let mut from_b = self.buffers.core_b.within(r.blo..r.bhi);
+        while !from_b.is_empty()
+            && let Some(at) = from_a.next()
+        {
+            let i = self.buffers.core_a.places[at] as usize;
+            let Some(j) = self.first_occurrence(self.a[i], from_b.clone()) else { continue };
             let block = self.grow(&r, i, j, 1);
             self.matched += block.len;
             self.corner(Rect { ahi: block.i, bhi: block.j, ..r });
             r.alo = block.i + block.len;
             r.blo = block.j + block.len;
-            i = r.alo;
+            from_a = self.buffers.core_a.within(r.alo..r.ahi);
+            from_b = self.buffers.core_b.within(r.blo..r.bhi);
         }
         self.corner(r);
     }
 
-    /// Leftmost place in `b` within the rectangle where the core symbol `a[i]` stands.
-    fn first_occurrence(&mut self, r: &Rect, i: usize) -> Option<usize> {
-        let symbol = self.a[i];
-        if !self.buffers.core[symbol.index()] {
-            return None;
-        }
-        if r.bhi - r.blo <= SCANNED_SYMBOLS {
-            return self.b[r.blo..r.bhi].iter().position(|&s| s == symbol).map(|at| r.blo + at);
-        }
-        if self.buffers.positions.is_empty() {
+    /// Leftmost place of a core symbol among core places of `b`, which are given by index.
+    fn first_occurrence(&mut self, symbol: S, among: Range<usize>) -> Option<usize> {
+        if among.len() > SCANNED_SYMBOLS && self.buffers.positions.is_empty() {
             index_positions(self.b, self.buffers);
         }
-        let Buffers { starts, positions, .. } = &*self.buffers;
+        let Buffers { core_b, starts, positions, .. } = &*self.buffers;
+        let places = &core_b.places[among];
+        if places.len() <= SCANNED_SYMBOLS {
+            return places.iter().map(|&j| j as usize).find(|&j| self.b[j] == symbol);
+        }
         let all = &positions[starts[symbol.index()] as usize..starts[symbol.index() + 1] as usize];
-        let next = all[all.partition_point(|&j| (j as usize) < r.blo)..].first().map(|&j| j as usize);
-        next.filter(|&j| j < r.bhi)
+        let next = all[all.partition_point(|j| j < &places[0])..].first()?;
+        (*next <= places[places.len() - 1]).then_some(*next as usize)
     }
 
     /// Matches a rectangle whose blocks have at most `limit` core symbols, whatever the texts are.
