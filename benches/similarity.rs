@@ -19,7 +19,8 @@ impl Lines {
     }
 
     fn line(&mut self) -> String {
-        const WORDS: &[&str] = &["count", "total", "items", "value", "index", "table", "query", "price", "order", "user"];
+        const WORDS: &[&str] =
+            &["count", "total", "items", "value", "index", "table", "query", "price", "order", "user"];
         let (a, b) = (WORDS[self.below(10) as usize], WORDS[self.below(10) as usize]);
         let n = self.below(1000);
         match self.below(4) {
@@ -53,7 +54,9 @@ fn similarity(criterion: &mut Criterion) {
             group.bench_with_input(BenchmarkId::new("automatic_junk", &case), &(), |b, ()| {
                 b.iter(|| ratio(&old, &new, Junk::Automatic))
             });
-            group.bench_with_input(BenchmarkId::new("no_junk", &case), &(), |b, ()| b.iter(|| ratio(&old, &new, Junk::Off)));
+            group.bench_with_input(BenchmarkId::new("no_junk", &case), &(), |b, ()| {
+                b.iter(|| ratio(&old, &new, Junk::Off))
+            });
             group.bench_with_input(BenchmarkId::new("difflib_fast_no_junk", &case), &(), |b, ()| {
                 b.iter(|| difflib_fast::ratio(&old, &new))
             });

@@ -1,14 +1,67 @@
-//! purify (stub doc)
-pub mod config;
-pub mod rollout;
-pub mod tokens;
-pub mod schema;
-pub mod ingest;
-pub mod steps;
-pub mod similarity;
-pub mod saar;
-pub mod rewrite;
-pub mod write;
-pub mod pipeline;
-pub mod error;
+//! Offline trajectory purification for agentic RL.
+//!
+//! Small models that learn to use tools fail often, read the error and put themselves right a turn later. With a reward
+//! for the outcome alone, the failed calls of a successful rollout are rewarded too. This crate replaces them, in stored
+//! rollouts, by the model's own correction: SAAR, similarity-aware adaptive rollback (CLEANER, arXiv 2601.15141).
+//!
+//! # Architecture
+//!
+//! One direction; a stage only sees what is to its left. [`pipeline`] alone knows the order.
+//!
+//! ```text
+//! ingest --> steps --> similarity --> saar --> rewrite --> write
+//! Rollout    Trajectory  Similarity   Plan     PurifiedRollout   Parquet, pairs, rejects, manifest
+//! ```
+//!
+//! - [`config`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
+//!   columns are called. No stage does any of this again.
+//! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns.
+//! - [`steps`] splits a rollout into steps, judges each tool result and finds failure runs.
+//! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast.
+//! - [`saar`] decides and can't touch data; [`rewrite`] applies and can't decide. The [`saar::Plan`] between them is
+//!   plain data, so that a dry run or an audit can look at a decision without executing it.
+//! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
+//! - [`cli`] parses, resolves the layers of options, calls one function, prints.
+//!
+//! `tests/architecture.rs` holds the imports to this.
+//!
+//! # Example
+//!
+//! ```
+//! use purify::similarity::lexical::{Junk, ratio};
+//!
+//! let failed = "print(sum(is_prim(n) for n in range(1000)))";
+//! let corrected = "print(sum(is_prime(n) for n in range(1000)))";
+//! assert!(ratio(failed, corrected, Junk::Automatic) > 0.98); // similar: only the call is replaced
+//! ```
+//!
+//! # Glossary
+//!
+//! | word | sense |
+//! | --- | --- |
+//! | rollout | one sampled conversation: one input row, never changed in place |
+//! | group | the rollouts of one prompt |
+//! | step | an assistant message with the tool messages that answer it |
+//! | reasoning, call, result | the parts of a step |
+//! | attempt | a step that holds a call; ok, failed, or open (no result) |
+//! | failure run | longest stretch of failed attempts with nothing in between |
+//! | correction | the ok attempt that directly follows a failure run |
+//! | recovered, unrecovered | a run of at most K attempts with a correction; any other |
+//! | granularity | shallow: the call is replaced; deep: its reasoning as well |
+//! | repair, plan | what is done to one run; to one rollout |
+//! | purified | the product of [`rewrite`], and nothing else |
+//! | reject | a row that is not written, kept whole with its reason |
+
 pub mod cli;
+pub mod config;
+pub mod error;
+pub mod ingest;
+pub mod pipeline;
+pub mod rewrite;
+pub mod rollout;
+pub mod saar;
+pub mod schema;
+pub mod similarity;
+pub mod steps;
+pub mod tokens;
+pub mod write;

@@ -18,12 +18,29 @@ const HUGGINGFACE: &str = "huggingface";
 
 const ID: &[&str] = &["rollout_id", "trajectory_id", "sample_id", "conversation_id", "traj_id", "id"];
 const GROUP: &[&str] = &["group_id", "prompt_id", "task_id", "instance_id", "uid", "problem_id", "question_id"];
-const MESSAGES: &[&str] = &["messages", "conversations", "conversation", "chat"];
+pub const MESSAGES: &[&str] = &["messages", "conversations", "conversation", "chat"];
 const REWARD: &[&str] = &["reward", "score"];
+const TOOLS: &[&str] = &["tools"];
 const RESPONSE_IDS: &[&str] = &["response_ids"];
 const RESPONSE_MASK: &[&str] = &["response_mask"];
 const RESPONSE_LOGPROBS: &[&str] = &["response_logprobs", "rollout_log_probs", "response_log_probs"];
 const PROMPT_IDS: &[&str] = &["prompt_ids"];
+
+/// What a column is for, and the names under which it is found without a flag.
+pub fn aliases() -> Map<String, Value> {
+    let all = [
+        ("rollout id", ID),
+        ("group", GROUP),
+        ("messages", MESSAGES),
+        ("reward", REWARD),
+        ("tools", TOOLS),
+        ("prompt tokens", PROMPT_IDS),
+        ("response tokens", RESPONSE_IDS),
+        ("response mask", RESPONSE_MASK),
+        ("log-probs", RESPONSE_LOGPROBS),
+    ];
+    all.into_iter().map(|(what, names)| (what.to_owned(), json!(names))).collect()
+}
 
 /// What a schema lacks or has in a wrong form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,10 +91,11 @@ impl Columns {
     pub fn recognise(schema: &Schema, config: &ColumnConfig) -> Result<Self, SchemaError> {
         let names = || schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let named = |flag: &Option<String>, option: &'static str, known: &[&str]| match flag {
-            Some(name) => schema
-                .index_of(name)
-                .map(Some)
-                .map_err(|_| SchemaError::NoSuchColumn { name: name.clone(), option, found: names() }),
+            Some(name) => schema.index_of(name).map(Some).map_err(|_| SchemaError::NoSuchColumn {
+                name: name.clone(),
+                option,
+                found: names(),
+            }),
             None => Ok(known.iter().find_map(|name| schema.index_of(name).ok())),
         };
         let known = |names: &[&str]| names.iter().find_map(|name| schema.index_of(name).ok());
@@ -109,7 +127,7 @@ impl Columns {
             group: named(&config.group_column, "--group-column", GROUP)?,
             messages,
             reward: reward.filter(|&r| schema.field(r).data_type().is_numeric()),
-            tools: known(&["tools"]).filter(|&t| is_text(schema.field(t).data_type())),
+            tools: known(TOOLS).filter(|&t| is_text(schema.field(t).data_type())),
             prompt_ids: known(PROMPT_IDS),
             response,
             purification: known(&[PURIFICATION]).filter(|&p| schema.field(p).data_type().is_nested()),

@@ -93,9 +93,7 @@ impl CallMarker {
 fn find_decoded(decoder: &dyn Decode, ids: &[i32]) -> Option<usize> {
     let at = decoder.decode(ids)?.find(CALL_MARKER)?;
     // A prefix may end inside a character, which decodes to U+FFFD: it does not count as reached.
-    let reaches = |n: usize| {
-        decoder.decode(&ids[..n]).is_some_and(|text| text.trim_end_matches('\u{fffd}').len() > at)
-    };
+    let reaches = |n: usize| decoder.decode(&ids[..n]).is_some_and(|text| text.trim_end_matches('\u{fffd}').len() > at);
     let (mut low, mut high) = (0, ids.len());
     while high - low > 1 {
         let middle = low + (high - low) / 2;

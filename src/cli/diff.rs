@@ -68,7 +68,7 @@ pub fn find(
 }
 
 fn next_wanted(side: &mut Side, wanted: Option<&str>) -> Result<Option<Rendered>, Error> {
-    while let Some(rendered) = side.next()? {
+    while let Some(rendered) = side.next_rollout()? {
         if wanted.is_none_or(|id| rendered.id == id) {
             return Ok(Some(rendered));
         }
@@ -84,7 +84,10 @@ fn compare(old: &Rendered, new: &Rendered) -> RolloutDiff {
         .map(|op| {
             let (before, after) = (op.old_range(), op.new_range());
             Hunk {
-                title: format!("@@ raw messages {} to {}, purified {} to {}", before.start, before.end, after.start, after.end),
+                title: format!(
+                    "@@ raw messages {} to {}, purified {} to {}",
+                    before.start, before.end, after.start, after.end
+                ),
                 lines: lines(&old.messages[before].concat(), &new.messages[after].concat()),
             }
         })

@@ -34,10 +34,7 @@ type Defaults = BTreeMap<String, Vec<String>>;
 /// Parses the command line with all layers below it.
 pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches, LayerError> {
     // A first, lenient look: which file, and which profile so far.
-    let file = named_file(args).map_or_else(
-        || Path::new(FILE).is_file().then(|| PathBuf::from(FILE)),
-        Some,
-    );
+    let file = named_file(args).map_or_else(|| Path::new(FILE).is_file().then(|| PathBuf::from(FILE)), Some);
     let from_file = match &file {
         Some(path) => read(path, &command).map_err(LayerError::File)?,
         None => Defaults::new(),

@@ -6,6 +6,7 @@
 mod diff;
 mod layers;
 pub mod printer;
+pub mod schemas;
 mod signals;
 
 use std::ffi::OsString;

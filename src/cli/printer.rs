@@ -43,7 +43,8 @@ pub enum Verbosity {
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let is_hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let is_hidden =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if c == '\t' {
             out.push_str("    ");
         } else if c.is_control() || is_hidden {
@@ -123,12 +124,28 @@ impl Printer {
         if counts.rows_elsewhere > 0 {
             row("of other shards", counts.rows_elsewhere, String::new());
         }
-        row("rollouts written", counts.rows_out, if dry_run { "dry run: nothing is written".to_owned() } else { String::new() });
+        row(
+            "rollouts written",
+            counts.rows_out,
+            if dry_run { "dry run: nothing is written".to_owned() } else { String::new() },
+        );
         row("changed", counts.rows_changed, percent("changed_rate"));
         row("rejected", counts.rows_rejected, listed(&counts.rejects));
-        row("attempts", counts.attempts, format!("{} failed ({})", grouped(counts.failed_attempts), percent("failure_rate")));
-        row("failure runs", counts.recovered + counts.unrecovered, format!("{} unrecovered ({})", grouped(counts.unrecovered), percent("unrecovered_rate")));
-        row("repairs", counts.repairs, format!("{} shallow, {} deep", grouped(counts.repairs_shallow), grouped(counts.repairs_deep)));
+        row(
+            "attempts",
+            counts.attempts,
+            format!("{} failed ({})", grouped(counts.failed_attempts), percent("failure_rate")),
+        );
+        row(
+            "failure runs",
+            counts.recovered + counts.unrecovered,
+            format!("{} unrecovered ({})", grouped(counts.unrecovered), percent("unrecovered_rate")),
+        );
+        row(
+            "repairs",
+            counts.repairs,
+            format!("{} shallow, {} deep", grouped(counts.repairs_shallow), grouped(counts.repairs_deep)),
+        );
         if counts.collapsed > 0 {
             row("collapsed runs", counts.collapsed, String::new());
         }
@@ -247,12 +264,7 @@ impl Printer {
             );
             bar
         });
-        TerminalProgress {
-            bar,
-            is_plain: is_shown,
-            rows: AtomicU64::new(0),
-            last_line: Mutex::new(Instant::now()),
-        }
+        TerminalProgress { bar, is_plain: is_shown, rows: AtomicU64::new(0), last_line: Mutex::new(Instant::now()) }
     }
 }
 
@@ -305,8 +317,11 @@ fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
     let mut entries: Vec<_> = counts.iter().collect();
     entries.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
     let more = entries.len().saturating_sub(MOST_ENTRIES);
-    let mut out: Vec<String> =
-        entries.iter().take(MOST_ENTRIES).map(|(name, count)| format!("{} {}", escaped(name), grouped(**count))).collect();
+    let mut out: Vec<String> = entries
+        .iter()
+        .take(MOST_ENTRIES)
+        .map(|(name, count)| format!("{} {}", escaped(name), grouped(**count)))
+        .collect();
     if more > 0 {
         out.push(format!("{more} more"));
     }
@@ -346,15 +361,25 @@ fn survey_text(survey: &Survey) -> String {
     for (what, column) in &survey.recognised {
         row(what, format!("`{}`", escaped(column)));
     }
-    row("passed through", match survey.passed_through.is_empty() {
-        true => "nothing".to_owned(),
-        false => survey.passed_through.iter().map(|c| format!("`{}`", escaped(c))).collect::<Vec<_>>().join(", "),
-    });
+    row(
+        "passed through",
+        match survey.passed_through.is_empty() {
+            true => "nothing".to_owned(),
+            false => survey.passed_through.iter().map(|c| format!("`{}`", escaped(c))).collect::<Vec<_>>().join(", "),
+        },
+    );
     row("groups", survey.groups.map_or_else(|| "unknown: no column says".to_owned(), grouped));
     row("messages", listed(&survey.messages));
     row("steps", format!("{}, {} of them attempts", grouped(survey.steps), grouped(survey.attempts)));
     row("attempts", listed(&survey.outcomes));
-    row("errors labelled", format!("{} of {} results", grouped(survey.labelled), grouped(survey.messages.get("tool").copied().unwrap_or_default())));
+    row(
+        "errors labelled",
+        format!(
+            "{} of {} results",
+            grouped(survey.labelled),
+            grouped(survey.messages.get("tool").copied().unwrap_or_default())
+        ),
+    );
     row("failure runs", format!("{} recovered, {} not", grouped(survey.recovered), grouped(survey.unrecovered)));
     row("tools", listed(&survey.tools));
     row("error types", listed(&survey.error_types));
@@ -365,7 +390,8 @@ fn survey_text(survey: &Survey) -> String {
         row("detector, blind", format!("precision {precision:.4}, recall {recall:.4}, F1 {f1:.4} against the labels"));
     }
     for example in &survey.agreement.examples {
-        let verdict = if example.labelled_error { "labelled an error, not detected" } else { "detected, not labelled an error" };
+        let verdict =
+            if example.labelled_error { "labelled an error, not detected" } else { "detected, not labelled an error" };
         let _ = writeln!(out, "\n  {BOLD}{} message {}: {verdict}{BOLD:#}", escaped(&example.rollout), example.message);
         let _ = writeln!(out, "  {DIM}{}{DIM:#}", escaped(&head(&example.call)));
         for line in head(&example.result).lines() {

@@ -16,9 +16,11 @@ use arrow::json::ReaderBuilder;
 use serde_json::Value;
 
 use super::{BadLine, RowError};
+use crate::schema::MESSAGES;
 
 /// Fields of messages and calls that are text or a flag even where every line leaves them null.
-const TEXT_FIELDS: &[&str] = &["role", "content", "reasoning_content", "name", "tool_call_id", "arguments", "id", "type"];
+const TEXT_FIELDS: &[&str] =
+    &["role", "content", "reasoning_content", "name", "tool_call_id", "arguments", "id", "type"];
 const FLAG_FIELDS: &[&str] = &["is_error"];
 
 /// Reads whole lines, many at a time.
@@ -76,7 +78,13 @@ impl Kind {
             (Kind::Unknown, Value::Bool(_)) => *self = Kind::Flag,
             (Kind::Flag, Value::Bool(_)) => {}
             (Kind::Unknown, Value::Number(n)) => {
-                *self = if n.is_i64() { Kind::Whole } else if n.is_f64() { Kind::Number } else { Kind::Text };
+                *self = if n.is_i64() {
+                    Kind::Whole
+                } else if n.is_f64() {
+                    Kind::Number
+                } else {
+                    Kind::Text
+                };
             }
             (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_i64() => {}
             (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_f64() => *self = Kind::Number,
@@ -110,7 +118,8 @@ fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<Stri
             false => known.get(name).copied().or_else(|| fields.iter().position(|(n, _)| n == name)),
         };
         let at = at.unwrap_or_else(|| {
-            let kind = if TEXT_FIELDS.contains(&name.as_str()) && value.is_string() { Kind::Text } else { Kind::Unknown };
+            let kind =
+                if TEXT_FIELDS.contains(&name.as_str()) && value.is_string() { Kind::Text } else { Kind::Unknown };
             fields.push((name.clone(), kind));
             fields.len() - 1
         });
@@ -121,12 +130,19 @@ fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<Stri
 /// The schema that holds every line; `None` if no line is an object.
 pub(super) fn infer_schema(file: &File) -> io::Result<Option<Schema>> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
-    let (mut line, mut fields) = (Vec::new(), Vec::new());
+    let (mut line, mut fields): (Vec<u8>, Vec<(String, Kind)>) = (Vec::new(), Vec::new());
     while reader.read_until(b'\n', &mut line)? > 0 {
         if let Ok(Value::Object(object)) = serde_json::from_slice(&line) {
             absorb_fields(&mut fields, &object);
         }
         line.clear();
+    }
+    for (name, kind) in &mut fields {
+        // Lists of messages that are empty in every line.
+        if MESSAGES.contains(&name.as_str()) && *kind == Kind::List(Box::new(Kind::Unknown)) {
+            let texts = ["role", "content"].map(|field| (field.to_owned(), Kind::Text));
+            *kind = Kind::List(Box::new(Kind::Object(texts.to_vec())));
+        }
     }
     let fields: Vec<FieldRef> =
         fields.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.data_type(name), true)) as FieldRef).collect();

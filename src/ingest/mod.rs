@@ -67,7 +67,7 @@ impl IngestError {
                 "name the column with --messages-column; `purify inspect FILE` shows what is there"
             }
             IngestError::Schema { source: SchemaError::NoMask, .. } => "--tokens drop writes the data without tokens",
-            IngestError::Schema { .. } => "`purify inspect FILE` shows the columns; data.md lists the accepted types",
+            IngestError::Schema { .. } => "the README lists the types that columns may have",
             IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
             IngestError::NoObjects { .. } => "each line must be one rollout, such as {\"messages\": [...]}",
         })
@@ -111,8 +111,8 @@ pub fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError> {
         } else if input.exists() || !text.contains(['*', '?', '[']) {
             vec![input.clone()]
         } else {
-            let paths = glob::glob(&text)
-                .map_err(|source| IngestError::Pattern { pattern: text.to_string(), source })?;
+            let paths =
+                glob::glob(&text).map_err(|source| IngestError::Pattern { pattern: text.to_string(), source })?;
             let mut found: Vec<PathBuf> = paths.flatten().filter(|p| p.is_file() && Format::of(p).is_some()).collect();
             found.sort();
             found
@@ -137,7 +137,8 @@ fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError>
         if is_hidden {
         } else if path.is_dir() {
             list_folder(&path, out)?;
-        } else if matches!(Format::of(&path), Some(format) if format == Format::Parquet || !path.ends_with("manifest.json")) {
+        } else if matches!(Format::of(&path), Some(format) if format == Format::Parquet || !path.ends_with("manifest.json"))
+        {
             out.push(path);
         }
     }
@@ -313,8 +314,11 @@ pub struct Shape {
 /// A chunk as batches that can be read row by row, with the lines that can't.
 pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<(Vec<Decoded>, Vec<BadLine>), IngestError> {
     let decode = |batch, numbers, row| {
-        Decoded::new(batch, &shape.columns, &shape.stem, numbers)
-            .map_err(|source| IngestError::Rows { path: shape.path.clone(), row, source })
+        Decoded::new(batch, &shape.columns, &shape.stem, numbers).map_err(|source| IngestError::Rows {
+            path: shape.path.clone(),
+            row,
+            source,
+        })
     };
     match chunk.data {
         ChunkData::Batches(batches) => {
@@ -328,9 +332,8 @@ pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<(Vec<Decoded>, Vec<Ba
         }
         ChunkData::Lines(block) => {
             let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row);
-            let decoded = batches
-                .into_iter()
-                .map(|(batch, numbers)| decode(batch, RowNumbers::Listed(numbers), chunk.first_row));
+            let decoded =
+                batches.into_iter().map(|(batch, numbers)| decode(batch, RowNumbers::Listed(numbers), chunk.first_row));
             Ok((decoded.collect::<Result<_, _>>()?, bad))
         }
     }

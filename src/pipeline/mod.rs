@@ -1,6 +1,6 @@
 //! Composes the stages: the only place that knows their order.
 //!
-//! Owns a run: its inputs one after another ([`part`]), their files ([`outputs`]), counters ([`counts`]), gates
+//! Owns a run: its inputs one after another (`part`), their files ([`outputs`]), counters ([`counts`]), gates
 //! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
 
 pub mod counts;
@@ -111,7 +111,12 @@ impl<'c> Purifier<'c> {
             Mode::Mask => rewrite::loss_flags(rollout, purified.as_ref()),
             _ => Vec::new(),
         };
-        Ok(PurifiedRow { records: rewrite::records(&trajectory, &plan, purified.as_ref()), plan, rollout: purified, loss })
+        Ok(PurifiedRow {
+            records: rewrite::records(&trajectory, &plan, purified.as_ref()),
+            plan,
+            rollout: purified,
+            loss,
+        })
     }
 
     fn output_schema(&self, shape: &Shape) -> OutputSchema {
@@ -214,7 +219,8 @@ pub fn run(
         .collect::<Result<Vec<_>, _>>()?;
     let purifier = Purifier::new(settings)?;
     let paths = expand(&config.inputs)?;
-    let outputs = if config.dry_run { None } else { Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard)?) };
+    let outputs =
+        if config.dry_run { None } else { Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard)?) };
     check_inputs(&purifier, &paths)?;
     let mut summary = Summary {
         counts: StageCounts::default(),
@@ -240,8 +246,7 @@ pub fn run(
                 (marker.input, marker.result)
             }
             None => {
-                let result =
-                    part::purify(&purifier, input, part, config.compression_level, progress, interrupted)?;
+                let result = part::purify(&purifier, input, part, config.compression_level, progress, interrupted)?;
                 let record = InputRecord {
                     file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                     format: format.to_owned(),
@@ -273,7 +278,9 @@ pub fn run(
     let counters = summary.counts.to_json();
     summary.gate_failures = gates.iter().filter_map(|gate| gate.check(&counters)).collect();
     if config.strict && summary.counts.rows_rejected > 0 {
-        summary.gate_failures.push(format!("gate failed: --strict, {} rows were rejected", summary.counts.rows_rejected));
+        summary
+            .gate_failures
+            .push(format!("gate failed: --strict, {} rows were rejected", summary.counts.rows_rejected));
     }
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)

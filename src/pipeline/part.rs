@@ -20,7 +20,9 @@ use crate::error::Error;
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};
-use crate::write::{Encoder, FileRecord, ParquetFile, EncodedRows, WriteError, create_parquet, pairs, rejects, remove_stale};
+use crate::write::{
+    EncodedRows, Encoder, FileRecord, ParquetFile, WriteError, create_parquet, pairs, rejects, remove_stale,
+};
 
 /// What became of one input.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -58,14 +60,23 @@ pub fn purify(
     let rejects_schema = rejects::schema(&shape.schema, has_lines);
     let state = State {
         reading: Mutex::new(Reading { input, next: 0, done: false }),
-        writing: Mutex::new(Writing { next: 0, waiting: BTreeMap::new(), files, counts: StageCounts::default(), error: None }),
+        writing: Mutex::new(Writing {
+            next: 0,
+            waiting: BTreeMap::new(),
+            files,
+            counts: StageCounts::default(),
+            error: None,
+        }),
         turned: Condvar::new(),
         stop: AtomicBool::new(false),
     };
-    let worker = Worker { purifier, shape: &shape, schema: &schema, encoders: &encoders, rejects_schema: &rejects_schema };
+    let worker =
+        Worker { purifier, shape: &shape, schema: &schema, encoders: &encoders, rejects_schema: &rejects_schema };
     let threads = rayon::current_num_threads();
     let open_rejects = |file: &mut Option<(ParquetFile, Encoder)>| -> Result<(), WriteError> {
-        if file.is_none() && let Some(paths) = paths {
+        if file.is_none()
+            && let Some(paths) = paths
+        {
             *file = Some(create(&paths.rejects, &rejects_schema)?);
         }
         Ok(())
@@ -344,7 +355,11 @@ impl Worker<'_> {
     }
 
     fn reason(&self, row: u64, error: &RowError) -> String {
-        format!("{}: row {row} of `{}`: {error}", error.code(), self.shape.path.file_name().unwrap_or_default().to_string_lossy())
+        format!(
+            "{}: row {row} of `{}`: {error}",
+            error.code(),
+            self.shape.path.file_name().unwrap_or_default().to_string_lossy()
+        )
     }
 
     fn columns_error(&self, source: arrow::error::ArrowError) -> Error {

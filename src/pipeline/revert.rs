@@ -49,7 +49,10 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
             let Some(candidate) = before.next()? else {
                 return Err(Error::Mismatch {
                     path: raw.to_owned(),
-                    detail: format!("row {} of the purified file is not in it, or not in the same order", wanted.number),
+                    detail: format!(
+                        "row {} of the purified file is not in it, or not in the same order",
+                        wanted.number
+                    ),
                     hint: "give the file that was purified, unsorted",
                 });
             };
@@ -186,7 +189,7 @@ pub fn open_side(path: &Path, columns: &ColumnConfig) -> Result<Side, Error> {
 
 impl Side {
     /// The next rollout that can be read.
-    pub fn next(&mut self) -> Result<Option<Rendered>, Error> {
+    pub fn next_rollout(&mut self) -> Result<Option<Rendered>, Error> {
         while let Some(row) = self.0.next()? {
             let Ok(rollout) = row.decoded.rollout(row.row) else { continue };
             let messages = rollout.messages.iter().enumerate().map(|(k, message)| {
@@ -202,12 +205,15 @@ impl Side {
 
 fn render(message: &crate::rollout::Message<'_>, reasoning: Option<&str>) -> String {
     use std::fmt::Write;
-    let mut out = format!("[{}]\n", match message.role {
-        crate::rollout::Role::System => "system",
-        crate::rollout::Role::User => "user",
-        crate::rollout::Role::Assistant => "assistant",
-        crate::rollout::Role::Tool => "tool",
-    });
+    let mut out = format!(
+        "[{}]\n",
+        match message.role {
+            crate::rollout::Role::System => "system",
+            crate::rollout::Role::User => "user",
+            crate::rollout::Role::Assistant => "assistant",
+            crate::rollout::Role::Tool => "tool",
+        }
+    );
     if let Some(text) = reasoning.filter(|t| !t.is_empty()) {
         let _ = writeln!(out, "(reasoning) {text}");
     }

@@ -139,12 +139,15 @@ impl Survey {
 
     fn add_rollout(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector) {
         for message in &rollout.messages {
-            count(&mut self.messages, match message.role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-                Role::Tool => "tool",
-            });
+            count(
+                &mut self.messages,
+                match message.role {
+                    Role::System => "system",
+                    Role::User => "user",
+                    Role::Assistant => "assistant",
+                    Role::Tool => "tool",
+                },
+            );
             self.labelled += u64::from(message.role == Role::Tool && message.is_error.is_some());
             message.calls.iter().for_each(|call| count(&mut self.tools, call.name));
         }
@@ -156,14 +159,17 @@ impl Survey {
         for step in &trajectory.steps {
             let Some(outcome) = &step.attempt else { continue };
             self.attempts += 1;
-            count(&mut self.outcomes, match outcome {
-                Outcome::Ok => "ok",
-                Outcome::Open => "open",
-                Outcome::Failed(failure) => {
-                    count(&mut self.error_types, &failure.error_type);
-                    "failed"
-                }
-            });
+            count(
+                &mut self.outcomes,
+                match outcome {
+                    Outcome::Ok => "ok",
+                    Outcome::Open => "open",
+                    Outcome::Failed(failure) => {
+                        count(&mut self.error_types, &failure.error_type);
+                        "failed"
+                    }
+                },
+            );
         }
         for run in trajectory.failure_runs() {
             match run.end {

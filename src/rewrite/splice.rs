@@ -12,7 +12,9 @@ use crate::tokens::CallMarker;
 /// Why tokens can't be spliced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpliceError {
-    #[error("`response_mask` has {runs} runs of policy tokens, expected at most one for each of the {messages} assistant messages")]
+    #[error(
+        "`response_mask` has {runs} runs of policy tokens, expected at most one for each of the {messages} assistant messages"
+    )]
     Runs { messages: usize, runs: usize },
     #[error("the repaired step at message {message} has no tokens in `response_ids`: it stands in the prompt")]
     InPrompt { message: usize },
@@ -41,9 +43,8 @@ pub(super) fn splice(
 ) -> Result<Option<TokenSplice>, SpliceError> {
     let rollout = trajectory.rollout;
     let Some(tokens) = &rollout.tokens else { return Ok(None) };
-    let runs = tokens
-        .runs_by_message(&rollout.messages)
-        .map_err(|(messages, runs)| SpliceError::Runs { messages, runs })?;
+    let runs =
+        tokens.runs_by_message(&rollout.messages).map_err(|(messages, runs)| SpliceError::Runs { messages, runs })?;
     let run_of = |step: usize| {
         let message = trajectory.steps[step].message;
         runs[message].clone().ok_or(SpliceError::InPrompt { message })
@@ -57,9 +58,8 @@ pub(super) fn splice(
             last.start
         } else {
             let reasoning = run_of(repair.reasoning)?;
-            let start = |run: &Range<usize>| {
-                marker.and_then(|m| m.find(&tokens.ids[run.clone()])).map(|at| run.start + at)
-            };
+            let start =
+                |run: &Range<usize>| marker.and_then(|m| m.find(&tokens.ids[run.clone()])).map(|at| run.start + at);
             // The plan keeps another step's reasoning only where both calls can be told apart.
             let (Some(thought_end), Some(call_start)) = (start(&reasoning), start(&last)) else {
                 return Err(SpliceError::NoMarker { message: trajectory.steps[repair.first()].message });

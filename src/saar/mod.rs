@@ -91,8 +91,7 @@ impl Planner<'_> {
         stopped: bool,
         refused: bool,
     ) -> Option<Skip> {
-        let attempts_before =
-            || trajectory.steps[..run.steps.start].iter().filter(|s| s.attempt.is_some()).count();
+        let attempts_before = || trajectory.steps[..run.steps.start].iter().filter(|s| s.attempt.is_some()).count();
         let limit = self.config.max_attempts as usize;
         if !plan.selected {
             Some(Skip::NotSelected)
@@ -232,14 +231,9 @@ pub fn call_segment<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
         if k > 0 {
             out.push('\n');
         }
-        for part in [
-            CALL_MARKER,
-            "\n{\"name\": \"",
-            call.name,
-            "\", \"arguments\": ",
-            call.arguments,
-            "}\n</tool_call>",
-        ] {
+        for part in
+            [CALL_MARKER, "\n{\"name\": \"", call.name, "\", \"arguments\": ", call.arguments, "}\n</tool_call>"]
+        {
             out.push_str(part);
         }
     }

@@ -3,6 +3,7 @@
 //! Owns structure and outcomes: it reads roles, calls and results, and asks [`outcome`] what a result says. No
 //! similarities, no decisions. Steps lie in message order and never overlap.
 
+mod detect;
 pub mod failure_run;
 pub mod outcome;
 

@@ -1,7 +1,7 @@
 //! Purified rollouts to a record batch.
 //!
 //! Owns the building of columns: what is not repaired is copied from the input's own arrays, range by range, so that
-//! types, nulls and bytes stay what they were. Provenance columns are made in [`super::provenance`].
+//! types, nulls and bytes stay what they were. Provenance columns are made in `super::provenance`.
 
 use std::sync::Arc;
 
@@ -103,7 +103,8 @@ impl<'d> MessagePieces<'d> {
         }
     }
 
-    pub fn len(&self) -> usize {
+    /// Messages so far.
+    pub fn count(&self) -> usize {
         self.rest.len()
     }
 
@@ -154,9 +155,9 @@ impl<'d> MessagePieces<'d> {
         if let Some(loss) = loss {
             // What an earlier hand took out of the loss stays out.
             let loss = match earlier_loss.as_ref().and_then(|a| a.as_boolean_opt()) {
-                Some(earlier) => (0..loss.len())
-                    .map(|k| Some(loss.value(k) && (earlier.is_null(k) || earlier.value(k))))
-                    .collect(),
+                Some(earlier) => {
+                    (0..loss.len()).map(|k| Some(loss.value(k) && (earlier.is_null(k) || earlier.value(k)))).collect()
+                }
                 None => loss,
             };
             fields.push(Arc::new(Field::new(LOSS, DataType::Boolean, true)));
@@ -180,7 +181,7 @@ fn messages_column(
             Some(purified) => purified.messages().iter().for_each(|source| pieces.push(written.row, source)),
             None => pieces.push_row(written.row),
         }
-        offsets.push(pieces.len());
+        offsets.push(pieces.count());
         loss.extend(&written.loss);
     }
     list_of(pieces.build(marks_loss.then(|| BooleanArray::from(loss)))?, offsets, field)
@@ -286,10 +287,7 @@ fn zeros(data_type: &DataType, len: usize) -> Result<ArrayRef, ArrowError> {
 }
 
 /// Cuts a range where the marked ranges begin and end.
-fn split_at(
-    range: &std::ops::Range<usize>,
-    marked: &[std::ops::Range<usize>],
-) -> Vec<(std::ops::Range<usize>, bool)> {
+fn split_at(range: &std::ops::Range<usize>, marked: &[std::ops::Range<usize>]) -> Vec<(std::ops::Range<usize>, bool)> {
     let mut out = Vec::new();
     let mut next = range.start;
     for mark in marked {

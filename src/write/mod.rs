@@ -1,7 +1,7 @@
 //! Writes files whole or not at all.
 //!
 //! Owns output paths, Parquet encoding and the rename: a reader never sees a partial file under its final name.
-//! Building batches is left to [`columns`], [`provenance`] and [`pairs`]. Bytes depend on the batches alone.
+//! Building batches is left to [`columns`], `provenance` and [`pairs`]. Bytes depend on the batches alone.
 
 pub mod columns;
 mod gather;
@@ -71,7 +71,8 @@ pub struct FileRecord {
 pub struct AtomicFile {
     path: PathBuf,
     partial: PathBuf,
-    inner: Option<BufWriter<File>>,
+    inner: BufWriter<File>,
+    is_whole: bool,
     hasher: blake3::Hasher,
     bytes: u64,
 }
@@ -106,7 +107,8 @@ impl AtomicFile {
             return Ok(AtomicFile {
                 path: path.to_owned(),
                 partial,
-                inner: Some(BufWriter::with_capacity(1 << 20, file)),
+                inner: BufWriter::with_capacity(1 << 20, file),
+                is_whole: false,
                 hasher: blake3::Hasher::new(),
                 bytes: 0,
             });
@@ -116,11 +118,10 @@ impl AtomicFile {
     /// Flushes to the disk and gives the file its final name.
     fn finish(mut self, rows: u64) -> Result<FileRecord, WriteError> {
         let failed = |source| WriteError::Io { path: self.path.clone(), source };
-        if let Some(inner) = self.inner.take() {
-            let file = inner.into_inner().map_err(|e| failed(e.into_error()))?;
-            file.sync_all().map_err(failed)?;
-            std::fs::rename(&self.partial, &self.path).map_err(failed)?;
-        }
+        self.inner.flush().map_err(failed)?;
+        self.inner.get_ref().sync_all().map_err(failed)?;
+        std::fs::rename(&self.partial, &self.path).map_err(failed)?;
+        self.is_whole = true;
         Ok(FileRecord {
             file: self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             rows,
@@ -132,22 +133,21 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let Some(inner) = &mut self.inner else { return Err(io::ErrorKind::NotConnected.into()) };
-        let written = inner.write(data)?;
+        let written = self.inner.write(data)?;
         self.hasher.update(&data[..written]);
         self.bytes += written as u64;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.as_mut().map_or(Ok(()), |inner| inner.flush())
+        self.inner.flush()
     }
 }
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            drop(inner.into_parts());
+        if !self.is_whole {
+            // Nothing can be done about a failure here; the next run takes the file over.
             let _ = std::fs::remove_file(&self.partial);
         }
     }
@@ -228,8 +228,8 @@ pub fn create_parquet(
         .set_created_by(format!("purify {}", env!("CARGO_PKG_VERSION")))
         .build();
     let options = ArrowWriterOptions::new().with_properties(properties);
-    let writer = ArrowWriter::try_new_with_options(AtomicFile::create(path)?, Arc::clone(schema), options)
-        .map_err(failed)?;
+    let writer =
+        ArrowWriter::try_new_with_options(AtomicFile::create(path)?, Arc::clone(schema), options).map_err(failed)?;
     let (writer, factory) = writer.into_serialized_writer().map_err(failed)?;
     let encoder = Encoder { path: path.to_owned(), schema: Arc::clone(schema), factory };
     Ok((ParquetFile { path: path.to_owned(), writer, rows: 0 }, encoder))

@@ -60,7 +60,7 @@ pub fn assemble(
     let mut prompt_ends = vec![0];
     for (row, purified, pair) in &all {
         purified.messages()[..pair.prompt_len].iter().for_each(|source| prompt.push(row.row, source));
-        prompt_ends.push(prompt.len());
+        prompt_ends.push(prompt.count());
         let one = |pieces: &mut MessagePieces<'_>, source: &MessageSource| pieces.push(row.row, source);
         one(&mut chosen, &pair.chosen);
         one(&mut rejected, &pair.rejected);
@@ -68,7 +68,8 @@ pub fn assemble(
     let single: Vec<usize> = (0..=all.len()).collect();
     let messages = |name: &str| schema.field_with_name(name);
     let record = |k: usize| &all[k].0.records[all[k].2.repair];
-    let texts = |f: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter((0..all.len()).map(f))) };
+    let texts =
+        |f: &dyn Fn(usize) -> Option<String>| -> ArrayRef { Arc::new(StringArray::from_iter((0..all.len()).map(f))) };
     let mut arrays: Vec<ArrayRef> = vec![
         texts(&|k| Some(decoded.id(all[k].0.row).into_owned())),
         texts(&|k| decoded.group(all[k].0.row).map(str::to_owned)),
@@ -91,7 +92,11 @@ pub fn assemble(
     let arrays = arrays
         .into_iter()
         .zip(schema.fields())
-        .map(|(array, field)| if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) })
+        .map(
+            |(array, field)| {
+                if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }
+            },
+        )
         .collect::<Result<_, _>>()?;
     Ok(Some(RecordBatch::try_new(Arc::clone(schema), arrays)?))
 }

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::array::{
     Array, ArrayRef, BooleanArray, Float32Builder, Float64Array, Float64Builder, Int32Array, ListArray, ListBuilder,
     StringArray, StringBuilder, StructArray, new_null_array,
 };
-use arrow::array::AsArray;
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::compute::kernels::zip::zip;
@@ -97,20 +97,20 @@ fn repair_structs(fields: &Fields, all: &[&RepairRecord], labels: &RunLabels) ->
             "granularity" => texts(|r| r.granularity.name()),
             "measure" => same(&labels.measure, all.len()),
             "similarity" => {
-                let mut list = ListBuilder::new(Float64Builder::new()).with_field(Field::new("element", DataType::Float64, true));
+                let mut list =
+                    ListBuilder::new(Float64Builder::new()).with_field(Field::new("element", DataType::Float64, true));
                 all.iter().for_each(|r| list.append_value(r.similarity.iter().map(|&s| Some(s))));
                 Arc::new(list.finish())
             }
             "error_types" => {
-                let mut list = ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
+                let mut list =
+                    ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
                 all.iter().for_each(|r| list.append_value(r.error_types.iter().map(Some)));
                 Arc::new(list.finish())
             }
             "tool" => Arc::new(StringArray::from_iter(all.iter().map(|r| r.tool.as_deref()))),
             "removed_messages" => ints(|r| r.removed_messages),
-            "removed_tokens" => {
-                Arc::new(Int32Array::from_iter(all.iter().map(|r| r.removed_tokens.map(narrow))))
-            }
+            "removed_tokens" => Arc::new(Int32Array::from_iter(all.iter().map(|r| r.removed_tokens.map(narrow)))),
             "log_is" => Arc::new(Float64Array::from_iter(all.iter().map(|r| r.log_is))),
             // Guards and meaning-based similarity are filled in by the commands that compute them.
             _ => new_null_array(field.data_type(), all.len()),
@@ -121,8 +121,7 @@ fn repair_structs(fields: &Fields, all: &[&RepairRecord], labels: &RunLabels) ->
 
 /// The behaviour log-probs that the kept tokens of a repaired row had; null for a row that stays as it is.
 fn raw_logprobs(decoded: &Decoded, rows: &[WrittenRow]) -> ArrayRef {
-    let mut list =
-        ListBuilder::new(Float32Builder::new()).with_field(Field::new("element", DataType::Float32, true));
+    let mut list = ListBuilder::new(Float32Builder::new()).with_field(Field::new("element", DataType::Float32, true));
     let logprobs = decoded.response.as_ref().and_then(|r| r.logprobs.as_ref());
     let values = logprobs.and_then(|(_, l)| cast(&l.values, &DataType::Float32).ok());
     for written in rows {

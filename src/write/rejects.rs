@@ -16,8 +16,7 @@ const RAW_LINE: &str = "raw_line";
 
 /// The input's columns, nullable, with the reason behind them.
 pub fn schema(input: &Schema, has_lines: bool) -> SchemaRef {
-    let mut fields: Vec<_> =
-        input.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true))).collect();
+    let mut fields: Vec<_> = input.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true))).collect();
     if has_lines {
         fields.push(Arc::new(Field::new(RAW_LINE, DataType::Utf8, true)));
     }

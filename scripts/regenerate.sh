@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Brings schemas/ up to date (--write) or checks it (--check, the default).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case "${1:---check}" in
+  --write) PURIFY_WRITE_SCHEMAS=1 cargo test --quiet --test generated ;;
+  --check) cargo test --quiet --test generated ;;
+  *) echo "usage: $0 [--write|--check]" >&2; exit 2 ;;
+esac

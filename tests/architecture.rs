@@ -1,0 +1,160 @@
+//! Who may import whom, which outside crates stay behind which door, and how long a file may get.
+//!
+//! Reads the `use crate::` and `crate::` paths of src. The table is the direction of the data: a stage sees what is to
+//! its left, `cli` is seen by nobody.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Module, and the modules that it may name.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("config", &[]),
+    ("rollout", &["tokens"]),
+    ("tokens", &["rollout"]),
+    ("schema", &["config", "rollout", "tokens"]),
+    ("ingest", &["config", "rewrite", "rollout", "schema", "tokens"]),
+    ("steps", &["config", "rollout"]),
+    ("similarity", &["config"]),
+    ("saar", &["config", "rollout", "similarity", "steps", "tokens"]),
+    ("rewrite", &["rollout", "saar", "steps", "tokens"]),
+    ("write", &["config", "ingest", "rewrite", "rollout", "saar", "schema", "tokens"]),
+    ("error", &["ingest", "steps", "write"]),
+    (
+        "pipeline",
+        &[
+            "config",
+            "error",
+            "ingest",
+            "rewrite",
+            "rollout",
+            "saar",
+            "schema",
+            "similarity",
+            "steps",
+            "tokens",
+            "write",
+        ],
+    ),
+    ("cli", &["config", "error", "ingest", "pipeline", "schema", "similarity"]),
+    ("main", &[]),
+    (
+        "lib",
+        &[
+            "cli",
+            "config",
+            "error",
+            "ingest",
+            "pipeline",
+            "rewrite",
+            "rollout",
+            "saar",
+            "schema",
+            "similarity",
+            "steps",
+            "tokens",
+            "write",
+        ],
+    ),
+];
+
+/// Text that may only stand in these modules (or files).
+const DOORS: &[(&str, &[&str])] = &[
+    ("arrow::", &["ingest", "schema", "write", "pipeline/part.rs", "pipeline/revert.rs"]),
+    ("parquet::", &["ingest", "write"]),
+    ("clap::", &["cli", "config", "pipeline/mod.rs"]),
+    ("println!", &[]),
+    ("print!(", &[]),
+    ("std::fs", &["ingest", "write", "pipeline", "cli/layers.rs"]),
+    ("Instant::now", &["pipeline/mod.rs", "cli/printer.rs"]),
+    ("tokenizers::", &["pipeline/tokenizer.rs"]),
+    ("rayon::", &["pipeline", "cli/mod.rs"]),
+];
+
+const MOST_LINES: usize = 450;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, out: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).expect("src is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                out.push((path, text));
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut out = Vec::new();
+    walk(&root, &mut out);
+    out.into_iter().map(|(path, text)| (path.strip_prefix(&root).expect("below src").to_owned(), text)).collect()
+}
+
+fn module_of(path: &Path) -> String {
+    let first = path.components().next().expect("a name").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The code of a file, without its tests and comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let table: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        let allowed = table.get(module.as_str()).unwrap_or_else(|| panic!("`{module}` is not in the table"));
+        for part in code(&text).split("crate::").skip(1) {
+            let name: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(
+                name == module || allowed.contains(&name.as_str()),
+                "src/{} imports `crate::{name}`, which `{module}` may not",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn outside_crates_stay_behind_their_doors() {
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        for (word, doors) in DOORS {
+            let is_door = doors.iter().any(|d| *d == module || Path::new(d) == path);
+            let uses = code(&text).lines().any(|line| {
+                line.match_indices(word)
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))
+            });
+            assert!(is_door || !uses, "src/{} uses `{word}`, which belongs into {doors:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_grows_beyond_what_one_reads_at_a_sitting() {
+    for (path, text) in sources() {
+        let lines = code(&text).lines().count();
+        assert!(lines <= MOST_LINES, "src/{} has {lines} lines of code, expected at most {MOST_LINES}", path.display());
+    }
+}
+
+#[test]
+fn every_file_says_first_what_it_owns() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "src/{} has no opening words", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_unwrapped_outside_tests() {
+    for (path, text) in sources() {
+        for (number, line) in code(&text).lines().enumerate() {
+            for word in [".unwrap()", "panic!(", "todo!(", "unimplemented!(", "unreachable!("] {
+                assert!(!line.contains(word), "src/{}:{} has `{word}`", path.display(), number + 1);
+            }
+        }
+    }
+}

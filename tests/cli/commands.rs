@@ -1,0 +1,153 @@
+//! All commands but the main job.
+
+use crate::harness::{Place, json_rows};
+
+#[test]
+fn revert_gives_the_raw_rows_back() {
+    let place = Place::new();
+    for (fixture, args) in
+        [("all", vec![]), ("tokens", vec!["--call-marker-ids", "258"]), ("all", vec!["--mode", "mask"])]
+    {
+        place.with(&format!("rollouts/{fixture}.parquet"), "raw.parquet");
+        place.run(&[vec!["--in", "raw.parquet"], args].concat());
+        let said = place.run(&["revert", "raw.purified.parquet", "--raw", "raw.parquet", "--out", "back.parquet"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert_eq!(place.rows("back.parquet"), place.rows("raw.parquet"));
+        assert!(said.json()["restored"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn revert_refuses_files_that_do_not_belong_together() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    place.with("rollouts/two_runs.parquet", "other.parquet");
+    place.run(&["--in", "raw.parquet"]);
+    let other = place.run(&["revert", "raw.purified.parquet", "--raw", "other.parquet"]);
+    assert_eq!(other.code, 3);
+    assert!(other.stderr.contains("row 0 of the purified file is not in it"), "{}", other.stderr);
+    let plain = place.run(&["revert", "raw.parquet", "--raw", "raw.parquet", "--out", "x.parquet"]);
+    assert_eq!(plain.code, 3);
+    assert!(plain.stderr.contains("it has no column `purification`"), "{}", plain.stderr);
+    assert!(!place.path("raw.purified.reverted.parquet").exists() && !place.path("x.parquet").exists());
+}
+
+#[test]
+fn diff_shows_the_repaired_step_before_and_after_and_escapes_it() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    place.run(&["--in", "raw.parquet"]);
+    let said = place.run(&["diff", "raw.parquet", "raw.purified.parquet", "--rollout", "one_failure_shallow"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stdout.starts_with("rollout one_failure_shallow\n@@ raw messages 2 to 5, purified 2 to 3\n"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.contains("\n- The helper's name has a typo.\n"));
+    let hostile = place.run(&["diff", "raw.parquet", "raw.purified.parquet", "--rollout", "control_characters"]);
+    assert!(
+        !hostile.stdout.contains('\u{1b}') && hostile.stdout.contains("\\u{1b}]0;title\\u{7}"),
+        "{}",
+        hostile.stdout
+    );
+    let missing = place.run(&["diff", "raw.parquet", "raw.purified.parquet", "--rollout", "nobody"]);
+    assert_eq!(missing.code, 3);
+    let coloured = place
+        .command(&["diff", "raw.parquet", "raw.purified.parquet"])
+        .env_remove("NO_COLOR")
+        .env("CLICOLOR_FORCE", "1")
+        .output();
+    assert!(String::from_utf8_lossy(&coloured.expect("it runs").stdout).contains("\u{1b}[31m- "));
+}
+
+#[test]
+fn inspect_says_what_was_recognised() {
+    let place = Place::new();
+    place.with("rollouts/tokens.parquet", "raw.parquet");
+    let said = place.run(&["inspect", "raw.parquet"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    for line in [
+        "rollouts            7 (0 can't be read)",
+        "messages            `messages`",
+        "response tokens     `response_ids`",
+        "log-probs           `response_logprobs`",
+        "attempts            failed 8, ok 7",
+        "failure runs        6 recovered, 1 not",
+        "error types         NameError 5, ModuleNotFoundError 2, no_such_file 1",
+    ] {
+        assert!(said.stdout.contains(line), "no `{line}` in\n{}", said.stdout);
+    }
+    let json = place.run(&["inspect", "--json", "raw.parquet"]).json();
+    assert_eq!(json["tools"]["python"], 15);
+    assert_eq!(json["passed_through"], serde_json::json!([]));
+}
+
+#[test]
+fn help_lists_exit_codes_and_version_completions_and_man_page_are_there() {
+    let place = Place::new();
+    let help = place.run(&["--help"]);
+    assert_eq!(help.code, 0);
+    for text in ["Exit codes:", "130  interrupted", "--similarity-threshold", "PURIFY_MAX_RETRIES"] {
+        assert!(help.stdout.contains(text), "{text}");
+    }
+    assert_eq!(place.run(&["--version"]).stdout, format!("purify {}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.run(&["completions", shell]).stdout.contains("similarity-threshold"), "{shell}");
+    }
+    assert!(place.run(&["man"]).stdout.starts_with(".ie"));
+}
+
+#[test]
+fn usage_errors_say_what_to_type() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    place.with("rollouts/two_runs.parquet", "b.parquet");
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["--in", "raw.parquet", "--fail-if", "nonsense"],
+            "`nonsense` is no comparison such as `unrecovered_rate > 0.3`",
+        ),
+        (&["--in", "raw.parquet", "--fail-if", "repair > 1"], "nothing is counted under `repair`; there are rows_in"),
+        (&["--in", "raw.parquet", "--similarity-threshold", "1.5"], "expected a number from 0 to 1, found `1.5`"),
+        (&["--in", "raw.parquet", "--shard", "4/3"], "expected `i/n` with i from 1 to n, such as `1/4`, found `4/3`"),
+        (&["--in", "raw.parquet", "--error-pattern", "("], "pattern `(` is no regular expression"),
+        (
+            &["--in", "raw.parquet", "--mode", "append"],
+            "mode `append` decides by the importance ratios of `purify score`",
+        ),
+        (&["--in", "raw.parquet", "b.parquet"], "2 inputs need --out FOLDER"),
+        (&["--in", "raw.parquet", "--max-retries", "0"], "0 is not in 1..=1000000"),
+        (&[], "--in <PATH>"),
+    ];
+    for (args, text) in cases {
+        let said = place.run(args);
+        assert_eq!(said.code, 2, "{args:?}: {}", said.stderr);
+        assert!(said.stderr.contains(text), "no `{text}` in {}", said.stderr);
+    }
+    std::fs::write(place.path("purify.toml"), "similarity-treshold = 0.6\n").expect("a file");
+    let said = place.run(&["--in", "raw.parquet"]);
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.contains("there is no option `similarity-treshold`"), "{}", said.stderr);
+    assert!(said.stderr.contains("did you mean `similarity-threshold`"), "{}", said.stderr);
+    std::fs::write(place.path("purify.toml"), "similarity-threshold = 7\n").expect("a file");
+    let said = place.run(&["--in", "raw.parquet"]);
+    assert!(said.stderr.contains("`purify.toml`: `similarity-threshold` can't be `7`"), "{}", said.stderr);
+    assert_eq!(place.files(), ["b.parquet", "purify.toml", "raw.parquet"]);
+}
+
+#[test]
+fn patterns_of_the_user_decide_what_an_error_is() {
+    let place = Place::new();
+    place.with("rollouts/no_failure.parquet", "raw.parquet");
+    let said = place.run(&["--in", "raw.parquet", "--error-pattern", "primes=^168"]);
+    assert_eq!(said.count("failed_attempts"), 1);
+    place.with("rollouts/one_failure_shallow.parquet", "raw.parquet");
+    let said = place.run(&["--in", "raw.parquet", "--success-pattern", "NameError"]);
+    assert_eq!(said.count("failed_attempts"), 0);
+    assert!(
+        json_rows(&place.rows("raw.purified.parquet"))[0]["purification"]["repairs"]
+            .as_array()
+            .is_some_and(Vec::is_empty)
+    );
+}

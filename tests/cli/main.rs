@@ -1,0 +1,9 @@
+//! The program as a user runs it: exit status, stdout, stderr, files.
+//!
+//! Where does a new test go? By the command that it runs: `purify.rs` for the main job, `commands.rs` for all others,
+//! `trouble.rs` for signals, full disks and other bad luck.
+
+mod commands;
+mod harness;
+mod purify;
+mod trouble;

@@ -1,0 +1,373 @@
+//! Generated rollouts against what a repair must never do (saar.md, section 9).
+//!
+//! Rollouts come from a strategy over steps; the library purifies them, and each invariant is checked on the sources
+//! that a purified rollout names. Invariants 6 and 7 need files: see `tests/cli/purify.rs`.
+
+use std::borrow::Cow;
+
+use clap::Parser;
+use proptest::prelude::*;
+use purify::config::{ColumnConfig, DetectConfig, SaarConfig, Settings};
+use purify::pipeline::{PurifiedRow, Purifier};
+use purify::rewrite::MessageSource;
+use purify::rollout::{Message, Role, Rollout, ToolCall};
+use purify::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    method: SaarConfig,
+    #[command(flatten)]
+    errors: DetectConfig,
+    #[command(flatten)]
+    columns: ColumnConfig,
+}
+
+fn settings(args: &[&str]) -> Settings {
+    let Args { method, errors, columns } = Args::parse_from([&["test"], args].concat());
+    Settings { method, errors, columns, compression_level: 1, pairs: false, shard: None }
+}
+
+/// A message with text of its own.
+#[derive(Clone, Debug, PartialEq)]
+struct Owned {
+    role: Role,
+    content: Option<String>,
+    is_error: Option<bool>,
+    /// (name, arguments)
+    calls: Vec<(String, String)>,
+}
+
+fn rollout(messages: &[Owned]) -> Rollout<'_> {
+    Rollout {
+        id: Cow::Borrowed("r"),
+        group: None,
+        tokens: None,
+        messages: messages
+            .iter()
+            .map(|m| Message {
+                role: m.role,
+                content: m.content.as_deref(),
+                is_error: m.is_error,
+                calls: m.calls.iter().map(|(name, arguments)| ToolCall { name, arguments }).collect(),
+            })
+            .collect(),
+    }
+}
+
+/// The purified rollout's messages, written out.
+fn written_out(raw: &[Owned], purified: &PurifiedRow) -> Vec<Owned> {
+    let Some(rollout) = &purified.rollout else { return raw.to_vec() };
+    rollout
+        .messages()
+        .iter()
+        .map(|MessageSource { reasoning, call, content }| Owned {
+            content: content.clone().or_else(|| raw[*reasoning].content.clone()),
+            ..raw[*call].clone()
+        })
+        .collect()
+}
+
+fn message(role: Role, content: Option<String>) -> Owned {
+    Owned { role, content, is_error: None, calls: Vec::new() }
+}
+
+/// A user message, talk, or an attempt: structured or inline calls, ok, failed or open.
+fn part() -> impl Strategy<Value = Vec<Owned>> {
+    let text = "[a-c ]{0,6}";
+    let attempt = (proptest::option::of(text), proptest::collection::vec("[x-z]{0,8}", 1..3), any::<bool>(), 0..8u8);
+    prop_oneof![
+        1 => text.prop_map(|t| vec![message(Role::User, Some(t))]),
+        1 => text.prop_map(|t| vec![message(Role::Assistant, Some(t))]),
+        8 => attempt.prop_map(|(thought, arguments, inline, outcome)| {
+            let mut asked = message(Role::Assistant, thought);
+            if inline {
+                let calls: String = arguments.iter().map(|a| format!("<tool_call>\n{a}\n</tool_call>\n")).collect();
+                asked.content = Some(asked.content.unwrap_or_default() + &calls);
+            } else {
+                asked.calls = arguments.iter().map(|a| ("f".to_owned(), a.clone())).collect();
+            }
+            let results = arguments.iter().enumerate().map(|(k, a)| Owned {
+                is_error: Some(outcome < 4 && k == 0),
+                ..message(Role::Tool, Some(format!("result of {a}")))
+            });
+            let mut out = vec![asked];
+            if outcome < 7 {
+                out.extend(results);
+            }
+            out
+        }),
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Vec<Owned>> {
+    proptest::collection::vec(part(), 0..12).prop_map(|parts| parts.concat())
+}
+
+fn detector() -> ErrorDetector {
+    ErrorDetector::new(&settings(&[]).errors).expect("no patterns")
+}
+
+fn purify(raw: &[Owned], args: &[&str]) -> PurifiedRow {
+    let settings = settings(args);
+    Purifier::new(&settings).expect("settings are sound").purify(&rollout(raw)).expect("the rollout can be read")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_rollout_without_a_recovered_run_stays_as_it_is(raw in messages()) {
+        let purified = purify(&raw, &[]);
+        if purified.plan.recovered == 0 {
+            prop_assert!(purified.rollout.is_none());
+        }
+        prop_assert_eq!(purified.plan.recovered == 0, purified.rollout.is_none());
+    }
+
+    #[test]
+    fn purifying_twice_changes_nothing(raw in messages()) {
+        let once = written_out(&raw, &purify(&raw, &[]));
+        let again = purify(&once, &[]);
+        prop_assert_eq!(&written_out(&once, &again), &once);
+        prop_assert!(again.plan.repairs.is_empty());
+    }
+
+    #[test]
+    fn messages_outside_repaired_runs_are_untouched_and_in_order(raw in messages()) {
+        let purified = purify(&raw, &[]);
+        let Some(result) = &purified.rollout else { return Ok(()) };
+        let borrowed = rollout(&raw);
+        let trajectory = Trajectory::new(&borrowed, &detector());
+        let mut repaired = vec![false; raw.len()];
+        for repair in &purified.plan.repairs {
+            let (from, to) = (trajectory.steps[repair.first()].message, trajectory.steps[repair.last()].end());
+            repaired[from..to].fill(true);
+        }
+        let kept: Vec<usize> = result.messages().iter().map(|m| m.call).filter(|&c| !repaired[c]).collect();
+        let wanted: Vec<usize> = (0..raw.len()).filter(|&k| !repaired[k]).collect();
+        prop_assert_eq!(kept, wanted);
+        for source in result.messages().iter().filter(|m| !repaired[m.call]) {
+            prop_assert_eq!(source, &MessageSource::whole(source.call));
+        }
+    }
+
+    #[test]
+    fn every_call_is_answered_by_the_results_that_it_got(raw in messages()) {
+        let purified = purify(&raw, &[]);
+        let Some(result) = &purified.rollout else { return Ok(()) };
+        for (k, source) in result.messages().iter().enumerate() {
+            let answers = |at: usize| raw[at + 1..].iter().take_while(|m| m.role == Role::Tool).count();
+            if raw[source.call].role == Role::Assistant {
+                for n in 1..=answers(source.call) {
+                    prop_assert_eq!(result.messages().get(k + n), Some(&MessageSource::whole(source.call + n)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_failed_attempt_of_a_recovered_run_is_left(raw in messages(), k in 1..5usize) {
+        let k_text = k.to_string();
+        let once = written_out(&raw, &purify(&raw, &["--max-retries", &k_text]));
+        let borrowed = rollout(&once);
+        let runs = Trajectory::new(&borrowed, &detector()).failure_runs();
+        prop_assert!(runs.iter().all(|r| r.end == RunEnd::Other || r.steps.len() > k));
+    }
+
+    #[test]
+    fn a_purified_rollout_is_never_longer(raw in messages()) {
+        let once = written_out(&raw, &purify(&raw, &[]));
+        prop_assert!(once.len() <= raw.len());
+    }
+
+    #[test]
+    fn a_repair_takes_call_and_results_of_the_correction_and_text_of_the_run(raw in messages()) {
+        let purified = purify(&raw, &[]);
+        let borrowed = rollout(&raw);
+        let trajectory = Trajectory::new(&borrowed, &detector());
+        for repair in &purified.plan.repairs {
+            prop_assert_eq!(&trajectory.steps[repair.last()].attempt, &Some(Outcome::Ok));
+            prop_assert!(repair.steps.contains(&repair.reasoning));
+            prop_assert_eq!(repair.similarity.len(), repair.attempts() - 1);
+            prop_assert_eq!(repair.error_types.len(), repair.attempts() - 1);
+            let last_deep = repair.similarity.iter().rposition(|&s| s < 0.5).map_or(0, |at| at + 1);
+            prop_assert_eq!(repair.reasoning - repair.first(), last_deep);
+        }
+    }
+
+    #[test]
+    fn mode_mask_removes_nothing_and_trains_only_what_succeeded(raw in messages()) {
+        let purified = purify(&raw, &["--mode", "mask"]);
+        prop_assert_eq!(written_out(&raw, &purified), raw.clone());
+        let borrowed = rollout(&raw);
+        let trajectory = Trajectory::new(&borrowed, &detector());
+        let failed: Vec<usize> =
+            trajectory.steps.iter().filter(|s| matches!(s.attempt, Some(Outcome::Failed(_)))).map(|s| s.message).collect();
+        for (k, trained) in purified.loss.iter().enumerate() {
+            prop_assert_eq!(*trained, raw[k].role == Role::Assistant && !failed.contains(&k));
+        }
+    }
+
+    #[test]
+    fn the_reference_profile_changes_nothing_behind_an_unrecovered_run(raw in messages()) {
+        let args = ["--unrecovered", "collapse", "--stop-after-unrecovered", "--max-attempts", "30"];
+        let purified = purify(&raw, &args);
+        let borrowed = rollout(&raw);
+        let runs = Trajectory::new(&borrowed, &detector()).failure_runs();
+        let is_unrecovered = |r: &purify::steps::FailureRun| r.end == RunEnd::Other || r.steps.len() > 3;
+        if let Some(first) = runs.iter().find(|r| is_unrecovered(r)) {
+            prop_assert!(purified.plan.repairs.iter().all(|r| r.first() <= first.steps.start));
+        }
+    }
+}
+
+fn failing(thought: &str, arguments: &str) -> Vec<Owned> {
+    let asked = Owned {
+        calls: vec![("f".to_owned(), arguments.to_owned())],
+        ..message(Role::Assistant, Some(thought.to_owned()))
+    };
+    vec![asked, Owned { is_error: Some(true), ..message(Role::Tool, Some(format!("failed {arguments}"))) }]
+}
+
+fn succeeding(thought: &str, arguments: &str) -> Vec<Owned> {
+    let mut out = failing(thought, arguments);
+    out[1] = Owned { is_error: Some(false), ..message(Role::Tool, Some(format!("did {arguments}"))) };
+    out
+}
+
+fn contents(messages: &[Owned]) -> Vec<&str> {
+    messages.iter().map(|m| m.content.as_deref().unwrap_or_default()).collect()
+}
+
+#[test]
+fn shallow_replacement_keeps_the_first_reasoning() {
+    let raw =
+        [failing("first", "aaaaaaaaaaaaaaaaaaaaaaaaab"), succeeding("second", "aaaaaaaaaaaaaaaaaaaaaaaaac")].concat();
+    let out = written_out(&raw, &purify(&raw, &[]));
+    assert_eq!(contents(&out), ["first", "did aaaaaaaaaaaaaaaaaaaaaaaaac"]);
+    assert_eq!(out[0].calls[0].1, "aaaaaaaaaaaaaaaaaaaaaaaaac");
+}
+
+/// Calls that share nothing but their rendering, which is longer than they are.
+fn long(letter: char) -> String {
+    letter.to_string().repeat(190)
+}
+
+#[test]
+fn deep_replacement_takes_the_corrections_reasoning() {
+    let raw = [failing("first", &long('p')), succeeding("second", &long('q'))].concat();
+    let out = written_out(&raw, &purify(&raw, &[]));
+    assert_eq!(out[0].content.as_deref(), Some("second"));
+    assert_eq!(out.len(), 2);
+}
+
+#[test]
+fn similarity_equal_to_threshold_is_shallow() {
+    let raw = [failing("first", "abcd"), succeeding("second", "efgh")].concat();
+    let similarity = purify(&raw, &[]).plan.repairs[0].similarity[0];
+    let at = purify(&raw, &["--similarity-threshold", &similarity.to_string()]);
+    assert_eq!(at.plan.repairs[0].granularity.name(), "shallow");
+    let above = purify(&raw, &["--similarity-threshold", &(similarity + 1e-9).to_string()]);
+    assert_eq!(above.plan.repairs[0].granularity.name(), "deep");
+}
+
+#[test]
+fn the_reasoning_of_a_middle_attempt_stays_if_the_last_retry_was_alike() {
+    let mut third = long('q');
+    third.replace_range(0..1, "r");
+    let raw = [failing("first", &long('p')), failing("second", &long('q')), succeeding("third", &third)].concat();
+    let purified = purify(&raw, &[]);
+    assert_eq!(written_out(&raw, &purified)[0].content.as_deref(), Some("second"));
+    assert_eq!(purified.plan.repairs[0].granularity.name(), "deep");
+    // Compared first with last, the correction's own reasoning is taken.
+    let other = purify(&raw, &["--pairing", "first-last"]);
+    assert_eq!(written_out(&raw, &other)[0].content.as_deref(), Some("third"));
+    assert_eq!(other.plan.repairs[0].similarity.len(), 1);
+}
+
+#[test]
+fn failure_run_longer_than_max_retries_is_left_untouched_or_collapsed() {
+    let raw = [
+        failing("1", "aaaaaaaa1"),
+        failing("2", "aaaaaaaa2"),
+        failing("3", "aaaaaaaa3"),
+        failing("4", "aaaaaaaa4"),
+        failing("5", "aaaaaaaa5"),
+        succeeding("6", "aaaaaaaa6"),
+    ]
+    .concat();
+    assert!(purify(&raw, &[]).rollout.is_none());
+    let collapsed = written_out(&raw, &purify(&raw, &["--unrecovered", "collapse"]));
+    let expected = ["1", "failed aaaaaaaa4", "5", "failed aaaaaaaa5", "6", "did aaaaaaaa6"];
+    assert_eq!(contents(&collapsed), expected);
+    let five = written_out(&raw, &purify(&raw, &["--max-retries", "5"]));
+    assert_eq!(contents(&five), ["1", "did aaaaaaaa6"]);
+}
+
+#[test]
+fn repairs_stop_behind_the_attempt_limit() {
+    let pair = || [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
+    let raw = [pair(), pair(), pair()].concat();
+    let purified = purify(&raw, &["--max-attempts", "4"]);
+    assert_eq!(purified.plan.repairs.len(), 2);
+    assert_eq!(purified.plan.skipped.len(), 1);
+}
+
+#[test]
+fn a_time_out_is_repaired_unless_only_the_models_faults_are() {
+    let mut raw = [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
+    raw[1].content = Some("Command timed out after 5 seconds".to_owned());
+    assert_eq!(purify(&raw, &[]).plan.repairs.len(), 1);
+    let models = purify(&raw, &["--repair-faults", "model"]);
+    assert!(models.plan.repairs.is_empty() && models.rollout.is_none());
+    assert_eq!(models.plan.skipped[0].name(), "environment_fault");
+}
+
+#[test]
+fn the_draw_depends_on_seed_and_id_alone() {
+    let raw = [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
+    let picks = |seed: &str| -> Vec<bool> {
+        let settings = settings(&["--repair-probability", "0.5", "--seed", seed]);
+        let purifier = Purifier::new(&settings).expect("settings are sound");
+        (0..400)
+            .map(|k| {
+                let row = Rollout { id: Cow::Owned(format!("r{k}")), ..rollout(&raw) };
+                purifier.purify(&row).expect("readable").plan.selected
+            })
+            .collect()
+    };
+    assert_eq!(picks("1"), picks("1"));
+    assert_ne!(picks("1"), picks("2"));
+    let share = picks("1").iter().filter(|&&p| p).count();
+    assert!((150..250).contains(&share), "{share} of 400");
+}
+
+#[test]
+fn inline_calls_are_joined_with_the_first_reasoning_byte_for_byte() {
+    let inline = |thought: &str, call: &str, is_error: bool| {
+        vec![
+            message(
+                Role::Assistant,
+                Some(format!(
+                    "{thought}<tool_call>\n{{\"name\": \"f\", \"arguments\": {{\"code\": \"{call}\"}}}}\n</tool_call>"
+                )),
+            ),
+            Owned { is_error: Some(is_error), ..message(Role::Tool, Some("r".to_owned())) },
+        ]
+    };
+    let raw = [inline("I think.\n\n", "print(1", true), inline("Oh.\n", "print(1)", false)].concat();
+    let out = written_out(&raw, &purify(&raw, &[]));
+    let wanted = "I think.\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"code\": \"print(1)\"}}\n</tool_call>";
+    assert_eq!(out[0].content.as_deref(), Some(wanted));
+    assert_eq!(out.len(), 2);
+}
+
+#[test]
+fn compare_code_looks_at_the_code_argument_alone() {
+    let raw =
+        [failing("a", r#"{"code": "pppp", "timeout": 10}"#), succeeding("b", r#"{"code": "qqqq", "timeout": 10}"#)]
+            .concat();
+    assert_eq!(purify(&raw, &["--compare", "code"]).plan.repairs[0].similarity, [0.0]);
+    assert!(purify(&raw, &[]).plan.repairs[0].similarity[0] > 0.8);
+}
