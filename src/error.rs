@@ -17,6 +17,8 @@ pub enum ExitStatus {
     Usage,
     Input,
     Output,
+    /// The program itself failed.
+    Bug,
     /// 128 + the signal's number.
     Signal(u8),
 }
@@ -29,6 +31,7 @@ impl ExitStatus {
             ExitStatus::Usage => 2,
             ExitStatus::Input => 3,
             ExitStatus::Output => 4,
+            ExitStatus::Bug => 101,
             ExitStatus::Signal(number) => 128 + number,
         }
     }
@@ -53,6 +56,8 @@ pub enum Error {
     Mismatch { path: PathBuf, detail: String, hint: &'static str },
     #[error("interrupted by signal {signal}; nothing was left half-written")]
     Interrupted { signal: u8 },
+    #[error("this is a bug: row {row}, rollout `{rollout}`: {detail}")]
+    Bug { rollout: String, row: u64, detail: String },
     #[error("{failed} of {gates} gates failed")]
     Gates { failed: usize, gates: usize },
 }
@@ -76,6 +81,7 @@ impl Error {
             Error::Usage { hint, .. } => hint.clone(),
             Error::Mismatch { hint, .. } => Some((*hint).to_owned()),
             Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
+            Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
             Error::Gates { .. } => None,
         }
     }
@@ -88,6 +94,7 @@ impl Error {
             Error::Write(_) => ExitStatus::Output,
             Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
             Error::Interrupted { signal } => ExitStatus::Signal(*signal),
+            Error::Bug { .. } => ExitStatus::Bug,
             Error::Gates { .. } => ExitStatus::Findings,
         }
     }

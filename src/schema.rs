@@ -121,6 +121,12 @@ impl Columns {
                 check_list(schema.field(logprobs), "list<float32>", DataType::is_floating)?;
             }
         }
+        let purification = known(&[PURIFICATION]);
+        if let Some(found) = purification.map(|p| schema.field(p).data_type())
+            && ![true, false].iter().any(|&logprobs| *found == purification_type(logprobs))
+        {
+            return Err(wrong_type(PURIFICATION, "what this version of purify writes", found));
+        }
         let reward = named(&config.reward_column, "--reward-column", REWARD)?;
         Ok(Columns {
             id: named(&config.id_column, "--id-column", ID)?,
@@ -130,7 +136,7 @@ impl Columns {
             tools: known(TOOLS).filter(|&t| is_text(schema.field(t).data_type())),
             prompt_ids: known(PROMPT_IDS),
             response,
-            purification: known(&[PURIFICATION]).filter(|&p| schema.field(p).data_type().is_nested()),
+            purification,
         })
     }
 

@@ -216,12 +216,8 @@ impl SettingsArgs {
 fn purify(run: RunConfig, settings: SettingsArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
     let interrupted = signals::watch();
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(run.threads)
-        .build()
-        .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", run.threads), None))?;
     let progress = printer.progress();
-    let summary = pool.install(|| pipeline::run(&run, &settings, &progress, &interrupted))?;
+    let summary = pipeline::run(&run, &settings, &progress, &interrupted)?;
     if let Some(path) = &run.report {
         pipeline::write_report(path, &settings, &summary)?;
     }

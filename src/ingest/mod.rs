@@ -85,9 +85,21 @@ impl Format {
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" | "pq" => Some(Format::Parquet),
-            "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
+            "jsonl" | "ndjson" => Some(Format::JsonLines),
             _ => None,
         }
+    }
+
+    /// By its name, else by its first bytes: an object opens JSON lines.
+    fn recognise(path: &Path, file: &mut File) -> io::Result<Self> {
+        if let Some(format) = Format::of(path) {
+            return Ok(format);
+        }
+        let mut start = [0; 64];
+        let read = file.read(&mut start)?;
+        file.seek(SeekFrom::Start(0))?;
+        let is_object = start[..read].trim_ascii_start().starts_with(b"{");
+        Ok(if is_object { Format::JsonLines } else { Format::Parquet })
     }
 
     pub fn name(self) -> &'static str {
@@ -137,8 +149,7 @@ fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError>
         if is_hidden {
         } else if path.is_dir() {
             list_folder(&path, out)?;
-        } else if matches!(Format::of(&path), Some(format) if format == Format::Parquet || !path.ends_with("manifest.json"))
-        {
+        } else if Format::of(&path).is_some() {
             out.push(path);
         }
     }
@@ -188,13 +199,13 @@ pub struct BadLine {
 
 impl Input {
     pub fn open(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
-        let format = Format::of(path).unwrap_or(Format::Parquet);
         let failed = |source| IngestError::Open { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
+        let format = Format::recognise(path, &mut file).map_err(failed)?;
         let stem: Arc<str> = path.file_stem().unwrap_or_default().to_string_lossy().into();
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         match format {

@@ -34,7 +34,7 @@ use crate::write::{FileRecord, remove_stale, write_text};
 use counts::StageCounts;
 use gate::Gate;
 use outputs::{Outputs, PartPaths};
-use part::PartResult;
+use part::{PartResult, Threads};
 
 /// Version of the manifest's form.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -180,6 +180,7 @@ pub struct Summary {
     /// Parts that an earlier, interrupted run had finished.
     pub resumed: usize,
     pub seconds: f64,
+    pub threads: usize,
     pub gate_failures: Vec<String>,
 }
 
@@ -218,6 +219,11 @@ pub fn run(
         .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
         .collect::<Result<Vec<_>, _>>()?;
     let purifier = Purifier::new(settings)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(config.threads)
+        .build()
+        .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", config.threads), None))?;
+    let threads = Threads { pool: &pool, progress, interrupted };
     let paths = expand(&config.inputs)?;
     let outputs =
         if config.dry_run { None } else { Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard)?) };
@@ -228,6 +234,7 @@ pub fn run(
         written: Vec::new(),
         resumed: 0,
         seconds: 0.0,
+        threads: pool.current_num_threads(),
         gate_failures: Vec::new(),
     };
     let mut files = Vec::new();
@@ -236,38 +243,18 @@ pub fn run(
         let input = Input::open(path, &settings.columns)?;
         purifier.check(&input)?;
         progress.start(k, paths.len(), path, input.rows);
-        let (format, size) = (input.format.name(), input.size);
-        let hash = hash_file(path)?;
-        let key = part_key(settings, &hash)?;
-        let (record, result) = match part.and_then(|part| finished(part, &key)) {
+        let (record, result) = match part.map(|part| finished(part, settings, path)).transpose()?.flatten() {
             Some(marker) => {
                 summary.resumed += 1;
                 progress.advance(marker.result.counts.rows_in);
                 (marker.input, marker.result)
             }
-            None => {
-                let result = part::purify(&purifier, input, part, config.compression_level, progress, interrupted)?;
-                let record = InputRecord {
-                    file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    format: format.to_owned(),
-                    bytes: size,
-                    rows: result.counts.rows_in,
-                    blake3: hash,
-                };
-                let marker = Marker { key, input: record, result };
-                if let Some(path) = part.and_then(|p| p.marker.as_ref()) {
-                    write_text(path, &to_text(&marker)?)?;
-                }
-                (marker.input, marker.result)
-            }
+            None => do_part(&purifier, settings, input, part, &threads)?,
         };
         summary.counts.add(&result.counts);
         summary.inputs.push(record);
         if let Some(part) = part {
-            summary.written.push(part.data.clone());
-            summary.written.extend(result.files.iter().filter_map(|f| {
-                [&part.pairs, &part.rejects].into_iter().find(|p| p.file_name().is_some_and(|n| *n == *f.file)).cloned()
-            }));
+            summary.written.extend(result.files.iter().map(|f| part.root.join(&f.file)));
         }
         files.extend(result.files);
     }
@@ -300,7 +287,7 @@ pub fn write_report(path: &Path, settings: &Settings, summary: &Summary) -> Resu
         "resumed_parts": summary.resumed,
         "host": {
             "seconds": summary.seconds,
-            "threads": rayon::current_num_threads(),
+            "threads": summary.threads,
             "os": std::env::consts::OS,
             "arch": std::env::consts::ARCH,
         },
@@ -361,16 +348,39 @@ fn part_key(settings: &Settings, input_hash: &str) -> Result<String, Error> {
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-/// The marker of a part that is done with this input and these settings, if its files still stand.
-fn finished(part: &PartPaths, key: &str) -> Option<Marker> {
-    let marker: Marker = serde_json::from_str(&std::fs::read_to_string(part.marker.as_ref()?).ok()?).ok()?;
-    let stands = |record: &FileRecord| {
-        [&part.data, &part.pairs, &part.rejects].into_iter().any(|path| {
-            path.file_name().is_some_and(|n| *n == *record.file)
-                && std::fs::metadata(path).is_ok_and(|m| m.len() == record.bytes)
-        })
-    };
-    (marker.key == key && marker.result.files.iter().all(stands)).then_some(marker)
+/// The marker of a part that an earlier run has done with this input and these settings, if its files still stand.
+fn finished(part: &PartPaths, settings: &Settings, input: &Path) -> Result<Option<Marker>, Error> {
+    let text = part.marker.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    let Some(marker) = text.and_then(|text| serde_json::from_str::<Marker>(&text).ok()) else { return Ok(None) };
+    let stands = |file: &FileRecord| std::fs::metadata(part.root.join(&file.file)).is_ok_and(|m| m.len() == file.bytes);
+    let is_same = marker.key == part_key(settings, &hash_file(input)?)?;
+    Ok((is_same && marker.result.files.iter().all(stands)).then_some(marker))
+}
+
+/// Purifies one input and marks it as done.
+fn do_part(
+    purifier: &Purifier<'_>,
+    settings: &Settings,
+    input: Input,
+    part: Option<&PartPaths>,
+    threads: &Threads<'_>,
+) -> Result<(InputRecord, PartResult), Error> {
+    let (path, format, bytes) = (input.path.clone(), input.format.name().to_owned(), input.size);
+    let (hash, result) = std::thread::scope(|scope| {
+        // The pool's, so that one thread stays one; done beside the rest, since only the record needs it.
+        let hash = scope.spawn(|| threads.pool.install(|| hash_file(&path)));
+        let result = part::purify(purifier, input, part, settings.compression_level, threads);
+        (hash.join(), result)
+    });
+    let (result, hash) = (result?, hash.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let key = part_key(settings, &hash)?;
+    let input = InputRecord { file, format, bytes, rows: result.counts.rows_in, blake3: hash };
+    let marker = Marker { key, input, result };
+    if let Some(path) = part.and_then(|p| p.marker.as_ref()) {
+        write_text(path, &to_text(&marker)?)?;
+    }
+    Ok((marker.input, marker.result))
 }
 
 fn hash_file(path: &Path) -> Result<String, Error> {

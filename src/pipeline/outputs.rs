@@ -11,6 +11,8 @@ use crate::write::WriteError;
 /// Files of one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartPaths {
+    /// The folder that names in records are relative to.
+    pub root: PathBuf,
     pub data: PathBuf,
     pub pairs: PathBuf,
     pub rejects: PathBuf,
@@ -73,6 +75,7 @@ fn beside(data: &Path, shard: Option<Shard>) -> Outputs {
     let named = |suffix: &str| data.with_file_name(format!("{stem}{suffix}"));
     Outputs {
         parts: vec![PartPaths {
+            root: data.parent().unwrap_or(Path::new("")).to_owned(),
             data: if shard.is_some() { named(".parquet") } else { data.to_owned() },
             pairs: named(".pairs.parquet"),
             rejects: named(".rejects.parquet"),
@@ -93,6 +96,7 @@ fn in_folder(inputs: usize, folder: &Path, shard: Option<Shard>) -> Outputs {
             _ => folder.join(what).join(format!("train-{name}.parquet")),
         };
         PartPaths {
+            root: folder.to_owned(),
             data: folder.join("data").join(format!("train-{name}.parquet")),
             pairs: side("pairs"),
             rejects: side("rejects"),

@@ -5,12 +5,12 @@
 //! does not grow with the file, and the order of the output is the order of the input.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use rayon::prelude::*;
 
 use super::counts::StageCounts;
 use super::outputs::PartPaths;
@@ -21,7 +21,7 @@ use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};
 use crate::write::{
-    EncodedRows, Encoder, FileRecord, ParquetFile, WriteError, create_parquet, pairs, rejects, remove_stale,
+    EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, WriteError, pairs, rejects, remove_stale,
 };
 
 /// What became of one input.
@@ -31,39 +31,37 @@ pub struct PartResult {
     pub files: Vec<FileRecord>,
 }
 
-/// Fewest rows that are worth a task of their own.
-const MIN_ROWS_PER_TASK: usize = 8;
-
 /// Purifies one input. Without `paths` nothing is written.
 pub fn purify(
     purifier: &Purifier<'_>,
     input: Input,
     paths: Option<&PartPaths>,
     compression_level: i32,
-    progress: &dyn Progress,
-    interrupted: &AtomicUsize,
+    threads: &Threads<'_>,
 ) -> Result<PartResult, Error> {
     let shape = input.shape();
     let schema = purifier.output_schema(&shape);
-    let has_lines = input.rows.is_none();
-    let metadata = input.metadata.clone();
-    let create = |path, schema: &SchemaRef| create_parquet(path, schema, &[], compression_level);
+    let form = |schema: &SchemaRef, metadata| ParquetForm { schema: Arc::clone(schema), metadata, compression_level };
+    let data = form(&schema.schema, input.metadata.clone());
+    let pairs = form(&pairs::schema(&shape.schema, &shape.columns), Vec::new());
+    let rejects = form(&rejects::schema(&shape.schema, input.rows.is_none()), Vec::new());
     let (mut files, mut encoders) = (Files::default(), Encoders::default());
     if let Some(paths) = paths {
-        let (file, encoder) = create_parquet(&paths.data, &schema.schema, &metadata, compression_level)?;
-        (files.data, encoders.data) = (Some(file), Some(encoder));
+        files.data = Some(ParquetFile::create(&paths.data, &data)?);
+        encoders.data = Some(Encoder::new(&paths.data, &data)?);
+        encoders.rejects = Some(Encoder::new(&paths.rejects, &rejects)?);
         if purifier.pairs {
-            let (file, encoder) = create(&paths.pairs, &pairs::schema(&shape.schema, &shape.columns))?;
-            (files.pairs, encoders.pairs) = (Some(file), Some(encoder));
+            files.pairs = Some(ParquetFile::create(&paths.pairs, &pairs)?);
+            encoders.pairs = Some(Encoder::new(&paths.pairs, &pairs)?);
         }
     }
-    let rejects_schema = rejects::schema(&shape.schema, has_lines);
     let state = State {
         reading: Mutex::new(Reading { input, next: 0, done: false }),
         writing: Mutex::new(Writing {
             next: 0,
             waiting: BTreeMap::new(),
             files,
+            rejects: paths.map(|p| (p.rejects.clone(), rejects.clone())),
             counts: StageCounts::default(),
             error: None,
         }),
@@ -71,47 +69,34 @@ pub fn purify(
         stop: AtomicBool::new(false),
     };
     let worker =
-        Worker { purifier, shape: &shape, schema: &schema, encoders: &encoders, rejects_schema: &rejects_schema };
-    let threads = rayon::current_num_threads();
-    let open_rejects = |file: &mut Option<(ParquetFile, Encoder)>| -> Result<(), WriteError> {
-        if file.is_none()
-            && let Some(paths) = paths
-        {
-            *file = Some(create(&paths.rejects, &rejects_schema)?);
-        }
-        Ok(())
-    };
-    rayon::scope(|scope| {
-        for _ in 0..threads {
+        Worker { purifier, shape: &shape, schema: &schema, encoders: &encoders, rejects_schema: &rejects.schema };
+    // Within a chunk nothing is handed to the pool: a thread that waited there could be given another chunk's work,
+    // and then wait for its own.
+    threads.pool.scope(|scope| {
+        for _ in 0..threads.pool.current_num_threads() {
             scope.spawn(|_| {
-                if let Err(error) = state.work(&worker, threads, progress, interrupted, &open_rejects) {
+                let _wakes = WakesOthers(&state);
+                if let Err(error) = state.work(&worker, threads) {
                     state.fail(error);
                 }
             });
         }
     });
     let writing = state.writing.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = writing.error {
-        return Err(error);
+    match (writing.error, paths) {
+        (Some(error), _) => Err(error),
+        (None, None) => Ok(PartResult { counts: writing.counts, files: Vec::new() }),
+        (None, Some(paths)) => Ok(PartResult { counts: writing.counts, files: writing.files.finish(paths)? }),
     }
-    let mut records = Vec::new();
-    let Files { data, pairs, rejects } = writing.files;
-    if let Some(paths) = paths {
-        // The data file comes last: where it stands, its companions do.
-        if let Some(pairs) = pairs {
-            records.push(pairs.finish()?);
-        } else {
-            remove_stale(&paths.pairs)?;
-        }
-        match rejects {
-            Some((file, _)) => records.push(file.finish()?),
-            None => remove_stale(&paths.rejects)?,
-        }
-        if let Some(data) = data {
-            records.insert(0, data.finish()?);
-        }
-    }
-    Ok(PartResult { counts: writing.counts, files: records })
+}
+
+/// What a run shares with its threads.
+pub struct Threads<'t> {
+    /// Chunks are done side by side here.
+    pub pool: &'t rayon::ThreadPool,
+    pub progress: &'t dyn Progress,
+    /// The number of a signal, as soon as one has come.
+    pub interrupted: &'t AtomicUsize,
 }
 
 #[derive(Default)]
@@ -119,13 +104,31 @@ struct Files {
     data: Option<ParquetFile>,
     pairs: Option<ParquetFile>,
     /// Opened with the first reject.
-    rejects: Option<(ParquetFile, Encoder)>,
+    rejects: Option<ParquetFile>,
+}
+
+impl Files {
+    fn finish(self, paths: &PartPaths) -> Result<Vec<FileRecord>, Error> {
+        let mut records = Vec::new();
+        // The data file comes last: where it stands, its companions do.
+        for (file, path) in [(self.pairs, &paths.pairs), (self.rejects, &paths.rejects), (self.data, &paths.data)] {
+            match file {
+                Some(file) => {
+                    let name = path.strip_prefix(&paths.root).unwrap_or(path).to_string_lossy().into_owned();
+                    records.insert(0, FileRecord { file: name, ..file.finish()? });
+                }
+                None => remove_stale(path)?,
+            }
+        }
+        Ok(records)
+    }
 }
 
 #[derive(Default)]
 struct Encoders {
     data: Option<Encoder>,
     pairs: Option<Encoder>,
+    rejects: Option<Encoder>,
 }
 
 struct Reading {
@@ -138,6 +141,8 @@ struct Writing {
     next: usize,
     waiting: BTreeMap<usize, Purified>,
     files: Files,
+    /// Where and how rejects are written, once there are any.
+    rejects: Option<(PathBuf, ParquetForm)>,
     counts: StageCounts,
     error: Option<Error>,
 }
@@ -146,7 +151,7 @@ struct Writing {
 struct Purified {
     data: Option<EncodedRows>,
     pairs: Option<EncodedRows>,
-    rejects: Vec<RecordBatch>,
+    rejects: Option<EncodedRows>,
     counts: StageCounts,
 }
 
@@ -163,7 +168,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type OpenRejects<'f> = dyn Fn(&mut Option<(ParquetFile, Encoder)>) -> Result<(), WriteError> + Sync + 'f;
+/// Lets the others go when a thread ends, even by a panic.
+struct WakesOthers<'s>(&'s State);
+
+impl Drop for WakesOthers<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop.store(true, Ordering::Relaxed);
+        }
+        self.0.turned.notify_all();
+    }
+}
 
 impl State {
     fn fail(&self, error: Error) {
@@ -172,36 +187,30 @@ impl State {
         self.turned.notify_all();
     }
 
-    fn work(
-        &self,
-        worker: &Worker<'_>,
-        threads: usize,
-        progress: &dyn Progress,
-        interrupted: &AtomicUsize,
-        open_rejects: &OpenRejects<'_>,
-    ) -> Result<(), Error> {
-        while let Some(chunk) = self.next_chunk(threads, interrupted)? {
+    fn work(&self, worker: &Worker<'_>, threads: &Threads<'_>) -> Result<(), Error> {
+        while let Some(chunk) = self.next_chunk(threads)? {
             let index = chunk.index;
             let purified = worker.purify(chunk)?;
-            progress.advance(purified.counts.rows_in);
+            threads.progress.advance(purified.counts.rows_in);
             let mut writing = lock(&self.writing);
             writing.waiting.insert(index, purified);
-            writing.append_in_order(open_rejects)?;
+            writing.append_in_order()?;
             drop(writing);
             self.turned.notify_all();
         }
         Ok(())
     }
 
-    fn next_chunk(&self, threads: usize, interrupted: &AtomicUsize) -> Result<Option<Chunk>, Error> {
-        let signal = interrupted.load(Ordering::Relaxed);
+    fn next_chunk(&self, threads: &Threads<'_>) -> Result<Option<Chunk>, Error> {
+        let signal = threads.interrupted.load(Ordering::Relaxed);
         if signal != 0 {
             return Err(Error::Interrupted { signal: signal as u8 });
         }
+        let most_waiting = 2 * threads.pool.current_num_threads();
         let mut reading = lock(&self.reading);
         // Chunks that wait for a slow one before them are bounded.
         let mut writing = lock(&self.writing);
-        while reading.next >= writing.next + 2 * threads && !self.stop.load(Ordering::Relaxed) {
+        while reading.next >= writing.next + most_waiting && !self.stop.load(Ordering::Relaxed) {
             writing = self.turned.wait(writing).unwrap_or_else(PoisonError::into_inner);
         }
         drop(writing);
@@ -217,7 +226,7 @@ impl State {
 }
 
 impl Writing {
-    fn append_in_order(&mut self, open_rejects: &OpenRejects<'_>) -> Result<(), Error> {
+    fn append_in_order(&mut self) -> Result<(), Error> {
         while let Some(purified) = self.waiting.remove(&self.next) {
             self.next += 1;
             self.counts.add(&purified.counts);
@@ -227,10 +236,12 @@ impl Writing {
             if let (Some(file), Some(rows)) = (&mut self.files.pairs, purified.pairs) {
                 file.append(rows)?;
             }
-            if !purified.rejects.is_empty() {
-                open_rejects(&mut self.files.rejects)?;
-                if let Some((file, encoder)) = &mut self.files.rejects {
-                    file.append(encoder.encode(&purified.rejects)?)?;
+            if let (Some((path, form)), Some(rows)) = (&self.rejects, purified.rejects) {
+                if self.files.rejects.is_none() {
+                    self.files.rejects = Some(ParquetFile::create(path, form)?);
+                }
+                if let Some(file) = &mut self.files.rejects {
+                    file.append(rows)?;
                 }
             }
         }
@@ -238,11 +249,21 @@ impl Writing {
     }
 }
 
+/// What a chunk gives to every output, before it is encoded.
+#[derive(Default)]
+struct Batches {
+    data: Vec<RecordBatch>,
+    pairs: Vec<RecordBatch>,
+    rejects: Vec<RecordBatch>,
+}
+
 /// What became of one row.
 enum RowResult {
     Written(Box<WrittenRow>),
     Rejected(RowError),
     Elsewhere,
+    /// The program itself failed on it.
+    Bug(String),
 }
 
 struct Worker<'w> {
@@ -256,57 +277,51 @@ struct Worker<'w> {
 impl Worker<'_> {
     fn purify(&self, chunk: Chunk) -> Result<Purified, Error> {
         let (decoded, bad_lines) = decode_chunk(chunk, self.shape)?;
-        let mut out = Purified { data: None, pairs: None, rejects: Vec::new(), counts: StageCounts::default() };
-        let (mut data, mut pair_batches) = (Vec::new(), Vec::new());
+        let (mut counts, mut batches) = (StageCounts::default(), Batches::default());
         for batch in &decoded {
-            self.purify_batch(batch, &mut out, &mut data, &mut pair_batches)?;
+            self.purify_batch(batch, &mut counts, &mut batches)?;
         }
         if !bad_lines.is_empty() {
             let lines: Vec<(String, String)> = bad_lines
                 .into_iter()
                 .map(|line| {
-                    out.counts.rows_in += 1;
-                    out.counts.add_reject(line.error.code());
+                    counts.rows_in += 1;
+                    counts.add_reject(line.error.code());
                     (line.text, self.reason(line.row, &line.error))
                 })
                 .collect();
-            out.rejects.push(rejects::of_lines(self.rejects_schema, &lines).map_err(|e| self.columns_error(e))?);
+            batches.rejects.push(rejects::of_lines(self.rejects_schema, &lines).map_err(|e| self.columns_error(e))?);
         }
         drop(decoded);
-        if let Some(encoder) = &self.encoders.data {
-            out.data = Some(encoder.encode(&data)?);
-        }
-        if let Some(encoder) = &self.encoders.pairs {
-            out.pairs = Some(encoder.encode(&pair_batches)?);
-        }
-        Ok(out)
+        let encode = |encoder: &Option<Encoder>, batches: &[RecordBatch]| {
+            let encoder = encoder.as_ref().filter(|_| !batches.is_empty());
+            encoder.map(|e| e.encode(batches)).transpose()
+        };
+        Ok(Purified {
+            data: encode(&self.encoders.data, &batches.data)?,
+            pairs: encode(&self.encoders.pairs, &batches.pairs)?,
+            rejects: encode(&self.encoders.rejects, &batches.rejects)?,
+            counts,
+        })
     }
 
-    fn purify_batch(
-        &self,
-        batch: &Decoded,
-        out: &mut Purified,
-        data: &mut Vec<RecordBatch>,
-        pair_batches: &mut Vec<RecordBatch>,
-    ) -> Result<(), Error> {
-        let results: Vec<RowResult> = (0..batch.rows())
-            .into_par_iter()
-            .with_min_len(MIN_ROWS_PER_TASK)
-            .map(|row| self.purify_row(batch, row))
-            .collect();
+    fn purify_batch(&self, batch: &Decoded, counts: &mut StageCounts, out: &mut Batches) -> Result<(), Error> {
         let (mut written, mut rejected) = (Vec::new(), Vec::new());
-        for (row, result) in results.into_iter().enumerate() {
-            out.counts.rows_in += 1;
-            match result {
+        for row in 0..batch.rows() {
+            counts.rows_in += 1;
+            match self.purify_row(batch, row) {
                 RowResult::Written(row) => {
-                    out.counts.add_row(&row.plan, &row.records, row.purified.is_some());
+                    counts.add_row(&row.plan, &row.records, row.purified.is_some());
                     written.push(*row);
                 }
                 RowResult::Rejected(error) => {
-                    out.counts.add_reject(error.code());
+                    counts.add_reject(error.code());
                     rejected.push((row, self.reason(batch.number(row), &error)));
                 }
-                RowResult::Elsewhere => out.counts.rows_elsewhere += 1,
+                RowResult::Elsewhere => counts.rows_elsewhere += 1,
+                RowResult::Bug(detail) => {
+                    return Err(Error::Bug { rollout: batch.id(row).into_owned(), row: batch.number(row), detail });
+                }
             }
         }
         let failed = |error| self.columns_error(error);
@@ -315,14 +330,15 @@ impl Worker<'_> {
         }
         if self.encoders.data.is_some() && !written.is_empty() {
             let labels = &self.purifier.labels;
-            data.push(columns::assemble(batch, &self.shape.columns, self.schema, &written, labels).map_err(failed)?);
+            out.data
+                .push(columns::assemble(batch, &self.shape.columns, self.schema, &written, labels).map_err(failed)?);
         }
         if let Some(encoder) = &self.encoders.pairs
             && let Some(pairs) =
                 pairs::assemble(batch, &self.shape.columns, encoder.schema(), &written).map_err(failed)?
         {
-            out.counts.pairs += pairs.num_rows() as u64;
-            pair_batches.push(pairs);
+            counts.pairs += pairs.num_rows() as u64;
+            out.pairs.push(pairs);
         }
         Ok(())
     }
@@ -331,7 +347,15 @@ impl Worker<'_> {
         if !self.purifier.is_ours(batch.group(row), &batch.id(row)) {
             return RowResult::Elsewhere;
         }
-        let purified = batch.rollout(row).and_then(|rollout| self.purifier.purify(&rollout));
+        let purify = || batch.rollout(row).and_then(|rollout| self.purifier.purify(&rollout));
+        let purified = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(purify)) {
+            Ok(purified) => purified,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                return RowResult::Bug(text.unwrap_or_else(|| "no message".to_owned()));
+            }
+        };
         match purified {
             Ok(purified) => {
                 let was_purified = self

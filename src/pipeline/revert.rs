@@ -4,6 +4,7 @@
 //! that was never repaired must be equal in both, else the files don't belong together.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -13,7 +14,7 @@ use crate::config::ColumnConfig;
 use crate::error::Error;
 use crate::ingest::{Decoded, Input, Shape, decode_chunk};
 use crate::schema::PURIFICATION;
-use crate::write::{Encoder, ParquetFile, WriteError, create_parquet};
+use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 
 /// What was written.
 #[derive(Debug, Serialize)]
@@ -40,7 +41,12 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
         });
     }
     let has_ids = after.input.columns.id.is_some() && before.input.columns.id.is_some();
-    let (file, encoder) = create_parquet(out, &before.input.schema, &before.input.metadata, 1)?;
+    let form = ParquetForm {
+        schema: Arc::clone(&before.input.schema),
+        metadata: before.input.metadata.clone(),
+        compression_level: 1,
+    };
+    let (file, encoder) = (ParquetFile::create(out, &form)?, Encoder::new(out, &form)?);
     let mut sink = Sink { file, encoder, batches: Vec::new(), rows: 0 };
     let mut restored = 0;
     while let Some(wanted) = after.next()? {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
+    ArrowColumnChunk, ArrowLeafColumn, ArrowRowGroupWriterFactory, ArrowWriter, ArrowWriterOptions, compute_leaves,
 };
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -204,35 +204,35 @@ pub struct ParquetFile {
     rows: u64,
 }
 
-/// Opens a Parquet output: the file, and what encodes its row groups.
-pub fn create_parquet(
-    path: &Path,
-    schema: &SchemaRef,
-    metadata: &[KeyValue],
-    compression_level: i32,
-) -> Result<(ParquetFile, Encoder), WriteError> {
-    let failed = |source| encode_error(path, source);
-    let level = ZstdLevel::try_new(compression_level).map_err(failed)?;
-    // The Arrow schema's metadata stands in the file's as well, and is the newer of the two.
-    let key_values = metadata
-        .iter()
-        .map(|kv| match schema.metadata().get(&kv.key) {
+/// How a Parquet output is written.
+#[derive(Clone, Debug)]
+pub struct ParquetForm {
+    pub schema: SchemaRef,
+    /// The file's own key-value metadata.
+    pub metadata: Vec<KeyValue>,
+    /// zstd's.
+    pub compression_level: i32,
+}
+
+impl ParquetForm {
+    fn writer<W: Write + Send>(&self, path: &Path, sink: W) -> Result<ArrowWriter<W>, WriteError> {
+        let failed = |source| encode_error(path, source);
+        let level = ZstdLevel::try_new(self.compression_level).map_err(failed)?;
+        // The Arrow schema's metadata stands in the file's as well, and is the newer of the two.
+        let updated = |kv: &KeyValue| match self.schema.metadata().get(&kv.key) {
             Some(value) => KeyValue::new(kv.key.clone(), value.clone()),
             None => kv.clone(),
-        })
-        .collect::<Vec<_>>();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_key_value_metadata((!key_values.is_empty()).then_some(key_values))
-        .set_created_by(format!("purify {}", env!("CARGO_PKG_VERSION")))
-        .build();
-    let options = ArrowWriterOptions::new().with_properties(properties);
-    let writer =
-        ArrowWriter::try_new_with_options(AtomicFile::create(path)?, Arc::clone(schema), options).map_err(failed)?;
-    let (writer, factory) = writer.into_serialized_writer().map_err(failed)?;
-    let encoder = Encoder { path: path.to_owned(), schema: Arc::clone(schema), factory };
-    Ok((ParquetFile { path: path.to_owned(), writer, rows: 0 }, encoder))
+        };
+        let key_values: Vec<KeyValue> = self.metadata.iter().map(updated).collect();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_key_value_metadata((!key_values.is_empty()).then_some(key_values))
+            .set_created_by(format!("purify {}", env!("CARGO_PKG_VERSION")))
+            .build();
+        let options = ArrowWriterOptions::new().with_properties(properties);
+        ArrowWriter::try_new_with_options(sink, Arc::clone(&self.schema), options).map_err(failed)
+    }
 }
 
 fn encode_error(path: &Path, source: ParquetError) -> WriteError {
@@ -246,6 +246,13 @@ fn encode_error(path: &Path, source: ParquetError) -> WriteError {
 }
 
 impl Encoder {
+    /// Encodes for the file that `form` describes; the file itself need not be there yet.
+    pub fn new(path: &Path, form: &ParquetForm) -> Result<Self, WriteError> {
+        let writer = form.writer(path, io::sink())?;
+        let (_, factory) = writer.into_serialized_writer().map_err(|source| encode_error(path, source))?;
+        Ok(Encoder { path: path.to_owned(), schema: Arc::clone(&form.schema), factory })
+    }
+
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -253,25 +260,35 @@ impl Encoder {
     /// Encodes batches as one row group.
     pub fn encode(&self, batches: &[RecordBatch]) -> Result<EncodedRows, WriteError> {
         let failed = |source| encode_error(&self.path, source);
-        let mut writers = self.factory.create_column_writers(0).map_err(failed)?;
+        let writers = self.factory.create_column_writers(0).map_err(failed)?;
+        let mut leaves: Vec<Vec<ArrowLeafColumn>> = writers.iter().map(|_| Vec::new()).collect();
         for batch in batches {
-            let mut next = writers.iter_mut();
+            let mut next = leaves.iter_mut();
             for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, array).map_err(failed)? {
-                    if let Some(writer) = next.next() {
-                        writer.write(&leaf).map_err(failed)?;
-                    }
+                for (leaf, column) in compute_leaves(field, array).map_err(failed)?.into_iter().zip(&mut next) {
+                    column.push(leaf);
                 }
             }
         }
-        Ok(EncodedRows {
-            columns: writers.into_iter().map(|w| w.close()).collect::<Result<_, _>>().map_err(failed)?,
-            rows: batches.iter().map(|b| b.num_rows() as u64).sum(),
-        })
+        let columns: Result<Vec<ArrowColumnChunk>, ParquetError> = writers
+            .into_iter()
+            .zip(leaves)
+            .map(|(mut writer, leaves)| {
+                leaves.iter().try_for_each(|leaf| writer.write(leaf))?;
+                writer.close()
+            })
+            .collect();
+        Ok(EncodedRows { columns: columns.map_err(failed)?, rows: batches.iter().map(|b| b.num_rows() as u64).sum() })
     }
 }
 
 impl ParquetFile {
+    pub fn create(path: &Path, form: &ParquetForm) -> Result<Self, WriteError> {
+        let writer = form.writer(path, AtomicFile::create(path)?)?;
+        let (writer, _) = writer.into_serialized_writer().map_err(|source| encode_error(path, source))?;
+        Ok(ParquetFile { path: path.to_owned(), writer, rows: 0 })
+    }
+
     pub fn append(&mut self, rows: EncodedRows) -> Result<(), WriteError> {
         if rows.rows == 0 {
             return Ok(());
