@@ -209,7 +209,7 @@ pub struct SaarConfig {
     #[arg(long, env = "PURIFY_UNRECOVERED", value_enum, default_value = "keep")]
     pub unrecovered: Unrecovered,
     /// Leave everything behind a rollout's first unrecovered run as it is
-    #[arg(long, env = "PURIFY_STOP_AFTER_UNRECOVERED", value_name = "BOOL", default_value = "false", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long, env = "PURIFY_STOP_AFTER_UNRECOVERED", value_name = "BOOL", default_value = "false", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub stop_after_unrecovered: bool,
     /// Start no repair behind this many attempts of a rollout (0: no limit)
     #[arg(long, env = "PURIFY_MAX_ATTEMPTS", value_name = "N", default_value_t = 0)]
@@ -278,7 +278,7 @@ pub struct RunConfig {
     #[arg(long, env = "PURIFY_OUT", value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Write a preference pair for each repair as well
-    #[arg(long, env = "PURIFY_PAIRS")]
+    #[arg(long, env = "PURIFY_PAIRS", value_parser = clap::builder::BoolishValueParser::new())]
     pub pairs: bool,
     /// Plan and count; write nothing
     #[arg(long)]
@@ -293,7 +293,7 @@ pub struct RunConfig {
     #[arg(long, env = "PURIFY_FAIL_IF", value_name = "EXPR")]
     pub fail_if: Vec<String>,
     /// Exit with 1 if a row was rejected
-    #[arg(long, env = "PURIFY_STRICT")]
+    #[arg(long, env = "PURIFY_STRICT", value_parser = clap::builder::BoolishValueParser::new())]
     pub strict: bool,
     /// zstd level of what is written
     #[arg(long, env = "PURIFY_COMPRESSION_LEVEL", value_name = "1..22", default_value = DEFAULT_COMPRESSION_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]

@@ -66,7 +66,7 @@ struct SettingsArgs {
 #[command(next_help_heading = "General")]
 struct GlobalArgs {
     /// Say nothing but errors; stdout still gets its JSON
-    #[arg(short, long, global = true, env = "PURIFY_QUIET")]
+    #[arg(short, long, global = true, env = "PURIFY_QUIET", value_parser = clap::builder::BoolishValueParser::new())]
     quiet: bool,
     /// Say more (repeatable)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -413,6 +413,10 @@ fn options_come_from_default_file_environment_and_flag_in_this_order() {
     assert_eq!(threshold(with_flag.env("PURIFY_SIMILARITY_THRESHOLD", "0.7")), 0.8);
     place.run(&["--in", "raw.parquet"]);
     assert!(place.path("raw.purified.pairs.parquet").exists());
+    let without = place.command(&["--in", "raw.parquet"]).env("PURIFY_PAIRS", "0").output().expect("the program runs");
+    assert!(without.status.success() && !place.path("raw.purified.pairs.parquet").exists());
+    let strict = place.command(&["--in", "raw.parquet", "--mode", "drop"]).env("PURIFY_STRICT", "1").output();
+    assert_eq!(strict.expect("the program runs").status.code(), Some(1));
 }
 
 #[test]
