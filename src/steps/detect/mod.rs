@@ -122,7 +122,7 @@ pattern!(
 pattern!(SHORT_WRAPPER_HEAD, r"^(?:Observation|OBSERVATION):[ \t]*");
 pattern!(
     WRAPPER_TAIL,
-    r"^(?:You have \d+ steps? left.*|You should take the last step.*|\(Open file: .*\)|\(Current directory: .*\)|bash-\$|\[(?:Current working directory|Python interpreter|Jupyter current working directory): .*\]|</?(?:tool_response|output|result|observation)>|```)$"
+    r"^(?:You have \d+ steps? left.*|You should take the last step.*|\(Open file: .*\)|\(Current directory: .*\)|bash-\$|\[(?:Current working directory|Python interpreter|Jupyter current working directory): .*\]|</?(?:tool_response|output|result|observation)>|```|(?:\([\w.-]+\) )?[\w.-]+@[\w.-]+:[^\n]*[#$])$"
 );
 
 /// The result without what the harness says on every turn.
@@ -244,7 +244,7 @@ pattern!(
 );
 pattern!(
     PROGRAM_LINE,
-    r"^(?:/(?:usr/)?(?:local/)?s?bin/)?([A-Za-z_][\w.+-]*|\[): (?:.*: )?(?i:no such file or directory|permission denied|command not found|not found|is a directory|not a directory|file exists|directory not empty|operation not permitted|invalid option.*|unrecognized option.*|illegal option.*|unknown (?:option|predicate|command).*|option requires an argument.*|missing (?:operand|argument|destination).*|extra operand.*|too many arguments.*|invalid argument.*|cannot .*|can't .*|could not .*|couldn't .*|unable to .*|failed to .*|not recognized.*|syntax error.*|unexpected .*|unterminated.*|bad .*|invalid .*|illegal .*|paths must precede.*|only one instance.*|missing .*|error: .*|fatal: .*|target .*|possible .*|runaway .*|read error.*|no file systems.*|.*same file|unknown .*|expected .*|not in gzip.*|exiting with failure.*|this does not look like.*)$"
+    r"^(?:/(?:usr/)?(?:local/)?s?bin/)?([A-Za-z_][\w.+-]*|\[): (?:.*: )?(?:\(\d+\) )?(?i:\*\*\* .*|no such file or directory|permission denied|command not found|not found|is a directory|not a directory|file exists|directory not empty|operation not permitted|invalid option.*|unrecognized option.*|illegal option.*|unknown (?:option|predicate|command).*|option requires an argument.*|missing (?:operand|argument|destination).*|extra operand.*|too many arguments.*|invalid argument.*|cannot .*|can't .*|could not .*|couldn't .*|unable to .*|failed to .*|not recognized.*|syntax error.*|unexpected .*|unterminated.*|bad .*|invalid .*|illegal .*|paths must precede.*|only one instance.*|missing .*|error: .*|fatal: .*|target .*|possible .*|runaway .*|read error.*|no file systems.*|.*same file|unknown .*|expected .*|not in gzip.*|exiting with failure.*|this does not look like.*)$"
 );
 pattern!(NO_SUCH_COMMAND, r"(?i)command not found|: not found$|is not recognized as an internal");
 pattern!(USAGE, r"^(?i:usage): \S+|^Try '.+ --help' for more information");
@@ -305,11 +305,11 @@ fn compiler(head: &[&str], asked: &Asked<'_>) -> Option<Failure> {
 pattern!(ASSIGNED, r#"^(?:#\s*)?[A-Za-z_]\w*\s*=\s*["']?"#);
 pattern!(
     ANNOUNCED_ERROR,
-    r"^(?:\x1b\[[\d;]*m|[\s\[(<*❌✗⚠️#>!-])*(?:(?:(?i:fatal|runtime|internal|execution|tool|api|http|server|request|syntax|compilation|validation|parse|parsing|query|sql|database|function|code|command|unexpected|critical|an?|the|python|script)) )*(?i:error|exception)s?\b[\])>*]*(?: code)?(?: \d+)?(?:\s*[:!\-–—]|\s*$|\s+(?:(?:has )?occurred|executing|calling|running|while|when|during|invoking|parsing|processing|fetching|reading|opening|loading|evaluating|from|in tool|in function|at line)\b)"
+    r"^(?:\x1b\[[\d;]*m|[\s\[(<*❌✗⚠️#>!-])*(?:(?:(?i:fatal|runtime|internal|execution|tool|api|http|server|request|syntax|compilation|validation|parse|parsing|query|sql|database|function|code|command|unexpected|critical|an?|the|python|script|mcp|catalog|binder|parser|conversion|validation|network|type|value|key|import|name)) )*(?i:error|exception)s?\b[\])>*]*(?: code)?(?: -?\d+)?(?: \(\w+\))?(?:\s*[:!\-–—]|\s*$|\s+(?:(?:has )?occurred|executing|calling|running|while|when|during|invoking|parsing|processing|fetching|reading|opening|loading|evaluating|from|response from|in tool|in function|in \S+\(|at line|at or near)\b)"
 );
 pattern!(
     ANNOUNCED_FAILURE,
-    r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|segmentation fault|core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
+    r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|segmentation fault|e: unable|action failed|nothing happens|no known action|\S+ is not a valid (?:tool|function|action)|near \x22.*\x22: syntax error|syntax error at or near|\S+ ?: the term |core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
 );
 pattern!(
     TIMED_OUT,
@@ -325,6 +325,12 @@ pattern!(
     r"(?i)connection (?:refused|reset|aborted|error)|network is unreachable|name resolution|could not resolve"
 );
 pattern!(SQL, r"(?i)\b(?:column|table|sql|query|database|relation|group by|syntax to use|view|subquery|select)\b");
+pattern!(SQL_COMPLAINT, r"(?i)error|unknown|exist|denied|duplicate|ambiguous|cannot|invalid|syntax|isn't in");
+pattern!(SQL_CODE, r"^\(?\d{4}(?:, [\x22']|\s\(\w{5}\): )");
+pattern!(
+    HTTP_STATUS,
+    r"^(?i:(?:http(?:/[\d.]+)?\s+)?(?:status(?: code)?:?\s+)?(4\d\d|5\d\d)(?::|\s+(?:client error|server error|not found|forbidden|unauthorized|bad request|internal server|service unavailable|too many|error\b|method not|gateway)))"
+);
 pattern!(TAGGED, r"^<(?:tool_use_error|error|exception|tool_error)>");
 pattern!(
     NO_TOOL,
@@ -348,7 +354,8 @@ fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
     let first = *head.first()?;
     let line = ASSIGNED.find(first).map_or(first, |found| &first[found.end()..]);
     if TIMED_OUT.is_match(line) && head.len() <= ANNOUNCED_LINES {
-        return (!asked.spells(line)).then(|| Failure::named("timeout"));
+        return (!asked.spells(line))
+            .then(|| Failure::named(exception_anywhere(line).unwrap_or(Cow::Borrowed("timeout"))));
     }
     if REFUSED_EDIT.is_match(line) {
         return Some(Failure::named("edit_refused"));
@@ -356,7 +363,24 @@ fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
     if REFUSED_FORMAT.is_match(line) && head.len() <= ANNOUNCED_LINES {
         return (!asked.spells(line)).then(|| Failure::named("invalid_format"));
     }
-    let is_announced = TAGGED.is_match(line) || ANNOUNCED_ERROR.is_match(line) || ANNOUNCED_FAILURE.is_match(line);
+    if SQL_CODE.is_match(line) && SQL_COMPLAINT.is_match(line) {
+        return Some(Failure::named("sql_error"));
+    }
+    if let Some(status) =
+        HTTP_STATUS.captures(line).filter(|_| head.len() <= ANNOUNCED_LINES && (head.len() <= 5 || !asked.reads()))
+    {
+        return Some(Failure::named(match &status[1] {
+            "429" => "rate_limit",
+            code if code.starts_with('5') => "server_error",
+            "404" => "not_found",
+            _ => "http_error",
+        }));
+    }
+    let names_exception = || EXCEPTION_LINE.is_match(line) && line.contains(':') && !asked.reads();
+    let is_announced = TAGGED.is_match(line)
+        || ANNOUNCED_ERROR.is_match(line)
+        || ANNOUNCED_FAILURE.is_match(line)
+        || names_exception();
     let is_document = || head.len() > ANNOUNCED_LINES || (head.len() > 5 && asked.reads());
     if !is_announced || is_document() || asked.spells(line) || says_none(line) {
         return None;
