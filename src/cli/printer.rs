@@ -120,7 +120,11 @@ impl Printer {
         let mut row = |name: &str, value: u64, note: String| {
             let _ = writeln!(out, "  {name:<18}{:>12}  {DIM}{note}{DIM:#}", grouped(value));
         };
-        row("rollouts read", counts.rows_in, format!("{} files", summary.inputs.len()));
+        row(
+            "rollouts read",
+            counts.rows_in,
+            format!("{} {}", summary.inputs.len(), if summary.inputs.len() == 1 { "file" } else { "files" }),
+        );
         if counts.rows_elsewhere > 0 {
             row("of other shards", counts.rows_elsewhere, String::new());
         }
