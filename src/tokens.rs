@@ -34,27 +34,61 @@ impl Tokens<'_> {
         runs
     }
 
-    /// The run of each assistant message, by message index; `None` where the message stands in the prompt.
+    /// The run of each assistant message, by message index; `None` where a message has no tokens in the response.
     ///
-    /// The response holds the last assistant messages. `Err` gives (assistant messages, runs) if there are
-    /// more runs than messages, so that no alignment exists.
-    pub fn runs_by_message(&self, messages: &[Message<'_>]) -> Result<Vec<Option<Range<usize>>>, (usize, usize)> {
+    /// Fewer runs than messages are told apart by what the runs hold: earlier messages stand in the prompt, later ones
+    /// were cut off. An alignment that is not the only possible one is refused, never guessed.
+    pub fn runs_by_message(
+        &self,
+        messages: &[Message<'_>],
+        marker: Option<&CallMarker>,
+    ) -> Result<Vec<Option<Range<usize>>>, AlignError> {
         let runs = self.policy_runs();
-        let assistants = messages.iter().filter(|m| m.role == Role::Assistant).count();
-        let in_prompt = assistants.checked_sub(runs.len()).ok_or((assistants, runs.len()))?;
-        let mut runs = runs.into_iter();
-        let mut seen = 0;
-        Ok(messages
-            .iter()
-            .map(|m| {
-                if m.role != Role::Assistant {
-                    return None;
+        let assistants: Vec<usize> =
+            messages.iter().enumerate().filter(|(_, m)| m.role == Role::Assistant).map(|(k, _)| k).collect();
+        let (count, found) = (assistants.len(), runs.len());
+        let spare = count.checked_sub(found).ok_or(AlignError::TooManyRuns { messages: count, runs: found })?;
+        let holds = |first: usize| {
+            runs.iter().zip(&assistants[first..]).all(|(run, &m)| self.may_be(run, &messages[m], marker))
+        };
+        let first = match spare {
+            0 => 0,
+            _ => {
+                let mut possible = (0..=spare).filter(|&first| holds(first));
+                match (possible.next(), possible.next()) {
+                    (Some(first), None) => first,
+                    _ => return Err(AlignError::Ambiguous { messages: count, runs: found }),
                 }
-                seen += 1;
-                if seen > in_prompt { runs.next() } else { None }
-            })
-            .collect())
+            }
+        };
+        let mut out = vec![None; messages.len()];
+        for (run, &message) in runs.into_iter().zip(&assistants[first..]) {
+            out[message] = Some(run);
+        }
+        Ok(out)
     }
+
+    /// Whether a run can be a message's: a call marker where there is a call, and, where ids can be read, its text.
+    fn may_be(&self, run: &Range<usize>, message: &Message<'_>, marker: Option<&CallMarker>) -> bool {
+        let Some(marker) = marker else { return true };
+        let ids = &self.ids[run.clone()];
+        let text = message.content.unwrap_or_default().trim();
+        marker.find(ids).is_some() == message.has_call()
+            && marker.text(ids).is_none_or(|decoded| text.is_empty() || decoded.contains(text))
+    }
+}
+
+/// Why mask and messages don't fit together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AlignError {
+    #[error(
+        "`response_mask` has {runs} runs of policy tokens, expected at most one for each of the {messages} assistant messages"
+    )]
+    TooManyRuns { messages: usize, runs: usize },
+    #[error(
+        "`response_mask` has {runs} runs of policy tokens for {messages} assistant messages, and which belongs to which can't be told"
+    )]
+    Ambiguous { messages: usize, runs: usize },
 }
 
 /// Turns ids into text, special tokens kept.

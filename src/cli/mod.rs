@@ -215,9 +215,9 @@ impl SettingsArgs {
 
 fn purify(run: RunConfig, settings: SettingsArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
-    let interrupted = signals::watch();
-    let progress = printer.progress();
-    let summary = pipeline::run(&run, &settings, &progress, &interrupted)?;
+    let signals = signals::watch();
+    let progress = printer.progress(signals.at_once);
+    let summary = pipeline::run(&run, &settings, &progress, &signals.seen)?;
     if let Some(path) = &run.report {
         pipeline::write_report(path, &settings, &summary)?;
     }

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
@@ -258,7 +258,9 @@ impl Printer {
     }
 
     /// A bar on a terminal, a plain line now and then elsewhere.
-    pub fn progress(&self) -> TerminalProgress {
+    ///
+    /// `at_once` is cleared when the first output is opened: from then on a signal lets the run tidy up.
+    pub fn progress(&self, at_once: Arc<AtomicBool>) -> TerminalProgress {
         let is_shown = self.verbosity > Verbosity::Quiet;
         let bar = (is_shown && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
@@ -268,7 +270,13 @@ impl Printer {
             );
             bar
         });
-        TerminalProgress { bar, is_plain: is_shown, rows: AtomicU64::new(0), last_line: Mutex::new(Instant::now()) }
+        TerminalProgress {
+            bar,
+            is_plain: is_shown,
+            rows: AtomicU64::new(0),
+            last_line: Mutex::new(Instant::now()),
+            at_once,
+        }
     }
 }
 
@@ -278,10 +286,12 @@ pub struct TerminalProgress {
     is_plain: bool,
     rows: AtomicU64,
     last_line: Mutex<Instant>,
+    at_once: Arc<AtomicBool>,
 }
 
 impl Progress for TerminalProgress {
     fn start(&self, part: usize, parts: usize, path: &Path, rows: Option<u64>) {
+        self.at_once.store(false, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             bar.reset();

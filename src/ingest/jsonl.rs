@@ -18,10 +18,14 @@ use serde_json::Value;
 use super::{BadLine, RowError};
 use crate::schema::MESSAGES;
 
-/// Fields of messages and calls that are text or a flag even where every line leaves them null.
+/// Fields that are text if their first value is.
 const TEXT_FIELDS: &[&str] =
     &["role", "content", "reasoning_content", "name", "tool_call_id", "arguments", "id", "type"];
-const FLAG_FIELDS: &[&str] = &["is_error"];
+/// A nested object with more keys than this over all lines becomes text that holds JSON.
+const MOST_FIELDS: usize = 256;
+/// Every whole number up to this is exact as a float.
+const LARGEST_EXACT: u64 = 1 << 53;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads whole lines, many at a time.
 pub(super) struct LineReader {
@@ -46,12 +50,73 @@ impl LineReader {
     }
 }
 
+/// Where in a row a field stands: inside messages the native types win over what odd lines hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    Row,
+    Message,
+    Call,
+    Other,
+}
+
+impl Within {
+    /// Where the fields of this field's values stand.
+    fn below(self, name: &str) -> Self {
+        match (self, name) {
+            (Within::Row, name) if MESSAGES.contains(&name) => Within::Message,
+            (Within::Message, "tool_calls") => Within::Call,
+            _ => Within::Other,
+        }
+    }
+
+    /// The type of a native field that no line has in its native form.
+    fn native_type(self, name: &str) -> Option<DataType> {
+        let list = |item| DataType::List(Arc::new(Field::new("element", item, true)));
+        let texts = |names: &[&str]| names.iter().map(|n| Field::new(*n, DataType::Utf8, true)).collect::<Vec<_>>();
+        let function = || DataType::Struct(texts(&["name", "arguments"]).into());
+        Some(match (self, name) {
+            (Within::Row, name) if MESSAGES.contains(&name) => {
+                list(DataType::Struct(texts(&["role", "content"]).into()))
+            }
+            (Within::Row, "prompt_ids" | "response_ids" | "response_mask") => list(DataType::Int64),
+            (Within::Row, "response_logprobs") => list(DataType::Float64),
+            (Within::Message, "is_error") => DataType::Boolean,
+            (Within::Message, "tool_calls") => {
+                let mut call = texts(&["id", "type"]);
+                call.push(Field::new("function", function(), true));
+                list(DataType::Struct(call.into()))
+            }
+            (Within::Call, "function") => function(),
+            _ => return None,
+        })
+    }
+
+    /// Whether a value has the native form of a field (data.md, section 1). One that has not says nothing of the
+    /// field's type, so that a bad line is a reject and does not change how all others are read.
+    fn fits(self, name: &str, value: &Value) -> bool {
+        let all = |is: fn(&Value) -> bool| value.as_array().is_some_and(|items| items.iter().all(is));
+        value.is_null()
+            || match (self, name) {
+                (Within::Row, name) if MESSAGES.contains(&name) => all(Value::is_object),
+                (Within::Row, "prompt_ids" | "response_ids") => all(Value::is_i64),
+                (Within::Row, "response_mask") => all(|v| v.is_i64() || v.is_boolean()),
+                (Within::Row, "response_logprobs") => all(|v| v.is_number() || v.is_null()),
+                (Within::Message, "is_error") => value.is_boolean(),
+                (Within::Message, "tool_calls") => all(Value::is_object),
+                (Within::Call, "function") => value.is_object(),
+                _ => true,
+            }
+    }
+}
+
 /// The kind of a field's values, over all lines.
 #[derive(Clone, Debug, PartialEq)]
 enum Kind {
     Unknown,
     Flag,
     Whole,
+    /// Whole numbers, some of which a float can't hold.
+    LargeWhole,
     Number,
     Text,
     List(Box<Kind>),
@@ -60,54 +125,74 @@ enum Kind {
 }
 
 impl Kind {
-    fn absorb(&mut self, value: &Value) {
+    fn absorb(&mut self, value: &Value, within: Within) {
         match (&mut *self, value) {
             (_, Value::Null) | (Kind::Text, _) => {}
-            (Kind::Object(fields), Value::Object(object)) => absorb_fields(fields, object),
-            (Kind::List(kind), Value::Array(items)) => items.iter().for_each(|item| kind.absorb(item)),
+            (Kind::Object(fields), Value::Object(object)) => {
+                absorb_fields(fields, object, within);
+                if fields.len() > MOST_FIELDS {
+                    // Keys that are data: a mapping, and no record.
+                    *self = Kind::Text;
+                }
+            }
+            (Kind::List(kind), Value::Array(items)) => items.iter().for_each(|item| kind.absorb(item, within)),
             (Kind::Unknown, Value::Object(object)) if !object.is_empty() => {
                 let mut fields = Vec::new();
-                absorb_fields(&mut fields, object);
+                absorb_fields(&mut fields, object, within);
                 *self = Kind::Object(fields);
             }
             (Kind::Unknown, Value::Array(items)) => {
                 let mut kind = Kind::Unknown;
-                items.iter().for_each(|item| kind.absorb(item));
+                items.iter().for_each(|item| kind.absorb(item, within));
                 *self = Kind::List(Box::new(kind));
             }
             (Kind::Unknown, Value::Bool(_)) => *self = Kind::Flag,
             (Kind::Flag, Value::Bool(_)) => {}
-            (Kind::Unknown, Value::Number(n)) => {
-                *self = if n.is_i64() {
-                    Kind::Whole
-                } else if n.is_f64() {
-                    Kind::Number
-                } else {
-                    Kind::Text
+            (Kind::Unknown | Kind::Whole | Kind::LargeWhole | Kind::Number, Value::Number(n)) => {
+                let kind = match n.as_i64() {
+                    Some(whole) if whole.unsigned_abs() > LARGEST_EXACT => Kind::LargeWhole,
+                    Some(_) => Kind::Whole,
+                    None if n.is_f64() => Kind::Number,
+                    None => Kind::Text,
+                };
+                *self = match (&*self, kind) {
+                    (Kind::Unknown, kind) => kind,
+                    (Kind::Whole, Kind::Whole) => Kind::Whole,
+                    (Kind::Whole | Kind::LargeWhole, Kind::Whole | Kind::LargeWhole) => Kind::LargeWhole,
+                    (Kind::Whole | Kind::Number, Kind::Whole | Kind::Number) => Kind::Number,
+                    _ => Kind::Text,
                 };
             }
-            (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_i64() => {}
-            (Kind::Whole | Kind::Number, Value::Number(n)) if n.is_f64() => *self = Kind::Number,
             _ => *self = Kind::Text,
         }
     }
 
-    fn data_type(&self, name: &str) -> DataType {
-        let field = |name: &str, kind: &Kind| -> FieldRef { Arc::new(Field::new(name, kind.data_type(name), true)) };
+    /// The type of a field of that name.
+    fn data_type(&self, name: &str, within: Within) -> DataType {
+        let is_unknown = *self == Kind::Unknown || *self == Kind::List(Box::new(Kind::Unknown));
+        match within.native_type(name).filter(|_| is_unknown) {
+            Some(native) => native,
+            None if name == "arguments" => DataType::Utf8,
+            None => self.value_type(within.below(name)),
+        }
+    }
+
+    fn value_type(&self, within: Within) -> DataType {
         match self {
-            _ if name == "arguments" => DataType::Utf8,
-            Kind::Unknown if FLAG_FIELDS.contains(&name) => DataType::Boolean,
             Kind::Unknown | Kind::Text => DataType::Utf8,
             Kind::Flag => DataType::Boolean,
-            Kind::Whole => DataType::Int64,
+            Kind::Whole | Kind::LargeWhole => DataType::Int64,
             Kind::Number => DataType::Float64,
-            Kind::List(kind) => DataType::List(field("element", kind)),
-            Kind::Object(fields) => DataType::Struct(fields.iter().map(|(n, k)| field(n, k)).collect::<Fields>()),
+            Kind::List(kind) => DataType::List(Arc::new(Field::new("element", kind.value_type(within), true))),
+            Kind::Object(fields) => {
+                let field = |(name, kind): &(String, Kind)| Field::new(name, kind.data_type(name, within), true);
+                DataType::Struct(fields.iter().map(field).collect::<Fields>())
+            }
         }
     }
 }
 
-fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<String, Value>) {
+fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<String, Value>, within: Within) {
     let known: HashMap<String, usize> = match fields.len() {
         0..=16 => HashMap::new(),
         _ => fields.iter().enumerate().map(|(k, (name, _))| (name.clone(), k)).collect(),
@@ -123,7 +208,9 @@ fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<Stri
             fields.push((name.clone(), kind));
             fields.len() - 1
         });
-        fields[at].1.absorb(value);
+        if within.fits(name, value) {
+            fields[at].1.absorb(value, within.below(name));
+        }
     }
 }
 
@@ -132,20 +219,15 @@ pub(super) fn infer_schema(file: &File) -> io::Result<Option<Schema>> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut line, mut fields): (Vec<u8>, Vec<(String, Kind)>) = (Vec::new(), Vec::new());
     while reader.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(Value::Object(object)) = serde_json::from_slice(&line) {
-            absorb_fields(&mut fields, &object);
+        if let Ok(Value::Object(object)) = serde_json::from_slice(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line)) {
+            absorb_fields(&mut fields, &object, Within::Row);
         }
         line.clear();
     }
-    for (name, kind) in &mut fields {
-        // Lists of messages that are empty in every line.
-        if MESSAGES.contains(&name.as_str()) && *kind == Kind::List(Box::new(Kind::Unknown)) {
-            let texts = ["role", "content"].map(|field| (field.to_owned(), Kind::Text));
-            *kind = Kind::List(Box::new(Kind::Object(texts.to_vec())));
-        }
-    }
-    let fields: Vec<FieldRef> =
-        fields.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.data_type(name), true)) as FieldRef).collect();
+    let fields: Vec<FieldRef> = fields
+        .iter()
+        .map(|(name, kind)| Arc::new(Field::new(name, kind.data_type(name, Within::Row), true)) as FieldRef)
+        .collect();
     Ok((!fields.is_empty()).then(|| Schema::new(fields)))
 }
 
@@ -159,6 +241,7 @@ pub(super) fn decode_lines(
     let as_rows = DataType::Struct(schema.fields().clone());
     for (number, line) in (first_line..).zip(block.split(|&b| b == b'\n')) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 0).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }

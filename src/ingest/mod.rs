@@ -141,12 +141,22 @@ pub fn expand(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, IngestError> {
     Ok(out)
 }
 
+/// Pairs and rejects that an earlier run has left in a folder: no rollouts to purify.
+fn is_companion(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["pairs", "rejects"].iter().any(|what| {
+        (path.is_dir() && name == *what)
+            || name == format!("{what}.parquet")
+            || name.ends_with(&format!(".{what}.parquet"))
+    })
+}
+
 fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError> {
     let open = |source| IngestError::Open { path: folder.to_owned(), source };
     for entry in std::fs::read_dir(folder).map_err(open)? {
         let path = entry.map_err(open)?.path();
         let is_hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
-        if is_hidden {
+        if is_hidden || is_companion(&path) {
         } else if path.is_dir() {
             list_folder(&path, out)?;
         } else if Format::of(&path).is_some() {

@@ -225,8 +225,14 @@ pub fn run(
         .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", config.threads), None))?;
     let threads = Threads { pool: &pool, progress, interrupted };
     let paths = expand(&config.inputs)?;
-    let outputs =
-        if config.dry_run { None } else { Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard)?) };
+    let outputs = if config.dry_run {
+        None
+    } else {
+        Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard, config.report.as_deref())?)
+    };
+    if let Some(report) = &config.report {
+        outputs::refuse_input(report, &paths)?;
+    }
     check_inputs(&purifier, &paths)?;
     let mut summary = Summary {
         counts: StageCounts::default(),

@@ -31,7 +31,14 @@ pub struct Outputs {
 
 impl Outputs {
     /// Names all files, and refuses a name that is an input's.
-    pub fn plan(inputs: &[PathBuf], out: Option<&Path>, shard: Option<Shard>) -> Result<Self, Error> {
+    ///
+    /// `report` is written by the same run and must be none of the others either.
+    pub fn plan(
+        inputs: &[PathBuf],
+        out: Option<&Path>,
+        shard: Option<Shard>,
+        report: Option<&Path>,
+    ) -> Result<Self, Error> {
         let outputs = match out {
             Some(out) if inputs.len() > 1 || names_folder(out) => {
                 if out.is_file() {
@@ -50,15 +57,48 @@ impl Outputs {
                 }
             },
         };
-        let canonical: Vec<PathBuf> = inputs.iter().filter_map(|p| p.canonicalize().ok()).collect();
-        let written = outputs.parts.iter().flat_map(|p| [&p.data, &p.pairs, &p.rejects]).chain([&outputs.manifest]);
-        for path in written {
-            if path.canonicalize().is_ok_and(|p| canonical.contains(&p)) {
-                return Err(WriteError::IsInput { path: path.clone() }.into());
-            }
+        let written: Vec<&PathBuf> = outputs
+            .parts
+            .iter()
+            .flat_map(|p| [&p.data, &p.pairs, &p.rejects])
+            .chain([&outputs.manifest])
+            .chain(&outputs.card)
+            .collect();
+        for path in written.iter().copied().map(PathBuf::as_path).chain(report) {
+            refuse_input(path, inputs)?;
+        }
+        if let Some(report) = report.filter(|r| written.iter().any(|w| place(w) == place(r))) {
+            return Err(Error::usage(
+                format!("--report `{}` is an output of the same run", report.display()),
+                Some("give the report another name"),
+            ));
         }
         Ok(outputs)
     }
+}
+
+/// An input is never changed, under whatever name it is given.
+pub(super) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
+    match inputs.iter().any(|input| place(input) == place(path)) {
+        true => Err(WriteError::IsInput { path: path.to_owned() }.into()),
+        false => Ok(()),
+    }
+}
+
+/// The file that a path leads to once its folders are there: `new/../a` is `a` even before `new` is made.
+fn place(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        match part {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+        // Links are followed as soon as they can be.
+        out = out.canonicalize().unwrap_or(out);
+    }
+    out
 }
 
 fn names_folder(path: &Path) -> bool {

@@ -255,6 +255,21 @@ struct Batches {
     data: Vec<RecordBatch>,
     pairs: Vec<RecordBatch>,
     rejects: Vec<RecordBatch>,
+    /// Numbers of the rejected rows, in the order of `rejects`.
+    rejected: Vec<u64>,
+}
+
+impl Batches {
+    /// Puts lines that never became rows among those that did, in the order of the input.
+    fn sort_rejects(&mut self, schema: &SchemaRef) -> Result<(), arrow::error::ArrowError> {
+        if !self.rejected.is_sorted() {
+            let all = arrow::compute::concat_batches(schema, &self.rejects)?;
+            let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
+            order.sort_by_key(|&k| self.rejected[k as usize]);
+            self.rejects = vec![arrow::compute::take_record_batch(&all, &arrow::array::UInt32Array::from(order))?];
+        }
+        Ok(())
+    }
 }
 
 /// What became of one row.
@@ -287,12 +302,14 @@ impl Worker<'_> {
                 .map(|line| {
                     counts.rows_in += 1;
                     counts.add_reject(line.error.code());
+                    batches.rejected.push(line.row);
                     (line.text, self.reason(line.row, &line.error))
                 })
                 .collect();
             batches.rejects.push(rejects::of_lines(self.rejects_schema, &lines).map_err(|e| self.columns_error(e))?);
         }
         drop(decoded);
+        batches.sort_rejects(self.rejects_schema).map_err(|e| self.columns_error(e))?;
         let encode = |encoder: &Option<Encoder>, batches: &[RecordBatch]| {
             let encoder = encoder.as_ref().filter(|_| !batches.is_empty());
             encoder.map(|e| e.encode(batches)).transpose()
@@ -316,6 +333,7 @@ impl Worker<'_> {
                 }
                 RowResult::Rejected(error) => {
                     counts.add_reject(error.code());
+                    out.rejected.push(batch.number(row));
                     rejected.push((row, self.reason(batch.number(row), &error)));
                 }
                 RowResult::Elsewhere => counts.rows_elsewhere += 1,

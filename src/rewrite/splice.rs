@@ -7,15 +7,13 @@ use std::ops::Range;
 
 use crate::saar::Plan;
 use crate::steps::Trajectory;
-use crate::tokens::CallMarker;
+use crate::tokens::{AlignError, CallMarker};
 
 /// Why tokens can't be spliced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpliceError {
-    #[error(
-        "`response_mask` has {runs} runs of policy tokens, expected at most one for each of the {messages} assistant messages"
-    )]
-    Runs { messages: usize, runs: usize },
+    #[error(transparent)]
+    Align(#[from] AlignError),
     #[error("the repaired step at message {message} has no tokens in `response_ids`: it stands in the prompt")]
     InPrompt { message: usize },
     #[error("the call of message {message} can't be found in its tokens")]
@@ -43,8 +41,7 @@ pub(super) fn splice(
 ) -> Result<Option<TokenSplice>, SpliceError> {
     let rollout = trajectory.rollout;
     let Some(tokens) = &rollout.tokens else { return Ok(None) };
-    let runs =
-        tokens.runs_by_message(&rollout.messages).map_err(|(messages, runs)| SpliceError::Runs { messages, runs })?;
+    let runs = tokens.runs_by_message(&rollout.messages, marker)?;
     let run_of = |step: usize| {
         let message = trajectory.steps[step].message;
         runs[message].clone().ok_or(SpliceError::InPrompt { message })

@@ -164,7 +164,7 @@ impl Planner<'_> {
 
     fn calls<'r>(&self, trajectory: &'r Trajectory<'_, '_>, first: usize, last: usize) -> Vec<CallText<'r>> {
         let rollout = trajectory.rollout;
-        let runs = rollout.tokens.as_ref().and_then(|t| t.runs_by_message(&rollout.messages).ok());
+        let runs = rollout.tokens.as_ref().and_then(|t| t.runs_by_message(&rollout.messages, self.marker).ok());
         (first..=last)
             .map(|step| {
                 let index = trajectory.steps[step].message;

@@ -560,3 +560,85 @@ fn rows_without_an_id_are_named_by_file_and_number() {
     let line = rejects.column_by_name("raw_line").expect("the line").as_string::<i32>();
     assert!(line.is_valid(0) && line.value(0) == "no json");
 }
+
+#[test]
+fn a_line_of_another_form_is_a_reject_and_changes_no_other_line() {
+    let place = Place::new();
+    let good = r#"{"messages": [{"role": "user", "content": "a"}], "n": 9007199254740993}"#;
+    let lines = [
+        &format!("\u{feff}{good}"),
+        r#"{"messages": "nope", "n": 1}"#,
+        r#"{"messages": null, "n": 1}"#,
+        "no json",
+        r#"{"messages": [{"role": "assistant", "content": "b", "tool_calls": "none"}], "n": 0.5}"#,
+        r#"{"messages": [{"role": "tool", "content": "c", "is_error": "true"}], "n": 2}"#,
+        good,
+    ];
+    std::fs::write(place.path("raw.jsonl"), lines.join("\n")).expect("a file");
+    let said = place.run(&["--in", "raw.jsonl"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!((said.count("rows_in"), said.count("rows_out")), (7, 2));
+    // A number that no float holds keeps its digits.
+    let written = json_rows(&place.rows("raw.purified.parquet"));
+    assert_eq!(written[0]["n"], "9007199254740993");
+    let rejects = place.rows("raw.purified.rejects.parquet");
+    let reasons = rejects.column_by_name("reject_reason").expect("a reason").as_string::<i32>();
+    let rows: Vec<&str> =
+        reasons.iter().map(|r| r.expect("never null").split(" of `").next().unwrap_or_default()).collect();
+    assert_eq!(rows, ["no_fit: row 1", "null_messages: row 2", "no_json: row 3", "no_fit: row 4", "no_fit: row 5"]);
+}
+
+#[test]
+fn runs_of_tokens_that_were_cut_off_are_given_to_the_right_messages() {
+    use arrow::array::{Int8Array, Int32Array, ListArray, RecordBatch, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{DataType, Field};
+    let place = Place::new();
+    // Talk, a failed call, its correction, talk; the response ends behind the correction.
+    let line = |role: &str, content: &str, call: &str| {
+        let calls = if call.is_empty() {
+            "null".to_owned()
+        } else {
+            format!(r#"[{{"function": {{"name": "f", "arguments": "{call}"}}}}]"#)
+        };
+        format!(r#"{{"role": "{role}", "content": "{content}", "tool_calls": {calls}}}"#)
+    };
+    let messages = [
+        line("user", "q", ""),
+        line("assistant", "A", "1"),
+        line("tool", "fine", ""),
+        line("assistant", "B", "2"),
+        line("tool", "Error: x", ""),
+        line("assistant", "C", "3"),
+        line("tool", "5", ""),
+        line("assistant", "done", ""),
+    ];
+    std::fs::write(place.path("text.jsonl"), format!("{{\"messages\": [{}]}}\n", messages.join(","))).expect("a file");
+    place.run(&["--in", "text.jsonl", "--out", "text.parquet", "--repair-probability", "0"]);
+    let text = without_provenance(&place.rows("text.parquet"));
+    let purify = |name: &str, ids: Vec<i32>, mask: Vec<i8>| {
+        let item = |t: &DataType| std::sync::Arc::new(Field::new("element", t.clone(), true));
+        let one = |n: usize| OffsetBuffer::from_lengths([n]);
+        let ids_list =
+            ListArray::new(item(&DataType::Int32), one(ids.len()), std::sync::Arc::new(Int32Array::from(ids)), None);
+        let mask_list =
+            ListArray::new(item(&DataType::Int8), one(mask.len()), std::sync::Arc::new(Int8Array::from(mask)), None);
+        let fields = vec![
+            text.schema().field(0).clone(),
+            Field::new("response_ids", ids_list.data_type().clone(), true),
+            Field::new("response_mask", mask_list.data_type().clone(), true),
+        ];
+        let columns: Vec<arrow::array::ArrayRef> =
+            vec![text.column(0).clone(), std::sync::Arc::new(ids_list), std::sync::Arc::new(mask_list)];
+        let batch: RecordBatch = StructArray::new(fields.into(), columns, None).into();
+        write(&place.path(name), &batch, 10);
+        place.run(&["--in", name, "--out", "out.parquet", "--call-marker-ids", "7"])
+    };
+    let said = purify("cut.parquet", vec![1, 7, 10, 90, 2, 7, 20, 91, 3, 7, 30], vec![1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1]);
+    assert_eq!((said.count("rows_out"), said.count("repairs")), (1, 1), "{}", said.stderr);
+    assert_eq!(ints(&json_rows(&place.rows("out.parquet"))[0]["response_ids"]), [1, 7, 10, 90, 2, 7, 30]);
+    // One run less: it could belong to any two of the three calls, so the row is refused and not guessed.
+    let said = purify("ambiguous.parquet", vec![2, 7, 20, 91, 3, 7, 30], vec![1, 1, 1, 0, 1, 1, 1]);
+    assert_eq!((said.count("rows_out"), said.count("rows_rejected")), (0, 1));
+    assert_eq!(said.json()["rejects"]["tokens_do_not_fit_messages"], 1);
+}

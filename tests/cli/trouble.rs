@@ -23,6 +23,19 @@ fn outputs_that_cannot_be_written_are_exit_4_and_leave_nothing() {
         ),
         (&["--in", "raw.parquet", "--out", "file/x.parquet"], "error: `file/x.parquet` can't be written\n"),
     ];
+    let by_detour: &[&[&str]] = &[
+        &["--in", "raw.parquet", "--out", "new/../raw.parquet"],
+        &["--in", "raw.parquet", "--out", "x.parquet", "--report", "raw.parquet"],
+        &["--in", "raw.parquet", "--dry-run", "--report", "./raw.parquet"],
+    ];
+    for args in by_detour {
+        let said = place.run(args);
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        assert!(said.stderr.contains("is the input itself"), "{}", said.stderr);
+        assert_eq!(place.files(), before);
+    }
+    let twice = place.run(&["--in", "raw.parquet", "--out", "x.parquet", "--report", "x.parquet"]);
+    assert_eq!(twice.code, 2, "{}", twice.stderr);
     for (args, text) in cases {
         let said = place.run(args);
         assert_eq!(said.code, 4, "{}", said.stderr);

@@ -80,9 +80,9 @@ fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> 
     if let Some(flag) = get(&["is_error", "isError"]) {
         return truth(flag).then(|| typed("tool_error"));
     }
-    if let Some(code) =
-        get(&["exit_code", "exitCode", "exitcode", "returncode", "return_code", "exit_status"]).and_then(number)
-    {
+    const EXIT: &[&str] = &["exit_code", "exitCode", "exitcode", "returncode", "return_code", "exit_status"];
+    let nested = || EXIT.iter().find_map(|name| object.get("metadata")?.as_object()?.get(*name));
+    if let Some(code) = get(EXIT).or_else(nested).and_then(number) {
         return match code {
             0 => None,
             124 | 137 | 143 => Some(Failure::named("timeout")),
@@ -100,9 +100,13 @@ fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> 
             Value::Null | Value::Bool(false) => false,
             Value::Bool(true) => true,
             Value::String(text) => !matches!(text.trim(), "" | "None" | "none" | "null" | "no" | "0" | "false"),
-            Value::Array(items) => !items.is_empty(),
+            // Numbers are data; so is a list of findings among other fields.
+            Value::Array(items) => {
+                let is_all = object.len() <= 2 || object.contains_key("data");
+                !items.is_empty() && is_all && !items.iter().all(Value::is_number)
+            }
             Value::Object(fields) => !fields.is_empty(),
-            Value::Number(n) => n.as_i64() != Some(0),
+            Value::Number(n) => n.as_i64().is_some_and(|n| n != 0),
         };
         // A number of many fields that happens to be called so (an error estimate) is data.
         if is_said && !(error.is_number() && object.len() > 2) {
@@ -114,10 +118,10 @@ fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> 
     }
     if let Some(status) = get(&["status", "state", "type", "result_status", "run_status"]).and_then(Value::as_str) {
         let status = status.to_ascii_lowercase();
-        let explains =
-            get(&["message", "detail", "error", "reason", "msg", "stderr", "error_message", "output"]).is_some();
+        let explains = get(&["message", "detail", "error", "msg", "stderr", "error_message"]).is_some();
         match status.as_str() {
             "error" | "exception" | "failure" if object.len() <= 8 => return Some(typed("tool_error")),
+            "fail" if object.len() == 2 && object.contains_key("data") => return Some(typed("tool_error")),
             "failed" | "fail" if explains && object.len() <= 6 => return Some(typed("tool_error")),
             "timeout" | "timed_out" | "timelimitexceeded" => return Some(Failure::named("timeout")),
             _ => {}
@@ -126,12 +130,16 @@ fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> 
     if let Some(code) = get(&["status_code", "statusCode", "http_status", "code", "status"]).and_then(number)
         && (400..600).contains(&code)
         && object.len() <= 6
+        && !words().is_empty()
     {
         return Some(match code {
             429 => Failure::named("rate_limit"),
             500.. => Failure::named("server_error"),
             _ => typed("http_error"),
         });
+    }
+    if text_of(&["code"]).is_some_and(|code| code.starts_with("ERR_")) {
+        return Some(typed("tool_error"));
     }
     if object.len() == 1 && text_of(&["detail"]).is_some() {
         return Some(typed("http_error"));

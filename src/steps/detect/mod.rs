@@ -165,7 +165,7 @@ fn exit_status(head: &[&str], tail: &[&str]) -> Option<Option<Failure>> {
         let found = EXIT_STATUS.captures(line)?;
         found[1].parse::<i64>().ok()
     };
-    let code = tail.iter().take(3).find_map(status).or_else(|| head.iter().take(2).find_map(status))?;
+    let code = tail.iter().take(3).find_map(status).or_else(|| head.iter().take(4).find_map(status))?;
     Some(match code {
         0 => None,
         124 | 137 | 143 => Some(Failure::named("timeout")),
@@ -176,7 +176,7 @@ fn exit_status(head: &[&str], tail: &[&str]) -> Option<Option<Failure>> {
 
 pattern!(
     EXCEPTION_LINE,
-    r"^(?:\x1b\[[\d;]*m)*(?:E\s+)?(?:Uncaught )?(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Timeout|Exit|StopIteration|Warning|Abort|Invalid|NotFound|DoesNotExist)|[A-Z]\w*Err|StopIteration)(?:\x1b\[[\d;]*m)*(?::|$|\s+at line|\s*\()"
+    r"^(?:\x1b\[[\d;]*m)*(?:E\s+)?\(?(?:Uncaught )?(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Timeout|Exit|StopIteration|Warning|Abort|Invalid|NotFound|DoesNotExist)|[A-Z]\w*Err|StopIteration)(?:\x1b\[[\d;]*m)*(?::|$|\s+at line|\s*\(|\)\s)"
 );
 pattern!(CURRENT_FRAME, r#"File "(?:<[^">]*>|/tmp/[^"]*|[^"]*\.ipynb)"|Cell In ?\[|<ipython-input|Input In \["#);
 pattern!(STREAM_LABEL, r"(?i)^\[?(?:code |program )?(?:output|stderr|stdout|error)s?\]?:?$");
@@ -305,15 +305,15 @@ fn compiler(head: &[&str], asked: &Asked<'_>) -> Option<Failure> {
 pattern!(ASSIGNED, r#"^(?:#\s*)?[A-Za-z_]\w*\s*=\s*["']?"#);
 pattern!(
     ANNOUNCED_ERROR,
-    r"^(?:\x1b\[[\d;]*m|[\s\[(<*❌✗⚠️#>!-])*(?:(?:(?i:fatal|runtime|internal|execution|tool|api|http|server|request|syntax|compilation|validation|parse|parsing|query|sql|database|function|code|command|unexpected|critical|an?|the|python|script|mcp|catalog|binder|parser|conversion|validation|network|type|value|key|import|name)) )*(?i:error|exception)s?\b[\])>*]*(?: code)?(?: -?\d+)?(?: \(\w+\))?(?:\s*[:!\-–—]|\s*$|\s+(?:(?:has )?occurred|executing|calling|running|while|when|during|invoking|parsing|processing|fetching|reading|opening|loading|evaluating|from|response from|in tool|in function|in \S+\(|at line|at or near)\b)"
+    r"^(?:\x1b\[[\d;]*m|[\s\[(<*❌✗⚠️#>!-])*(?:(?:(?i:fatal|runtime|internal|execution|tool|api|http|server|request|syntax|compilation|validation|parse|parsing|query|sql|database|function|code|command|unexpected|critical|an?|the|python|script|mcp|input|catalog|binder|parser|conversion|validation|network|type|value|key|import|name)) )*(?i:error|exception)s?\b[\])>*]*(?: code)?(?: -?\d+)?(?: \(\w+\))?(?:\s*[:!\-–—]|\s*$|\s+(?:(?:has )?occurred|executing|calling|running|while|when|during|invoking|parsing|processing|fetching|reading|opening|loading|evaluating|from|response from|in|at line|at or near)\b)"
 );
 pattern!(
     ANNOUNCED_FAILURE,
-    r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|segmentation fault|e: unable|action failed|nothing happens|no known action|\S+ is not a valid (?:tool|function|action)|near \x22.*\x22: syntax error|syntax error at or near|\S+ ?: the term |core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
+    r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|missing (?:required|argument|parameter)|unsupported (?:tool|action|operation|command)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:is not (?:found|available|defined|valid|recognized|supported)|not found|does not exist|doesn't exist|failed|raised an?|could not be)|no (?:valid )?(?:\w+ )?(?:code|action|command|tool call|function call)(?: block)?s? (?:was |were |is )?(?:found|detected|provided|given|parsed)|your (?:proposed )?(?:edit|command|response|action) (?:has introduced|failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|division by zero|\S+ verification failed|failed in sandbox|file has not been read|the term .{1,80} is not recognized|segmentation fault|e: unable|action failed|nothing happens|no known action|\S+ is not a valid (?:tool|function|action)|near \x22.*\x22: syntax error|syntax error at or near|\S+ ?: the term |core dumped|aborted|killed$|assertion failed|no replacement was performed|(?:request|call) failed|code execution failed|execution failed|compilation failed)"
 );
 pattern!(
     TIMED_OUT,
-    r"^(?:(?i:error: |the |your |tool |code |query |script |python )*)(?i:command|execution|request|process|operation|program|connection|call|read|query|code|script|tool)?\s*(?i:timed out|timeout|time limit exceeded|timeout expired|timeout error|timeout after|exceeded (?:the )?(?:time|timeout))"
+    r"^\[?(?:(?i:error: |the |your |tool |code |query |script |python )*)(?i:command|execution|request|process|operation|program|connection|call|read|query|code|script|tool)?\s*(?i:timed out|timeout|time limit exceeded|timeout expired|timeout error|timeout after|exceeded (?:the )?(?:time|timeout))"
 );
 pattern!(RATE_LIMITED, r"(?i)rate.?limit|too many requests|quota exceeded|\b429\b");
 pattern!(
@@ -331,6 +331,7 @@ pattern!(
     HTTP_STATUS,
     r"^(?i:(?:http(?:/[\d.]+)?\s+)?(?:status(?: code)?:?\s+)?(4\d\d|5\d\d)(?::|\s+(?:client error|server error|not found|forbidden|unauthorized|bad request|internal server|service unavailable|too many|error\b|method not|gateway)))"
 );
+pattern!(LABELLED, r"^\[(?:ERROR|Error|error)\] ");
 pattern!(TAGGED, r"^<(?:tool_use_error|error|exception|tool_error)>");
 pattern!(
     NO_TOOL,
@@ -353,7 +354,9 @@ const ANNOUNCED_LINES: usize = 30;
 fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
     let first = *head.first()?;
     let line = ASSIGNED.find(first).map_or(first, |found| &first[found.end()..]);
-    if TIMED_OUT.is_match(line) && head.len() <= ANNOUNCED_LINES {
+    let tail = text.lines().next_back().unwrap_or_default();
+    let timed_out = TIMED_OUT.is_match(line) || (tail.starts_with('[') && TIMED_OUT.is_match(tail));
+    if timed_out && head.len() <= ANNOUNCED_LINES {
         return (!asked.spells(line))
             .then(|| Failure::named(exception_anywhere(line).unwrap_or(Cow::Borrowed("timeout"))));
     }
@@ -376,8 +379,10 @@ fn announced(head: &[&str], text: &str, asked: &Asked<'_>) -> Option<Failure> {
             _ => "http_error",
         }));
     }
-    let names_exception = || EXCEPTION_LINE.is_match(line) && line.contains(':') && !asked.reads();
-    let is_announced = TAGGED.is_match(line)
+    let names_exception =
+        || EXCEPTION_LINE.is_match(line) && (line.contains(':') || line.starts_with('(')) && !asked.reads();
+    let is_announced = LABELLED.is_match(line)
+        || TAGGED.is_match(line)
         || ANNOUNCED_ERROR.is_match(line)
         || ANNOUNCED_FAILURE.is_match(line)
         || names_exception();
