@@ -23,6 +23,8 @@ pub use decode::{Decoded, RowError, RowNumbers};
 
 /// Decoded bytes after which a chunk is full; it becomes a row group.
 const CHUNK_BYTES: usize = 16 << 20;
+/// The same for lines of text, which grow several times over while they are parsed.
+const CHUNK_TEXT_BYTES: usize = 4 << 20;
 /// Rows after which a chunk is full.
 const CHUNK_ROWS: usize = 1 << 16;
 /// Bounds of the rows that are decoded at once.
@@ -302,7 +304,7 @@ impl Input {
                 (rows > 0).then_some(ChunkData::Batches(batches))
             }
             Reader::Lines(lines) => lines
-                .next_block(CHUNK_BYTES)
+                .next_block(CHUNK_TEXT_BYTES)
                 .map_err(|source| IngestError::Open { path: self.path.clone(), source })?
                 .map(|(block, rows)| {
                     self.next_row += rows;
