@@ -60,6 +60,12 @@ pub enum Error {
     Bug { rollout: String, row: u64, detail: String },
     #[error("{failed} of {gates} gates failed")]
     Gates { failed: usize, gates: usize },
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Train(#[from] crate::train::error::TrainError),
+    #[cfg(not(feature = "train"))]
+    #[error("this build can't load models")]
+    NoModels,
 }
 
 impl Error {
@@ -83,6 +89,10 @@ impl Error {
             Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
             Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
             Error::Gates { .. } => None,
+            #[cfg(feature = "train")]
+            Error::Train(error) => error.hint(),
+            #[cfg(not(feature = "train"))]
+            Error::NoModels => Some("build it with `--features full`".to_owned()),
         }
     }
 
@@ -96,6 +106,33 @@ impl Error {
             Error::Interrupted { signal } => ExitStatus::Signal(*signal),
             Error::Bug { .. } => ExitStatus::Bug,
             Error::Gates { .. } => ExitStatus::Findings,
+            #[cfg(feature = "train")]
+            Error::Train(error) => train_status(error),
+            #[cfg(not(feature = "train"))]
+            Error::NoModels => ExitStatus::Usage,
         }
+    }
+}
+
+#[cfg(feature = "train")]
+fn train_status(error: &crate::train::error::TrainError) -> ExitStatus {
+    use crate::train::error::TrainError;
+    match error {
+        TrainError::NotFinite { .. } => ExitStatus::Findings,
+        TrainError::Interrupted { signal, .. } => ExitStatus::Signal(*signal),
+        TrainError::Target { .. } | TrainError::Occupied { .. } | TrainError::OtherRun { .. } => ExitStatus::Usage,
+        TrainError::Policy(error) => policy_status(error),
+        _ => ExitStatus::Input,
+    }
+}
+
+#[cfg(feature = "train")]
+fn policy_status(error: &crate::policy::PolicyError) -> ExitStatus {
+    use crate::policy::PolicyError;
+    match error {
+        PolicyError::Write { .. } => ExitStatus::Output,
+        PolicyError::Device { .. } => ExitStatus::Usage,
+        PolicyError::Tensor(_) => ExitStatus::Bug,
+        _ => ExitStatus::Input,
     }
 }

@@ -55,8 +55,11 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod group;
 pub mod ingest;
 pub mod pipeline;
+#[cfg(feature = "train")]
+pub mod policy;
 pub mod rewrite;
 pub mod rollout;
 pub mod saar;
@@ -64,4 +67,6 @@ pub mod schema;
 pub mod similarity;
 pub mod steps;
 pub mod tokens;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod write;

@@ -25,6 +25,9 @@ const RESPONSE_IDS: &[&str] = &["response_ids"];
 const RESPONSE_MASK: &[&str] = &["response_mask"];
 const RESPONSE_LOGPROBS: &[&str] = &["response_logprobs", "rollout_log_probs", "response_log_probs"];
 const PROMPT_IDS: &[&str] = &["prompt_ids"];
+/// Preference data: as tokens, or as messages.
+const PREFERENCE: [([&str; 3], bool); 2] =
+    [(["prompt_ids", "chosen_ids", "rejected_ids"], true), (["prompt", "chosen", "rejected"], false)];
 
 /// What a column is for, and the names under which it is found without a flag.
 pub fn aliases() -> Map<String, Value> {
@@ -69,13 +72,24 @@ fn quoted(names: &[String]) -> String {
 pub struct Columns {
     pub id: Option<usize>,
     pub group: Option<usize>,
-    pub messages: usize,
+    /// Absent only where rows are read for training alone.
+    pub messages: Option<usize>,
     pub reward: Option<usize>,
     pub tools: Option<usize>,
     pub prompt_ids: Option<usize>,
     pub response: Option<ResponseColumns>,
     /// The column that an earlier run of ours has added.
     pub purification: Option<usize>,
+    pub preference: Option<PreferenceColumns>,
+}
+
+/// Columns of preference data: as tokens (`*_ids`), or as messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreferenceColumns {
+    pub prompt: usize,
+    pub chosen: usize,
+    pub rejected: usize,
+    pub are_tokens: bool,
 }
 
 /// Token columns: ids and mask come together.
@@ -87,8 +101,18 @@ pub struct ResponseColumns {
 }
 
 impl Columns {
-    /// Finds the columns by flag or by well-known name, and checks their types.
+    /// [`Columns::recognise_any`], where messages there must be.
     pub fn recognise(schema: &Schema, config: &ColumnConfig) -> Result<Self, SchemaError> {
+        let columns = Self::recognise_any(schema, config)?;
+        match columns.messages {
+            Some(_) => Ok(columns),
+            None => Err(SchemaError::NoMessages { found: schema.fields().iter().map(|f| f.name().clone()).collect() }),
+        }
+    }
+
+    /// Finds the columns by flag or by well-known name, and checks their types. Rows may be messages, tokens, or
+    /// preference pairs.
+    pub fn recognise_any(schema: &Schema, config: &ColumnConfig) -> Result<Self, SchemaError> {
         let names = || schema.fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
         let named = |flag: &Option<String>, option: &'static str, known: &[&str]| match flag {
             Some(name) => schema.index_of(name).map(Some).map_err(|_| SchemaError::NoSuchColumn {
@@ -99,9 +123,13 @@ impl Columns {
             None => Ok(known.iter().find_map(|name| schema.index_of(name).ok())),
         };
         let known = |names: &[&str]| names.iter().find_map(|name| schema.index_of(name).ok());
-        let messages = named(&config.messages_column, "--messages-column", MESSAGES)?
-            .ok_or_else(|| SchemaError::NoMessages { found: names() })?;
-        check_messages(schema.field(messages))?;
+        let messages = named(&config.messages_column, "--messages-column", MESSAGES)?;
+        messages.map_or(Ok(()), |k| check_messages(schema.field(k)))?;
+        let preference = PREFERENCE.iter().find_map(|(names, are_tokens)| {
+            let [prompt, chosen, rejected] = names.map(|name| schema.index_of(name).ok());
+            let (prompt, chosen, rejected) = (prompt?, chosen?, rejected?);
+            Some(PreferenceColumns { prompt, chosen, rejected, are_tokens: *are_tokens })
+        });
         let mask = known(RESPONSE_MASK);
         let response = match known(RESPONSE_IDS) {
             Some(_) if config.drops_tokens() => None,
@@ -127,6 +155,9 @@ impl Columns {
         {
             return Err(wrong_type(PURIFICATION, "what this version of purify writes", found));
         }
+        if messages.is_none() && response.is_none() && preference.is_none() {
+            return Err(SchemaError::NoMessages { found: names() });
+        }
         let reward = named(&config.reward_column, "--reward-column", REWARD)?;
         Ok(Columns {
             id: named(&config.id_column, "--id-column", ID)?,
@@ -137,6 +168,7 @@ impl Columns {
             prompt_ids: known(PROMPT_IDS),
             response,
             purification,
+            preference,
         })
     }
 
@@ -145,7 +177,7 @@ impl Columns {
         [
             ("rollout id", self.id),
             ("group", self.group),
-            ("messages", Some(self.messages)),
+            ("messages", self.messages),
             ("tools", self.tools),
             ("reward", self.reward),
             ("prompt tokens", self.prompt_ids),
@@ -263,6 +295,7 @@ pub fn purification_type(with_logprobs: bool) -> DataType {
         field("residue", DataType::Boolean),
         field("depends_on_removed", DataType::Boolean),
         field("log_is", DataType::Float64),
+        field("log_is_mean", DataType::Float64),
     ]));
     let mut fields = vec![
         field("profile", DataType::Utf8),
@@ -301,7 +334,7 @@ impl OutputSchema {
             .iter()
             .map(|&k| {
                 let field = &input.fields()[k];
-                if k == columns.messages && marks_loss {
+                if columns.messages == Some(k) && marks_loss {
                     Arc::new(field.as_ref().clone().with_data_type(with_loss(field.data_type())))
                 } else if columns.response.and_then(|r| r.logprobs) == Some(k) {
                     Arc::new(field.as_ref().clone().with_data_type(with_nullable_item(field.data_type())))

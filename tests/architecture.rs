@@ -18,7 +18,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("saar", &["config", "rollout", "similarity", "steps", "tokens"]),
     ("rewrite", &["rollout", "saar", "steps", "tokens"]),
     ("write", &["config", "ingest", "rewrite", "rollout", "saar", "schema", "tokens"]),
-    ("error", &["ingest", "steps", "write"]),
+    ("group", &[]),
+    ("policy", &["config", "ingest", "rollout", "tokens"]),
+    ("train", &["config", "group", "ingest", "policy", "rollout", "steps"]),
+    ("error", &["ingest", "policy", "steps", "train", "write"]),
     (
         "pipeline",
         &[
@@ -35,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "write",
         ],
     ),
-    ("cli", &["config", "error", "ingest", "pipeline", "schema", "similarity"]),
+    ("cli", &["config", "error", "ingest", "pipeline", "schema", "similarity", "train"]),
     ("main", &[]),
     (
         "lib",
@@ -43,8 +46,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cli",
             "config",
             "error",
+            "group",
             "ingest",
             "pipeline",
+            "policy",
             "rewrite",
             "rollout",
             "saar",
@@ -52,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "similarity",
             "steps",
             "tokens",
+            "train",
             "write",
         ],
     ),
@@ -64,10 +70,13 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap::", &["cli", "config", "pipeline/mod.rs"]),
     ("println!", &[]),
     ("print!(", &[]),
-    ("std::fs", &["ingest", "write", "pipeline", "cli/layers.rs"]),
-    ("Instant::now", &["pipeline/mod.rs", "cli/printer.rs"]),
-    ("tokenizers::", &["pipeline/tokenizer.rs"]),
-    ("rayon::", &["pipeline"]),
+    ("std::fs", &["ingest", "write", "pipeline", "policy", "train/checkpoint.rs", "cli/layers.rs"]),
+    ("Instant::now", &["pipeline/mod.rs", "train/mod.rs", "cli/bar.rs", "cli/printer.rs"]),
+    ("tokenizers::", &["pipeline/tokenizer.rs", "policy"]),
+    ("candle_core::", &["policy", "train"]),
+    ("minijinja::", &["policy/chat.rs"]),
+    ("rayon::", &["pipeline", "policy/ops"]),
+    ("unsafe", &["policy/ops/dense.rs"]),
 ];
 
 const MOST_LINES: usize = 450;
@@ -123,7 +132,7 @@ fn outside_crates_stay_behind_their_doors() {
     for (path, text) in sources() {
         let module = module_of(&path);
         for (word, doors) in DOORS {
-            let is_door = doors.iter().any(|d| *d == module || Path::new(d) == path);
+            let is_door = doors.iter().any(|d| *d == module || path.starts_with(d));
             let uses = code(&text).lines().any(|line| {
                 line.match_indices(word)
                     .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'))

@@ -104,8 +104,8 @@ fn read(path: &Path, command: &Command) -> Result<Defaults, Error> {
     let table: toml::Table = text
         .parse()
         .map_err(|e: toml::de::Error| Error::usage(format!("`{shown}` is no TOML: {}", e.message()), None))?;
-    let known: Vec<String> = command
-        .get_arguments()
+    let arguments = || command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
+    let known: Vec<String> = arguments()
         .filter_map(|a| a.get_long().map(str::to_owned))
         .filter(|long| !matches!(long.as_str(), "help" | "version" | "config"))
         .collect();
@@ -120,8 +120,7 @@ fn read(path: &Path, command: &Command) -> Result<Defaults, Error> {
             };
             return Err(Error::usage(format!("`{shown}`: there is no option `{}`", key.escape_debug()), Some(&hint)));
         }
-        let id = command
-            .get_arguments()
+        let id = arguments()
             .find(|a| a.get_long() == Some(long.as_str()))
             .map(|a| a.get_id().to_string())
             .unwrap_or_default();

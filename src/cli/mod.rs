@@ -3,18 +3,21 @@
 //! Owns the tree of commands and the order default < profile < `purify.toml` < `PURIFY_*` < flags. Values are
 //! declared in [`crate::config`]; everything that is printed goes through [`printer`].
 
+#[cfg(feature = "train")]
+mod bar;
 mod diff;
 mod layers;
 pub mod printer;
 pub mod schemas;
 mod signals;
+mod train;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{ColumnConfig, DetectConfig, RunConfig, SaarConfig, Settings};
+use crate::config::{ColumnConfig, DetectConfig, ModelChoice, RunConfig, SaarConfig, Settings, TrainConfig};
 use crate::error::{Error, ExitStatus};
 use crate::pipeline;
 use printer::{Printer, Verbosity};
@@ -22,7 +25,7 @@ use printer::{Printer, Verbosity};
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    a gate failed: --fail-if, or --strict with rejected rows
+  1    a gate failed: --fail-if, or --strict with rejected rows; or training met a loss that is no number
   2    usage
   3    an input can't be read
   4    an output can't be written
@@ -76,6 +79,16 @@ struct GlobalArgs {
     config: Option<PathBuf>,
 }
 
+#[derive(Args, Debug)]
+struct TrainArgs {
+    #[command(flatten)]
+    model: ModelChoice,
+    #[command(flatten)]
+    train: TrainConfig,
+    #[command(flatten)]
+    columns: ColumnConfig,
+}
+
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Show what is recognised in a file: columns, rows, messages, tools, errors, tokens
@@ -119,6 +132,8 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
+    /// Train a policy on rollouts or pairs: a LoRA adapter, or every weight
+    Train(Box<TrainArgs>),
     /// Print a completion script
     Completions { shell: clap_complete::Shell },
     /// Print the man page
@@ -191,6 +206,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.reverted(&report);
             Ok(ExitStatus::Done)
         }
+        Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
         Some(Command::Completions { shell }) => {
             printer.completions(shell, &mut command());
             Ok(ExitStatus::Done)

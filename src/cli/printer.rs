@@ -101,6 +101,29 @@ impl Printer {
         stderr(&out);
     }
 
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// One line on stderr; text from data in it must have been escaped.
+    pub fn line(&self, text: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            stderr(&format!("{text}\n"));
+        }
+    }
+
+    /// As [`Printer::line`], where more is wanted.
+    pub fn detail(&self, text: &str) {
+        if self.verbosity > Verbosity::Normal {
+            stderr(&format!("{text}\n"));
+        }
+    }
+
+    /// One line of JSON on stdout.
+    pub fn json(&self, value: &serde_json::Value) {
+        stdout(&format!("{value}\n"));
+    }
+
     /// A short table on stderr; the counters as one line of JSON on stdout.
     pub fn summary(&self, summary: &Summary, dry_run: bool) {
         if self.verbosity > Verbosity::Quiet {

@@ -7,11 +7,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int32Array, LargeStringArray, OffsetSizeTrait, RecordBatch,
-    StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int32Array, LargeStringArray, ListArray, OffsetSizeTrait,
+    RecordBatch, StringArray, StringViewArray, StructArray,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Int8Type, Int32Type};
+use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub enum RowError {
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
     Unrecovered { runs: usize },
+    #[error("column `tools` is no JSON: {detail}")]
+    NoTools { detail: String },
 }
 
 impl RowError {
@@ -70,6 +73,7 @@ impl RowError {
             RowError::NoFit { .. } => "no_fit",
             RowError::PurifiedBefore => "purified_before",
             RowError::Unrecovered { .. } => "unrecovered",
+            RowError::NoTools { .. } => "no_tools",
         }
     }
 }
@@ -93,7 +97,7 @@ pub enum Text {
 }
 
 impl Text {
-    fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
+    pub(super) fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
         Ok(match array.data_type() {
             DataType::Utf8 => Text::Narrow(array.as_string().clone()),
             DataType::LargeUtf8 => Text::Wide(array.as_string().clone()),
@@ -117,7 +121,7 @@ impl Text {
     }
 }
 
-fn strict_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+pub(super) fn strict_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
@@ -203,6 +207,23 @@ impl Messages {
         })
     }
 
+    /// For data without messages: every row has none.
+    fn absent(rows: usize) -> Result<Self, ArrowError> {
+        let item = Arc::new(Field::new_list_field(DataType::Struct(Fields::empty()), true));
+        let values: ArrayRef = Arc::new(StructArray::new_empty_fields(0, None));
+        let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(0, rows));
+        let array: ArrayRef = Arc::new(ListArray::try_new(item, offsets, values, None)?);
+        Ok(Messages {
+            list: List::new(&array)?,
+            column: String::new(),
+            role: Text::Absent,
+            content: Text::Absent,
+            reasoning_content: Text::Absent,
+            is_error: None,
+            calls: None,
+        })
+    }
+
     fn row(&self, row: usize) -> Result<Vec<Message<'_>>, RowError> {
         let column = || self.column.clone();
         let range = self.list.range(row).ok_or_else(|| RowError::NullMessages { column: column() })?;
@@ -279,7 +300,7 @@ impl Response {
         self.mask.range(row).map_or(&[], |range| &self.mask_values.values()[range])
     }
 
-    fn row(&self, row: usize) -> Result<Tokens<'_>, RowError> {
+    pub(super) fn row(&self, row: usize) -> Result<Tokens<'_>, RowError> {
         let null = |column: &str| RowError::NullTokens { column: column.to_owned() };
         let ids = self.ids.range(row).ok_or_else(|| null("response_ids"))?;
         let mask = self.mask.range(row).ok_or_else(|| null("response_mask"))?;
@@ -336,7 +357,9 @@ impl Decoded {
     ) -> Result<Self, ArrowError> {
         let text = |index: Option<usize>| index.map(|k| Text::new(batch.column(k))).transpose();
         Ok(Decoded {
-            messages: Messages::new(&batch, columns.messages)?,
+            messages: columns
+                .messages
+                .map_or_else(|| Messages::absent(batch.num_rows()), |k| Messages::new(&batch, k))?,
             response: Response::new(&batch, columns)?,
             id: text(columns.id)?,
             group: text(columns.group)?,

@@ -5,6 +5,7 @@
 
 pub mod decode;
 mod jsonl;
+pub mod sample;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::KeyValue;
@@ -210,7 +211,20 @@ pub struct BadLine {
 }
 
 impl Input {
+    /// Opens rollouts with messages.
     pub fn open(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
+        Self::open_with(path, |schema| Columns::recognise(schema, config))
+    }
+
+    /// Opens rollouts with messages or with tokens alone, or preference pairs: what can be scored and trained on.
+    pub fn open_any(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
+        Self::open_with(path, |schema| Columns::recognise_any(schema, config))
+    }
+
+    fn open_with(
+        path: &Path,
+        recognise: impl Fn(&Schema) -> Result<Columns, SchemaError>,
+    ) -> Result<Self, IngestError> {
         let failed = |source| IngestError::Open { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
@@ -225,7 +239,7 @@ impl Input {
                 check_magic(path, &mut file, size)?;
                 let footer = |source| IngestError::Footer { path: path.to_owned(), source };
                 let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(footer)?;
-                let columns = Columns::recognise(metadata.schema(), config).map_err(schema_error)?;
+                let columns = recognise(metadata.schema()).map_err(schema_error)?;
                 let file_metadata = metadata.metadata().file_metadata();
                 let rows = u64::try_from(file_metadata.num_rows()).unwrap_or_default();
                 let key_values = file_metadata
@@ -260,7 +274,7 @@ impl Input {
                 let schema = jsonl::infer_schema(&file)
                     .map_err(failed)?
                     .ok_or_else(|| IngestError::NoObjects { path: path.to_owned() })?;
-                let columns = Columns::recognise(&schema, config).map_err(schema_error)?;
+                let columns = recognise(&schema).map_err(schema_error)?;
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;
                 Ok(Input {
                     path: path.to_owned(),

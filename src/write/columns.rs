@@ -61,7 +61,7 @@ pub fn assemble(
     let response = columns.response.filter(|_| tokens_change);
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.kept.len() + 1);
     for (&k, field) in schema.kept.iter().zip(schema.schema.fields()) {
-        let array = if k == columns.messages && (is_changed || schema.marks_loss) {
+        let array = if columns.messages == Some(k) && (is_changed || schema.marks_loss) {
             messages_column(decoded, field, rows, schema.marks_loss)?
         } else if response.is_some_and(|r| r.ids == k) {
             tokens_column(decoded, TokenColumn::Ids, field, rows)?

@@ -17,7 +17,7 @@ use crate::schema::Columns;
 
 /// The schema of pairs made from an input.
 pub fn schema(input: &Schema, columns: &Columns) -> SchemaRef {
-    let messages = input.field(columns.messages).data_type();
+    let messages = columns.messages.map_or(&DataType::Null, |k| input.field(k).data_type());
     let field = |name: &str, data_type: &DataType| Field::new(name, data_type.clone(), true);
     let mut fields = vec![
         field("rollout_id", &DataType::Utf8),

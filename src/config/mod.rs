@@ -4,12 +4,18 @@
 //! manifest are all derived from these structs. Resolving the layers is left to [`crate::cli`]; acting on a
 //! value is left to the stage that reads it.
 
+mod train;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+
+pub use train::{
+    DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, Precision, TrainConfig,
+};
 
 /// Similarity at which granularity changes; paper and reference code.
 pub const DEFAULT_SIMILARITY_THRESHOLD: &str = "0.5";
@@ -103,10 +109,11 @@ pub enum Profile {
 }
 
 /// Who says whether a tool result is an error, where the data does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Detector {
     /// Knows tracebacks, exit codes, JSON errors, shells, databases, harness messages.
+    #[default]
     Default,
     /// The reference's rule: whatever does not contain `Tool call success` is an error.
     Reference,
@@ -220,7 +227,7 @@ pub struct SaarConfig {
 }
 
 /// How an error is told from a success (saar.md, section 5).
-#[derive(Args, Clone, Debug, Serialize)]
+#[derive(Args, Clone, Debug, Default, Serialize)]
 #[command(next_help_heading = "Errors in tool results")]
 pub struct DetectConfig {
     /// Who decides where neither the data nor a pattern says so

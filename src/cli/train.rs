@@ -1,0 +1,103 @@
+//! `purify train`: what a run shows while it goes on, and what it says in the end.
+
+#[cfg(feature = "train")]
+use std::cell::Cell;
+
+use crate::config::{ColumnConfig, ModelChoice, TrainConfig};
+use crate::error::{Error, ExitStatus};
+
+use super::printer::Printer;
+
+#[cfg(not(feature = "train"))]
+pub(super) fn run(_: &ModelChoice, _: &TrainConfig, _: &ColumnConfig, _: &Printer) -> Result<ExitStatus, Error> {
+    Err(Error::NoModels)
+}
+
+#[cfg(feature = "train")]
+pub(super) fn run(
+    model: &ModelChoice,
+    config: &TrainConfig,
+    columns: &ColumnConfig,
+    printer: &Printer,
+) -> Result<ExitStatus, Error> {
+    let signals = super::signals::watch();
+    let bar = super::bar::Bar::new(printer, "updates");
+    let observer = Progress { printer, bar, signals: &signals, tokens: Cell::new((0, 0.0)) };
+    let summary = crate::train::train(model, config, columns, &observer, &signals.seen)?;
+    printer.line(&format!(
+        "{} updates on {}, loss {} -> {}, {:.1} s; written to {}",
+        summary.updates - summary.resumed_from,
+        summary.device,
+        loss(summary.first_loss),
+        loss(summary.last_loss),
+        summary.seconds,
+        summary.out.display()
+    ));
+    printer.json(&serde_json::to_value(&summary).unwrap_or_default());
+    Ok(ExitStatus::Done)
+}
+
+#[cfg(feature = "train")]
+fn loss(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |v| format!("{v:.4}"))
+}
+
+#[cfg(feature = "train")]
+struct Progress<'p> {
+    printer: &'p Printer,
+    bar: super::bar::Bar<'p>,
+    signals: &'p super::signals::Watch,
+    /// Tokens and seconds so far.
+    tokens: Cell<(u64, f64)>,
+}
+
+#[cfg(feature = "train")]
+impl crate::train::Observer for Progress<'_> {
+    fn start(&self, start: &crate::train::Start<'_>) {
+        // From here on a signal is answered with a checkpoint.
+        self.signals.at_once.store(false, std::sync::atomic::Ordering::Relaxed);
+        let data = start.data;
+        self.printer.line(&format!(
+            "{} of {} rows, {} tokens, {} of them trained on; {} of {} parameters, {}",
+            data.examples, data.rows, data.tokens, data.trained_tokens, start.trained, start.parameters, start.device
+        ));
+        for (count, what) in [
+            (data.too_long, "rollouts left out: longer than --max-length".to_owned()),
+            (data.nothing_to_train, "rollouts left out: no token of the policy's in them".to_owned()),
+            (data.equal_groups, format!("of {} groups left out: their rewards are all equal", data.groups)),
+            (
+                data.single_groups,
+                format!(
+                    "of {} groups left out: a single rollout, nothing to compare it with (such as `{}`)",
+                    data.groups,
+                    super::printer::escaped(data.first_single_group.as_deref().unwrap_or_default())
+                ),
+            ),
+            (data.resampled, "rollouts left out by --resample-on-correct".to_owned()),
+        ] {
+            if count > 0 {
+                self.printer.line(&format!("{count} {what}"));
+            }
+        }
+        if start.from > 0 {
+            self.printer.line(&format!("going on after update {}", start.from));
+        }
+        self.bar.start(start.from, start.updates);
+    }
+
+    fn update(&self, metrics: &crate::train::metrics::Metrics) {
+        let (tokens, seconds) = self.tokens.get();
+        let (tokens, seconds) = (tokens + metrics.tokens, seconds + metrics.seconds);
+        self.tokens.set((tokens, seconds));
+        let message = format!("loss {:.4}, {:.0} tokens/s", metrics.loss, tokens as f64 / seconds.max(1e-9));
+        self.bar.set(metrics.update, message);
+        self.printer.detail(&format!(
+            "update {}: loss {:.6}, grad norm {:.4}, {:.0} tokens/s",
+            metrics.update, metrics.loss, metrics.grad_norm, metrics.tokens_per_second
+        ));
+    }
+
+    fn finish(&self) {
+        self.bar.finish();
+    }
+}

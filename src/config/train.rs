@@ -1,0 +1,249 @@
+//! Options of `purify score` and `purify train`, once each (trainer.md, section 4).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+/// A finite number that is not below zero.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct NonNegative(f64);
+
+impl NonNegative {
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for NonNegative {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let value = text.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
+        value.map(NonNegative).ok_or_else(|| format!("expected a number that is not below 0, found `{text}`"))
+    }
+}
+
+impl fmt::Display for NonNegative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is learnt from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// Every policy token of every rollout, whatever its reward.
+    Sft,
+    /// Rewards within groups: clipped policy gradient in DAPO's form.
+    Grpo,
+    /// Pairs: the correction over the failed call. CLEANER's appendix reports that DPO on tool calls failed.
+    Dpo,
+}
+
+/// Where the model is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// The first CUDA device if there is one, else the CPU.
+    Auto,
+    Cpu,
+    Cuda,
+}
+
+/// Type of weights and activations; log-probs and optimizer are float32 in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// float32 on the CPU, bfloat16 on a GPU.
+    Auto,
+    Float32,
+    Bfloat16,
+}
+
+/// Rollouts of one update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MiniBatch {
+    All,
+    Rollouts(usize),
+}
+
+impl FromStr for MiniBatch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("all", _) => Ok(MiniBatch::All),
+            (_, Ok(n @ 1..)) => Ok(MiniBatch::Rollouts(n)),
+            _ => Err(format!("expected a number of rollouts or `all`, found `{text}`")),
+        }
+    }
+}
+
+impl Serialize for MiniBatch {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            MiniBatch::All => serializer.serialize_str("all"),
+            MiniBatch::Rollouts(n) => serializer.serialize_u64(*n as u64),
+        }
+    }
+}
+
+/// Which model, and where it is computed.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Model")]
+pub struct ModelChoice {
+    /// Folder with config.json, model.safetensors and tokenizer.json, or a .gguf file (Qwen2, Qwen3, Llama)
+    #[arg(long, env = "PURIFY_MODEL", value_name = "PATH")]
+    pub model: PathBuf,
+    /// Adapter folder, as PEFT writes it: it is scored with, or trained on
+    #[arg(long, env = "PURIFY_ADAPTER", value_name = "DIR")]
+    pub adapter: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, env = "PURIFY_DEVICE", value_enum, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Type of weights and activations
+    #[arg(long, env = "PURIFY_PRECISION", value_enum, default_value = "auto")]
+    pub precision: Precision,
+    /// Tokens that go through the model at once
+    #[arg(long, env = "PURIFY_BATCH_TOKENS", value_name = "N", default_value = "8192", value_parser = positive())]
+    pub batch_tokens: u64,
+}
+
+fn positive() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..)
+}
+
+/// What is learnt, from what, and how (trainer.md, sections 4 and 5).
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Training")]
+pub struct TrainConfig {
+    /// Rollouts (for dpo: pairs), Parquet or JSON lines, raw or purified
+    #[arg(long = "data", env = "PURIFY_DATA", value_name = "PATH", num_args = 1.., required = true)]
+    #[serde(skip)]
+    pub data: Vec<PathBuf>,
+    /// Folder to write: adapter or model, checkpoints, metrics.jsonl
+    #[arg(long = "out", env = "PURIFY_TRAIN_OUT", value_name = "DIR")]
+    #[serde(skip)]
+    pub out: PathBuf,
+    /// What is learnt from
+    #[arg(long, env = "PURIFY_OBJECTIVE", value_enum)]
+    pub objective: Objective,
+    /// Train every weight, not an adapter
+    #[arg(long, env = "PURIFY_FULL", conflicts_with_all = ["adapter", "lora_rank", "lora_alpha", "lora_targets", "merge"], value_parser = BoolishValueParser::new())]
+    pub full: bool,
+    /// Rank of a fresh adapter
+    #[arg(long, env = "PURIFY_LORA_RANK", value_name = "R", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub lora_rank: u32,
+    /// Scale of the adapter is this over the rank; default: twice the rank
+    #[arg(long, env = "PURIFY_LORA_ALPHA", value_name = "X")]
+    pub lora_alpha: Option<NonNegative>,
+    /// Projections with an adapter; default: q,k,v,o,gate,up,down
+    #[arg(long, env = "PURIFY_LORA_TARGETS", value_name = "NAME", value_delimiter = ',')]
+    pub lora_targets: Vec<String>,
+    /// Write the model with the adapter added to its weights as well, into DIR/merged
+    #[arg(long, env = "PURIFY_MERGE", value_parser = BoolishValueParser::new())]
+    #[serde(skip)]
+    pub merge: bool,
+    /// Updates to make; default: one pass over the data (--epochs)
+    #[arg(long, env = "PURIFY_UPDATES", value_name = "N", conflicts_with = "epochs", value_parser = positive())]
+    #[serde(skip)]
+    pub updates: Option<u64>,
+    /// Passes over the data
+    #[arg(long, env = "PURIFY_EPOCHS", value_name = "N", default_value = "1", value_parser = positive())]
+    #[serde(skip)]
+    pub epochs: u64,
+    /// Rollouts (pairs) of one update, or `all`
+    #[arg(long, env = "PURIFY_BATCH_ROLLOUTS", value_name = "N|all", default_value = "32")]
+    pub batch_rollouts: MiniBatch,
+    /// Learning rate
+    #[arg(long, env = "PURIFY_LEARNING_RATE", value_name = "X", default_value = "2e-6")]
+    pub learning_rate: NonNegative,
+    /// Updates over which the learning rate rises to its value; it is constant after that
+    #[arg(long, env = "PURIFY_WARMUP", value_name = "N", default_value_t = 20)]
+    pub warmup: u64,
+    /// AdamW's weight decay
+    #[arg(long, env = "PURIFY_WEIGHT_DECAY", value_name = "X", default_value = "0.01")]
+    pub weight_decay: NonNegative,
+    /// AdamW's first beta
+    #[arg(long, env = "PURIFY_BETA1", value_name = "0..1", default_value = "0.9")]
+    pub beta1: super::Fraction,
+    /// AdamW's second beta
+    #[arg(long, env = "PURIFY_BETA2", value_name = "0..1", default_value = "0.999")]
+    pub beta2: super::Fraction,
+    /// Largest norm of the gradient (0: no limit)
+    #[arg(long, env = "PURIFY_CLIP_GRAD_NORM", value_name = "X", default_value = "1.0")]
+    pub clip_grad_norm: NonNegative,
+    /// Seed of the order of data and of a fresh adapter
+    #[arg(long, env = "PURIFY_SEED", value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Leave out rollouts of more tokens than this; default: one that is too long for the model is an error
+    #[arg(long, env = "PURIFY_MAX_LENGTH", value_name = "TOKENS")]
+    pub max_length: Option<usize>,
+    /// Keep each layer's input alone and compute the rest again: less memory, a third more time
+    #[arg(long, env = "PURIFY_CHECKPOINT_ACTIVATIONS", value_parser = BoolishValueParser::new())]
+    pub checkpoint_activations: bool,
+    /// Save everything that a resume needs every N updates (0: at the end and when stopped)
+    #[arg(long, env = "PURIFY_SAVE_EVERY", value_name = "N", default_value_t = 50)]
+    #[serde(skip)]
+    pub save_every: u64,
+    /// Go on from the last checkpoint in --out
+    #[arg(long, env = "PURIFY_RESUME", value_parser = BoolishValueParser::new())]
+    #[serde(skip)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub grpo: GrpoConfig,
+    #[command(flatten)]
+    pub dpo: DpoConfig,
+}
+
+/// grpo's own options.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Training by rewards (grpo)")]
+pub struct GrpoConfig {
+    /// The ratio to the behaviour policy is clipped below 1 - this
+    #[arg(long, env = "PURIFY_CLIP_LOW", value_name = "X", default_value = "0.2")]
+    pub clip_low: NonNegative,
+    /// The ratio is clipped above 1 + this (clip-higher)
+    #[arg(long, env = "PURIFY_CLIP_HIGH", value_name = "X", default_value = "0.28")]
+    pub clip_high: NonNegative,
+    /// For negative advantages the loss is at most this times the advantage
+    #[arg(long, env = "PURIFY_DUAL_CLIP", value_name = "X", default_value = "10")]
+    pub dual_clip: NonNegative,
+    /// Weight of the KL to the policy before training (k3; 0: none)
+    #[arg(long, env = "PURIFY_KL", value_name = "X", default_value = "0")]
+    pub kl: NonNegative,
+    /// Train on groups whose rewards are all equal as well (their advantages are 0)
+    #[arg(long, env = "PURIFY_KEEP_EQUAL_GROUPS", value_parser = BoolishValueParser::new())]
+    pub keep_equal_groups: bool,
+    /// Longest answer, in tokens: rewards fall over the last --overlong-buffer of it
+    #[arg(long, env = "PURIFY_OVERLONG", value_name = "TOKENS")]
+    pub overlong: Option<usize>,
+    /// Tokens before the longest answer over which the reward falls
+    #[arg(long, env = "PURIFY_OVERLONG_BUFFER", value_name = "TOKENS", default_value_t = 4096)]
+    pub overlong_buffer: usize,
+    /// What an answer of full length loses
+    #[arg(long, env = "PURIFY_OVERLONG_FACTOR", value_name = "X", default_value = "1.0")]
+    pub overlong_factor: NonNegative,
+    /// Weigh the tokens of each repaired step by its importance ratio (`log_is`, of `purify score --raw`), at most this;
+    /// 2.0 is usual
+    #[arg(long, env = "PURIFY_REPAIR_WEIGHT_CAP", value_name = "X")]
+    pub repair_weight_cap: Option<NonNegative>,
+    /// Keep half of each group: of the better rollouts those with the fewest tool errors (rStar2-Agent)
+    #[arg(long, env = "PURIFY_RESAMPLE_ON_CORRECT", value_parser = BoolishValueParser::new())]
+    pub resample_on_correct: bool,
+}
+
+/// dpo's own options.
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Training by pairs (dpo)")]
+pub struct DpoConfig {
+    /// Strength of the preference: smaller lets the policy move further from where it started
+    #[arg(long, env = "PURIFY_BETA", value_name = "X", default_value = "0.1")]
+    pub beta: NonNegative,
+}

@@ -1,0 +1,276 @@
+//! Rows as scoring and training read them: owned, with tokens, reward and messages as JSON.
+//!
+//! Owns the reading of columns that the main job only passes through. A sample holds what the row says and nothing that
+//! was made up: what is missing is `None`. Turning messages into tokens needs a model and is left to others.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow::error::ArrowError;
+use serde_json::Value;
+
+use super::decode::{Decoded, List, RowError, Text, strict_cast};
+use crate::schema::{Columns, PreferenceColumns};
+
+/// One rollout.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Row of its file, from 0.
+    pub number: u64,
+    pub id: String,
+    pub group: Option<String>,
+    pub reward: Option<f64>,
+    pub tokens: Option<SampleTokens>,
+    /// Absent where the file has none; as chat templates read them, fields that are null left out.
+    pub messages: Option<Vec<Value>>,
+    pub tools: Option<Value>,
+    pub repairs: Vec<SampleRepair>,
+}
+
+/// Tokens of a rollout.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleTokens {
+    /// Absent where the file has no such column.
+    pub prompt: Option<Vec<i32>>,
+    pub response: Vec<i32>,
+    /// 1 where the policy wrote the token.
+    pub mask: Vec<i8>,
+    /// Behaviour log-probs, one for each token of the response; a token may have none.
+    pub logprobs: Option<Vec<Option<f32>>>,
+}
+
+/// One repair, as the column `purification` records it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SampleRepair {
+    /// Index in the raw messages of the first failed attempt.
+    pub first_message: usize,
+    /// Messages of the raw rollout that went: the correction stood at `first_message + removed_messages`.
+    pub removed_messages: usize,
+    pub is_shallow: bool,
+    pub log_is: Option<f64>,
+}
+
+/// One side of a preference pair, or its prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PreferenceText {
+    Tokens([Vec<i32>; 3]),
+    Messages([Vec<Value>; 3]),
+}
+
+/// One preference pair: prompt, chosen, rejected.
+#[derive(Clone, Debug)]
+pub struct Preference {
+    pub number: u64,
+    pub id: String,
+    pub parts: PreferenceText,
+    pub tools: Option<Value>,
+}
+
+/// Columns of one batch, ready to be read row by row.
+pub struct SampleReader<'d> {
+    decoded: &'d Decoded,
+    reward: Option<Float64Array>,
+    tools: Option<Text>,
+    prompt: Option<(List, Int32Array)>,
+    logprobs: Option<Float32Array>,
+    messages: Option<Vec<Option<Vec<Value>>>>,
+    repairs: Option<Repairs>,
+}
+
+struct Repairs {
+    list: List,
+    first_message: Int64Array,
+    removed_messages: Int64Array,
+    granularity: Text,
+    log_is: Option<Float64Array>,
+}
+
+/// Integers of any width; a value that does not fit is an error of the column.
+fn ints(array: &ArrayRef) -> Result<Int32Array, ArrowError> {
+    Ok(strict_cast(array, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
+}
+
+fn token_list(array: &ArrayRef) -> Result<(List, Int32Array), ArrowError> {
+    let list = List::new(array)?;
+    let values = ints(&list.values)?;
+    Ok((list, values))
+}
+
+fn tokens_of(column: &str, (list, values): &(List, Int32Array), row: usize) -> Result<Vec<i32>, RowError> {
+    let range = list.range(row).ok_or_else(|| RowError::NullTokens { column: column.to_owned() })?;
+    if let Some(at) = range.clone().find(|&k| values.is_null(k)) {
+        return Err(RowError::NullToken { column: column.to_owned(), at: at - range.start });
+    }
+    Ok(values.values()[range].to_vec())
+}
+
+impl<'d> SampleReader<'d> {
+    pub fn new(decoded: &'d Decoded, columns: &Columns) -> Result<Self, ArrowError> {
+        let batch = &decoded.batch;
+        let reward = columns.reward.map(|k| strict_cast(batch.column(k), &DataType::Float64)).transpose()?;
+        let logprobs = decoded.response.as_ref().and_then(|r| r.logprobs.as_ref());
+        let logprobs = logprobs.map(|(_, list)| strict_cast(&list.values, &DataType::Float32)).transpose()?;
+        Ok(SampleReader {
+            decoded,
+            reward: reward.map(|array| array.as_primitive::<Float64Type>().clone()),
+            tools: columns.tools.map(|k| Text::new(batch.column(k))).transpose()?,
+            prompt: columns.prompt_ids.map(|k| token_list(batch.column(k))).transpose()?,
+            logprobs: logprobs.map(|array| array.as_primitive::<Float32Type>().clone()),
+            messages: columns.messages.map(|k| json_of(batch, k)).transpose()?,
+            repairs: columns.purification.map(|k| Repairs::new(batch.column(k))).transpose()?.flatten(),
+        })
+    }
+
+    pub fn row(&self, row: usize) -> Result<Sample, RowError> {
+        let decoded = self.decoded;
+        Ok(Sample {
+            number: decoded.number(row),
+            id: decoded.id(row).into_owned(),
+            group: decoded.group(row).map(str::to_owned),
+            reward: self.reward.as_ref().filter(|a| a.is_valid(row)).map(|a| a.value(row)),
+            tokens: self.tokens(row)?,
+            messages: self.messages.as_ref().and_then(|all| all[row].clone()),
+            tools: self.tools(row)?,
+            repairs: self.repairs.as_ref().map(|r| r.row(row)).unwrap_or_default(),
+        })
+    }
+
+    fn tools(&self, row: usize) -> Result<Option<Value>, RowError> {
+        let Some(text) = self.tools.as_ref().and_then(|t| t.get(row)).filter(|t| !t.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let tools: Value = serde_json::from_str(text).map_err(|e| RowError::NoTools { detail: e.to_string() })?;
+        Ok(Some(tools).filter(|t| !t.is_null()))
+    }
+
+    fn tokens(&self, row: usize) -> Result<Option<SampleTokens>, RowError> {
+        let Some(response) = &self.decoded.response else { return Ok(None) };
+        // A file of mixed rows: this one has messages alone.
+        if response.ids.range(row).is_none() && self.messages.as_ref().is_some_and(|m| m[row].is_some()) {
+            return Ok(None);
+        }
+        let tokens = response.row(row)?;
+        let logprobs = match (&response.logprobs, &self.logprobs) {
+            (Some((_, list)), Some(values)) => list
+                .range(row)
+                .map(|range: Range<usize>| range.map(|k| values.is_valid(k).then(|| values.value(k))).collect()),
+            _ => None,
+        };
+        Ok(Some(SampleTokens {
+            prompt: self.prompt.as_ref().map(|p| tokens_of("prompt_ids", p, row)).transpose()?,
+            response: tokens.ids.to_vec(),
+            mask: tokens.mask.to_vec(),
+            logprobs,
+        }))
+    }
+}
+
+impl Repairs {
+    /// `None` if the column is no record of ours.
+    fn new(column: &ArrayRef) -> Result<Option<Self>, ArrowError> {
+        let Some(array) = column.as_struct_opt().and_then(|s| s.column_by_name("repairs")) else { return Ok(None) };
+        let list = List::new(array)?;
+        let fields = list.values.as_struct();
+        let int = |name: &str| match fields.column_by_name(name) {
+            Some(array) => Ok(strict_cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
+            None => Err(ArrowError::SchemaError(format!("`purification.repairs` has no field `{name}`"))),
+        };
+        Ok(Some(Repairs {
+            first_message: int("first_message")?,
+            removed_messages: int("removed_messages")?,
+            granularity: fields.column_by_name("granularity").map_or(Ok(Text::Absent), Text::new)?,
+            log_is: fields.column_by_name("log_is").and_then(|a| a.as_primitive_opt::<Float64Type>()).cloned(),
+            list,
+        }))
+    }
+
+    fn row(&self, row: usize) -> Vec<SampleRepair> {
+        let repair = |k: usize| SampleRepair {
+            first_message: usize::try_from(self.first_message.value(k)).unwrap_or_default(),
+            removed_messages: usize::try_from(self.removed_messages.value(k)).unwrap_or_default(),
+            is_shallow: self.granularity.get(k) == Some("shallow"),
+            log_is: self.log_is.as_ref().filter(|a| a.is_valid(k)).map(|a| a.value(k)),
+        };
+        self.list.range(row).into_iter().flatten().map(repair).collect()
+    }
+}
+
+/// A column of messages as JSON, fields that are null left out.
+fn json_of(batch: &RecordBatch, column: usize) -> Result<Vec<Option<Vec<Value>>>, ArrowError> {
+    let name = batch.schema_ref().field(column).name().clone();
+    let mut text = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut text);
+    writer.write(&batch.project(&[column])?)?;
+    writer.finish()?;
+    let bad = |e: serde_json::Error| ArrowError::JsonError(e.to_string());
+    let lines = text.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let mut row: serde_json::Map<String, Value> = serde_json::from_slice(line).map_err(bad)?;
+            Ok(match row.remove(&name) {
+                Some(Value::Array(messages)) => Some(messages),
+                _ => None,
+            })
+        })
+        .collect()
+}
+
+/// Preference columns of one batch.
+pub struct PreferenceReader<'d> {
+    decoded: &'d Decoded,
+    parts: Parts,
+    tools: Option<Text>,
+}
+
+enum Parts {
+    Tokens([(List, Int32Array); 3]),
+    Messages([Vec<Option<Vec<Value>>>; 3]),
+}
+
+const PARTS: [&str; 3] = ["prompt", "chosen", "rejected"];
+
+impl<'d> PreferenceReader<'d> {
+    pub fn new(decoded: &'d Decoded, found: PreferenceColumns, columns: &Columns) -> Result<Self, ArrowError> {
+        let batch = &decoded.batch;
+        let [prompt, chosen, rejected] = [found.prompt, found.chosen, found.rejected];
+        let parts = match found.are_tokens {
+            true => {
+                let read = |k: usize| token_list(batch.column(k));
+                Parts::Tokens([read(prompt)?, read(chosen)?, read(rejected)?])
+            }
+            false => {
+                let read = |k: usize| json_of(batch, k);
+                Parts::Messages([read(prompt)?, read(chosen)?, read(rejected)?])
+            }
+        };
+        Ok(PreferenceReader { decoded, parts, tools: columns.tools.map(|k| Text::new(batch.column(k))).transpose()? })
+    }
+
+    pub fn row(&self, row: usize) -> Result<Preference, RowError> {
+        let mut parts = match &self.parts {
+            Parts::Tokens(_) => PreferenceText::Tokens(Default::default()),
+            Parts::Messages(_) => PreferenceText::Messages(Default::default()),
+        };
+        for (k, name) in PARTS.into_iter().enumerate() {
+            match (&self.parts, &mut parts) {
+                (Parts::Tokens(from), PreferenceText::Tokens(to)) => {
+                    to[k] = tokens_of(&format!("{name}_ids"), &from[k], row)?
+                }
+                (Parts::Messages(from), PreferenceText::Messages(to)) => {
+                    let null = || RowError::NullMessages { column: name.to_owned() };
+                    to[k] = from[k][row].clone().ok_or_else(null)?;
+                }
+                _ => {}
+            }
+        }
+        let tools = self.tools.as_ref().and_then(|t| t.get(row)).filter(|t| !t.trim().is_empty());
+        let tools = tools.map(serde_json::from_str).transpose();
+        Ok(Preference {
+            number: self.decoded.number(row),
+            id: self.decoded.id(row).into_owned(),
+            parts,
+            tools: tools.map_err(|e| RowError::NoTools { detail: e.to_string() })?,
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a model is computed, and in which type.
+
+use candle_core::{DType, Device};
+
+use super::PolicyError;
+use crate::config::{DeviceChoice, Precision};
+
+/// A device that is there, and the type of weights on it.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    pub device: Device,
+    pub dtype: DType,
+}
+
+impl Chosen {
+    /// For people.
+    pub fn name(&self) -> String {
+        let place = if self.device.is_cpu() { "CPU" } else { "CUDA device 0" };
+        format!("{place}, {}", self.dtype_name())
+    }
+
+    pub fn dtype_name(&self) -> &'static str {
+        self.dtype.as_str()
+    }
+}
+
+/// The device that was asked for; `auto` falls back to the CPU, `cuda` never does.
+pub fn choose(device: DeviceChoice, precision: Precision) -> Result<Chosen, PolicyError> {
+    let device = match device {
+        DeviceChoice::Cpu => Device::Cpu,
+        DeviceChoice::Cuda => cuda().map_err(|detail| PolicyError::Device { device: "cuda", detail })?,
+        DeviceChoice::Auto => cuda().unwrap_or(Device::Cpu),
+    };
+    let dtype = match precision {
+        Precision::Float32 => DType::F32,
+        Precision::Bfloat16 => DType::BF16,
+        Precision::Auto if device.is_cpu() => DType::F32,
+        Precision::Auto => DType::BF16,
+    };
+    Ok(Chosen { device, dtype })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Device, String> {
+    Device::new_cuda(0).map_err(|e| e.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Device, String> {
+    Err("this build has no CUDA; build it with the cargo feature `cuda`".to_owned())
+}

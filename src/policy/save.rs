@@ -1,0 +1,115 @@
+//! Writes weights where the hub's tools look for them: full models, and adapters as PEFT has them.
+//!
+//! Owns the layout of both folders. Every file appears under its name when it is whole.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Tensor};
+use serde_json::{Value, json};
+
+use super::lora::LoraConfig;
+use super::{Policy, PolicyError};
+
+/// Files beside the weights that go along with them.
+const COMPANIONS: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "generation_config.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+];
+
+fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> PolicyError + '_ {
+    |source| PolicyError::Write { path: path.to_owned(), source }
+}
+
+/// Writes a file under another name first.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PolicyError> {
+    whole(path, |partial| std::fs::write(partial, bytes).map_err(unwritable(path)))
+}
+
+fn whole(path: &Path, write: impl FnOnce(&Path) -> Result<(), PolicyError>) -> Result<(), PolicyError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.partial"));
+    // The library below makes files that only their owner may read; a new file of ours shows what is usual here.
+    let usual = std::fs::File::create(&partial).and_then(|f| f.metadata()).map_err(unwritable(path))?.permissions();
+    write(&partial)?;
+    std::fs::set_permissions(&partial, usual).map_err(unwritable(path))?;
+    // On the disk before it has its name: a power cut must not leave a short file under it.
+    std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(unwritable(path))?;
+    std::fs::rename(&partial, path).map_err(unwritable(path))
+}
+
+/// Writes tensors as safetensors, with the mark of the format that transformers asks for.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), PolicyError> {
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let contiguous = tensors.iter().map(|(name, t)| Ok((name, t.to_device(&candle_core::Device::Cpu)?.contiguous()?)));
+    let contiguous = contiguous.collect::<candle_core::Result<Vec<_>>>()?;
+    whole(path, |partial| {
+        safetensors::serialize_to_file(contiguous.iter().map(|(n, t)| (n.as_str(), t)), Some(metadata), partial)
+            .map_err(|e| PolicyError::Weights { path: path.to_owned(), detail: e.to_string() })
+    })
+}
+
+/// Writes JSON for people to read.
+pub fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+    write_whole(path, text.as_bytes())
+}
+
+impl Policy {
+    /// Writes the adapter: `adapter_config.json` and `adapter_model.safetensors`.
+    pub fn save_adapter(&self, folder: &Path, config: &LoraConfig) -> Result<(), PolicyError> {
+        std::fs::create_dir_all(folder).map_err(unwritable(folder))?;
+        let tensors = self.adapter().into_iter().map(|p| Ok((p.name.clone(), p.value.to_dtype(DType::F32)?)));
+        let tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+        write_tensors(&folder.join("adapter_model.safetensors"), &tensors)?;
+        let base = std::path::absolute(&self.source).unwrap_or_else(|_| self.source.clone());
+        write_json(&folder.join("adapter_config.json"), &config.to_json(&base.to_string_lossy()))
+    }
+
+    /// Writes the model in the hub's layout: weights, `config.json`, and the tokenizer's files of its source.
+    pub fn save_full(&self, folder: &Path) -> Result<(), PolicyError> {
+        std::fs::create_dir_all(folder).map_err(unwritable(folder))?;
+        let tensors: Vec<_> = self.parameters().into_iter().map(|p| (p.name.clone(), p.value.clone())).collect();
+        write_tensors(&folder.join("model.safetensors"), &tensors)?;
+        write_json(&folder.join("config.json"), &self.config_json()?)?;
+        if self.source.is_dir() {
+            for name in COMPANIONS {
+                let (from, to) = (self.source.join(name), folder.join(name));
+                if from.is_file() {
+                    let bytes = std::fs::read(&from).map_err(|source| PolicyError::Read { path: from, source })?;
+                    write_whole(&to, &bytes)?;
+                }
+            }
+        } else {
+            super::chat::write_gguf_companions(&self.source, folder)?;
+        }
+        Ok(())
+    }
+
+    /// The source's own configuration, with the type that the weights are written in.
+    fn config_json(&self) -> Result<Value, PolicyError> {
+        let path = self.source.join("config.json");
+        let mut config = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|_| self.config.to_json()),
+            Err(_) => self.config.to_json(),
+        };
+        let dtype = match self.dtype {
+            DType::BF16 => "bfloat16",
+            DType::F16 => "float16",
+            _ => "float32",
+        };
+        for key in ["dtype", "torch_dtype"] {
+            if config.get(key).is_some() {
+                config[key] = json!(dtype);
+            }
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,392 @@
+//! Rows to examples: what is trained on, and what is left out and why.
+//!
+//! Owns what each objective needs of a row. Order is that of the files. Examples hold tokens alone, so that raw and
+//! purified data train alike; advantages come from the groups as they are in the files given, after purification if that
+//! is what was done.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::error::{Problem, TrainError};
+use crate::config::{ColumnConfig, DetectConfig, Objective, TrainConfig};
+use crate::group::{GroupRules, Member, advantages, overlong_penalty};
+use crate::ingest::sample::{PreferenceReader, Sample, SampleReader};
+use crate::ingest::{Decoded, IngestError, Input, Shape, decode_chunk, expand};
+use crate::policy::Policy;
+use crate::policy::sequence::{Sequence, Sequencer};
+use crate::rollout::Rollout;
+use crate::steps::{ErrorDetector, Trajectory};
+
+/// Tokens of one answer and its context.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    pub ids: Vec<u32>,
+    /// Whether the token is trained on.
+    pub trained: Vec<bool>,
+}
+
+/// What one update takes a number of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Example {
+    /// Name of the rollout, for people.
+    pub id: String,
+    /// One for sft and grpo; chosen and rejected for dpo.
+    pub answers: Vec<Answer>,
+    /// Behaviour log-probs of the trained tokens (grpo).
+    pub old: Vec<f32>,
+    /// Weights of the trained tokens; empty: all 1.
+    pub weights: Vec<f32>,
+    pub advantage: f64,
+    pub reward: Option<f64>,
+}
+
+impl Example {
+    /// Tokens of all answers.
+    pub fn tokens(&self) -> usize {
+        self.answers.iter().map(|a| a.ids.len()).sum()
+    }
+
+    /// Tokens that are trained on.
+    pub fn trained(&self) -> usize {
+        // Nothing predicts the first token.
+        self.answers.iter().map(|a| a.trained.iter().skip(1).filter(|t| **t).count()).sum()
+    }
+}
+
+/// What was read, and what of it is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DataReport {
+    pub rows: u64,
+    pub examples: u64,
+    /// Tokens of all examples, and those of them that are trained on.
+    pub tokens: u64,
+    pub trained_tokens: u64,
+    /// Left out: longer than --max-length.
+    pub too_long: u64,
+    /// Left out: no token of the policy's.
+    pub nothing_to_train: u64,
+    pub groups: u64,
+    /// Groups left out: all rewards equal.
+    pub equal_groups: u64,
+    /// Groups left out: a single rollout.
+    pub single_groups: u64,
+    pub first_single_group: Option<String>,
+    /// Rollouts left out by resample-on-correct.
+    pub resampled: u64,
+}
+
+/// All examples of a run.
+#[derive(Debug, Default)]
+pub struct Dataset {
+    pub examples: Vec<Example>,
+    pub report: DataReport,
+    /// Hash of what the examples hold: a resume must go on with the same.
+    pub hash: String,
+}
+
+struct Loader<'a> {
+    config: &'a TrainConfig,
+    policy: &'a Policy,
+    sequencer: Sequencer,
+    detector: Option<ErrorDetector>,
+    examples: Vec<Example>,
+    members: Vec<Member>,
+    report: DataReport,
+}
+
+/// Reads all rows and computes advantages where the objective has them.
+pub fn load(config: &TrainConfig, columns: &ColumnConfig, policy: &Policy) -> Result<Dataset, TrainError> {
+    let detector = match config.grpo.resample_on_correct {
+        true => ErrorDetector::new(&DetectConfig::default()).ok(),
+        false => None,
+    };
+    let sequencer = Sequencer::new(policy);
+    let mut loader = Loader {
+        config,
+        policy,
+        sequencer,
+        detector,
+        examples: Vec::new(),
+        members: Vec::new(),
+        report: DataReport::default(),
+    };
+    for path in expand(&config.data)? {
+        loader.read(&path, columns)?;
+    }
+    loader.finish()
+}
+
+impl Loader<'_> {
+    fn read(&mut self, path: &Path, columns: &ColumnConfig) -> Result<(), TrainError> {
+        let mut input = Input::open_any(path, columns)?;
+        self.check(&input)?;
+        let shape = input.shape();
+        let mut index = 0;
+        while let Some(chunk) = input.next_chunk(index)? {
+            index += 1;
+            let (batches, bad) = decode_chunk(chunk, &shape)?;
+            if let Some(line) = bad.into_iter().next() {
+                return Err(row_error(path, line.row, "", line.error.into()));
+            }
+            for batch in &batches {
+                self.read_batch(batch, &shape)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole columns that the objective needs.
+    fn check(&self, input: &Input) -> Result<(), TrainError> {
+        let (path, columns) = (input.path.clone(), &input.columns);
+        match self.config.objective {
+            Objective::Dpo if columns.preference.is_none() => Err(TrainError::NoPairs { path }),
+            Objective::Dpo => Ok(()),
+            objective if columns.messages.is_none() && columns.response.is_none() => {
+                let objective = if objective == Objective::Sft { "sft" } else { "grpo" };
+                Err(TrainError::OnlyPairs { path, objective })
+            }
+            Objective::Sft => Ok(()),
+            Objective::Grpo if columns.reward.is_none() => Err(TrainError::NoRewards { path }),
+            Objective::Grpo if columns.group.is_none() => Err(TrainError::NoGroups { path }),
+            Objective::Grpo if columns.response.is_none_or(|r| r.logprobs.is_none()) => {
+                Err(TrainError::NoOldLogprobs { path })
+            }
+            Objective::Grpo => Ok(()),
+        }
+    }
+
+    fn read_batch(&mut self, batch: &Decoded, shape: &Shape) -> Result<(), TrainError> {
+        let failed = |source| IngestError::Rows { path: shape.path.clone(), row: batch.number(0), source };
+        let fail = |row: usize, problem| row_error(&shape.path, batch.number(row), &batch.id(row), problem);
+        if self.config.objective == Objective::Dpo {
+            let Some(found) = shape.columns.preference else { return Ok(()) };
+            let reader = PreferenceReader::new(batch, found, &shape.columns).map_err(failed)?;
+            for row in 0..batch.rows() {
+                self.report.rows += 1;
+                let pair = reader.row(row).map_err(|e| fail(row, e.into()))?;
+                let answers = self.sequencer.preference(&pair).map_err(|e| fail(row, e.into()))?;
+                let answers: Vec<Answer> = answers.into_iter().map(Answer::from).collect();
+                if answers.iter().any(|a| !a.trained.iter().skip(1).any(|t| *t)) {
+                    return Err(fail(row, Problem::NoAnswer));
+                }
+                let example = Example { id: pair.id, answers, ..Example::default() };
+                self.push(example).map_err(|e| fail(row, e))?;
+            }
+            return Ok(());
+        }
+        let reader = SampleReader::new(batch, &shape.columns).map_err(failed)?;
+        for row in 0..batch.rows() {
+            self.report.rows += 1;
+            let sample = reader.row(row).map_err(|e| fail(row, e.into()))?;
+            let rollout = batch.rollout(row).map_err(|e| fail(row, e.into()));
+            self.read_rollout(&sample, rollout).map_err(|e| match e {
+                Left::Problem(problem) => fail(row, problem),
+                Left::Stop(error) => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn read_rollout(&mut self, sample: &Sample, rollout: Result<Rollout<'_>, TrainError>) -> Result<(), Left> {
+        let rollout = match sample.messages {
+            Some(_) => Some(rollout.map_err(Left::Stop)?),
+            None => None,
+        };
+        let cap = self.config.grpo.repair_weight_cap;
+        let wants_places = cap.is_some() && !sample.repairs.is_empty();
+        let messages = rollout.as_ref().map(|r| r.messages.as_slice()).filter(|_| wants_places);
+        let sequence = self.sequencer.rollout(sample, messages).map_err(|e| Left::Problem(e.into()))?;
+        let weights = cap.map_or(Vec::new(), |cap| weights(sample, &sequence, cap.get()));
+        let reward = sample.reward;
+        let trained = trained(sample, &sequence);
+        let keep = |values: Vec<f32>| values.into_iter().zip(&trained).skip(1).filter(|(_, t)| **t).map(|(v, _)| v);
+        let mut example = Example { id: sample.id.clone(), reward, ..Example::default() };
+        if !weights.is_empty() {
+            example.weights = keep(weights).collect();
+        }
+        if self.config.objective == Objective::Grpo {
+            let old = old_logprobs(sample, &sequence, &trained)?;
+            example.old = keep(old).collect();
+            let reward = reward.filter(|r| r.is_finite()).ok_or(Problem::BadReward { value: reward })?;
+            let grpo = &self.config.grpo;
+            let length = sequence.ids.len() - sequence.prompt;
+            let penalty = grpo.overlong.map_or(0.0, |longest| {
+                overlong_penalty(length, longest, grpo.overlong_buffer, grpo.overlong_factor.get())
+            });
+            let errors = rollout.as_ref().zip(self.detector.as_ref());
+            let member = Member {
+                id: sample.id.clone(),
+                group: sample.group.clone().ok_or(Problem::NoGroup)?,
+                reward: reward + penalty,
+                tool_errors: errors.map_or(0, |(r, detector)| Trajectory::new(r, detector).failed_attempts()),
+            };
+            example.answers = vec![Answer { ids: sequence.ids, trained }];
+            if self.push(example).map_err(Left::Problem)? {
+                self.members.push(member);
+            }
+            return Ok(());
+        }
+        example.answers = vec![Answer { ids: sequence.ids, trained }];
+        self.push(example).map_err(Left::Problem)?;
+        Ok(())
+    }
+
+    /// Whether the example is kept.
+    fn push(&mut self, example: Example) -> Result<bool, Problem> {
+        let longest = example.answers.iter().map(|a| a.ids.len()).max().unwrap_or(0);
+        if self.config.max_length.is_some_and(|most| longest > most) {
+            self.report.too_long += 1;
+            return Ok(false);
+        }
+        for answer in &example.answers {
+            self.policy.check(&answer.ids).map_err(crate::policy::sequence::SequenceError::from)?;
+        }
+        if example.trained() == 0 {
+            self.report.nothing_to_train += 1;
+            return Ok(false);
+        }
+        self.examples.push(example);
+        Ok(true)
+    }
+
+    fn finish(mut self) -> Result<Dataset, TrainError> {
+        if self.config.objective == Objective::Grpo {
+            let found = advantages(
+                &self.members,
+                GroupRules {
+                    skips_equal: !self.config.grpo.keep_equal_groups,
+                    resamples_on_correct: self.config.grpo.resample_on_correct,
+                    seed: self.config.seed,
+                },
+            );
+            self.report.groups = found.groups as u64;
+            self.report.equal_groups = found.equal as u64;
+            self.report.single_groups = found.single as u64;
+            self.report.first_single_group = found.first_single;
+            self.report.resampled = found.resampled as u64;
+            let kept = self
+                .examples
+                .into_iter()
+                .zip(found.of)
+                .filter_map(|(example, advantage)| Some(Example { advantage: advantage?, ..example }));
+            self.examples = kept.collect();
+        }
+        let report = &mut self.report;
+        report.examples = self.examples.len() as u64;
+        report.tokens = self.examples.iter().map(|e| e.tokens() as u64).sum();
+        report.trained_tokens = self.examples.iter().map(|e| e.trained() as u64).sum();
+        if self.examples.is_empty() {
+            return Err(TrainError::Empty { detail: left_out(report) });
+        }
+        let hash = hash(&self.examples);
+        Ok(Dataset { examples: self.examples, report: self.report, hash })
+    }
+}
+
+/// Why a rollout is not read: its own fault, or one that has its place already.
+enum Left {
+    Problem(Problem),
+    Stop(TrainError),
+}
+
+impl From<Problem> for Left {
+    fn from(problem: Problem) -> Self {
+        Left::Problem(problem)
+    }
+}
+
+impl From<Sequence> for Answer {
+    fn from(sequence: Sequence) -> Self {
+        Answer { ids: sequence.ids, trained: sequence.policy }
+    }
+}
+
+fn row_error(path: &Path, row: u64, rollout: &str, problem: Problem) -> TrainError {
+    TrainError::Row { path: PathBuf::from(path), row, rollout: rollout.to_owned(), problem }
+}
+
+fn left_out(report: &DataReport) -> String {
+    if report.rows == 0 {
+        return "the files hold no row".to_owned();
+    }
+    let count = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
+    let single = match &report.first_single_group {
+        Some(name) => format!("groups of a single rollout (such as `{}`)", name.escape_debug()),
+        None => "groups of a single rollout".to_owned(),
+    };
+    let parts = [
+        count(report.too_long, "rollouts longer than --max-length"),
+        count(report.nothing_to_train, "rollouts without a token of the policy's"),
+        count(report.equal_groups, "groups whose rewards are all equal"),
+        count(report.single_groups, &single),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("of {} rows, left out: {}", report.rows, parts.join(", "))
+}
+
+/// Policy tokens, those of messages that mode `mask` has taken out of the loss left out.
+fn trained(sample: &Sample, sequence: &Sequence) -> Vec<bool> {
+    let mut trained = sequence.policy.clone();
+    if sample.tokens.is_none() {
+        let messages = sample.messages.iter().flatten();
+        for (message, place) in messages.zip(&sequence.places) {
+            if let Some(place) = place.as_ref().filter(|_| message.get("loss") == Some(&serde_json::json!(false))) {
+                trained[place.clone()].fill(false);
+            }
+        }
+    }
+    trained
+}
+
+/// Behaviour log-probs by token of the sequence; every trained token has one.
+fn old_logprobs(sample: &Sample, sequence: &Sequence, trained: &[bool]) -> Result<Vec<f32>, Problem> {
+    let found = sample.tokens.as_ref().and_then(|t| t.logprobs.as_ref()).ok_or(Problem::NoLogprobs)?;
+    let mut out = vec![0.0; sequence.ids.len()];
+    for (at, value) in found.iter().enumerate() {
+        let k = sequence.prompt + at;
+        // The first token of all is never predicted.
+        if trained[k] && k > 0 {
+            let value = value.ok_or(Problem::NoLogprob { at })?;
+            // Rounding may leave a certain token a little above zero.
+            if !value.is_finite() || value > 1e-3 {
+                return Err(Problem::BadLogprob { at, value });
+            }
+            out[k] = value;
+        }
+    }
+    Ok(out)
+}
+
+/// Weights by token: `min(e^log_is, cap)` on repaired steps, 1 elsewhere.
+fn weights(sample: &Sample, sequence: &Sequence, cap: f64) -> Vec<f32> {
+    let mut out = vec![1.0; sequence.ids.len()];
+    let mut removed = 0;
+    for repair in &sample.repairs {
+        let message = repair.first_message - removed.min(repair.first_message);
+        removed += repair.removed_messages;
+        if let (Some(Some(place)), Some(log_is)) = (sequence.places.get(message), repair.log_is) {
+            out[place.clone()].fill(log_is.exp().min(cap) as f32);
+        }
+    }
+    out
+}
+
+/// Ties a checkpoint to its data: ids, masks and what else the loss depends on.
+fn hash(examples: &[Example]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for example in examples {
+        hasher.update(&(example.answers.len() as u64).to_le_bytes());
+        for answer in &example.answers {
+            hasher.update(&(answer.ids.len() as u64).to_le_bytes());
+            answer.ids.iter().zip(&answer.trained).for_each(|(id, trained)| {
+                hasher.update(&id.to_le_bytes()).update(&[u8::from(*trained)]);
+            });
+        }
+        example.old.iter().chain(&example.weights).for_each(|x| {
+            hasher.update(&x.to_le_bytes());
+        });
+        hasher.update(&example.advantage.to_le_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}

@@ -1,0 +1,111 @@
+//! Why training stops.
+//!
+//! Owns the texts; what to do about each is beside it.
+
+use std::path::PathBuf;
+
+use crate::ingest::{IngestError, RowError};
+use crate::policy::PolicyError;
+use crate::policy::sequence::SequenceError;
+
+/// Why a row can't be trained on.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    #[error("column `response_logprobs` is null: grpo needs the behaviour log-prob of every policy token")]
+    NoLogprobs,
+    #[error("token {at} of the response has no behaviour log-prob")]
+    NoLogprob { at: usize },
+    #[error("token {at} of the response has log-prob {value}, expected a number that is not above 0")]
+    BadLogprob { at: usize, value: f32 },
+    #[error("its reward is {}, expected a number", shown(*.value))]
+    BadReward { value: Option<f64> },
+    #[error("it belongs to no group")]
+    NoGroup,
+    #[error("the answer holds no token of the policy's")]
+    NoAnswer,
+}
+
+fn shown(value: Option<f64>) -> String {
+    value.map_or("null".to_owned(), |v| v.to_string())
+}
+
+/// Why training stops.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error("row {row} of `{}` (`{}`): {problem}", path.display(), rollout.escape_debug())]
+    Row { path: PathBuf, row: u64, rollout: String, problem: Problem },
+    #[error("`{}` has no column of rewards, which grpo needs", path.display())]
+    NoRewards { path: PathBuf },
+    #[error("`{}` has no column of groups, which grpo needs", path.display())]
+    NoGroups { path: PathBuf },
+    #[error("`{}` has no column of log-probs, which grpo needs", path.display())]
+    NoOldLogprobs { path: PathBuf },
+    #[error("`{}` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same with `_ids`", path.display())]
+    NoPairs { path: PathBuf },
+    #[error("`{}` holds preference pairs, which {objective} can't read", path.display())]
+    OnlyPairs { path: PathBuf, objective: &'static str },
+    #[error("there is nothing to train on: {detail}")]
+    Empty { detail: String },
+    #[error("{name} is none of the projections {known}")]
+    Target { name: String, known: String },
+    #[error("`{}` already holds a run", path.display())]
+    Occupied { path: PathBuf },
+    #[error("`{}` holds no checkpoint to go on from", path.display())]
+    NoCheckpoint { path: PathBuf },
+    #[error("checkpoint `{}` can't be used: {detail}", path.display())]
+    Checkpoint { path: PathBuf, detail: String },
+    #[error("checkpoint `{}` belongs to another run: {what} differs", path.display())]
+    OtherRun { path: PathBuf, what: String },
+    #[error("update {update}: {what} is not finite; rollouts of it: {rollouts}")]
+    NotFinite { update: u64, what: &'static str, rollouts: String, checkpoint: PathBuf },
+    #[error("interrupted by signal {signal} after update {update}")]
+    Interrupted { signal: u8, update: u64, checkpoint: PathBuf },
+}
+
+impl TrainError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            TrainError::Policy(error) => return error.hint().map(str::to_owned),
+            TrainError::Ingest(error) => return error.hint().map(str::to_owned),
+            TrainError::Row { problem, .. } => match problem {
+                Problem::NoLogprobs | Problem::NoLogprob { .. } | Problem::BadLogprob { .. } => {
+                    "`purify score` computes them with the policy"
+                }
+                Problem::Sequence(SequenceError::Policy(error)) => return error.hint().map(str::to_owned),
+                Problem::BadReward { .. } => "leave the row out, or use --objective sft",
+                Problem::NoGroup => "name the column with --group-column",
+                _ => return None,
+            },
+            TrainError::NoRewards { .. } => "name it with --reward-column, or use --objective sft",
+            TrainError::NoGroups { .. } => "name it with --group-column",
+            TrainError::NoOldLogprobs { .. } => "`purify score` computes them with the policy",
+            TrainError::NoPairs { .. } => "`purify --pairs` writes one for each repair",
+            TrainError::OnlyPairs { .. } => "use --objective dpo, or give the rollouts themselves",
+            TrainError::Empty { .. } => "`purify inspect` shows what the files hold",
+            TrainError::Target { .. } => "name some of them, separated by commas",
+            TrainError::Occupied { .. } => "--resume goes on with it; give another --out for a new one",
+            TrainError::NoCheckpoint { .. } => "start it without --resume",
+            TrainError::Checkpoint { .. } => "remove it: the run goes on from the one before",
+            TrainError::OtherRun { .. } => "give the options and the data that the run was started with",
+            TrainError::NotFinite { checkpoint, .. } => {
+                let path = checkpoint.display();
+                return Some(format!(
+                    "`{path}` holds the state before this update; look at these rollouts, or lower --learning-rate"
+                ));
+            }
+            TrainError::Interrupted { checkpoint, .. } => {
+                return Some(format!("`{}` is saved: --resume goes on from it", checkpoint.display()));
+            }
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,357 @@
+//! The trainer: rows in, an adapter or a model out.
+//!
+//! Owns the loop, top to bottom in the order in which things happen, and the order of data. Reading rows is [`data`]'s,
+//! formulas [`objective`]'s, gradients [`step`]'s, the update itself [`optimizer`]'s, what is kept [`checkpoint`]'s. The
+//! same seed, data and options give the same weights on the CPU, whether or not a run was stopped in between.
+
+pub mod checkpoint;
+pub mod data;
+pub mod error;
+pub mod metrics;
+pub mod objective;
+pub mod optimizer;
+pub mod step;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{ColumnConfig, MiniBatch, ModelChoice, Objective, TrainConfig};
+use crate::policy::device;
+use crate::policy::lora::{LoraConfig, TARGETS};
+use crate::policy::{Policy, PolicyError};
+use checkpoint::{MetricsFile, RunFolder, RunState};
+use data::{DataReport, Dataset, Example};
+use error::TrainError;
+use metrics::{Metrics, Sums};
+use objective::GrpoRule;
+use optimizer::{AdamConfig, AdamW, norm};
+use step::{References, Rule, Step};
+
+/// Names of rollouts in a complaint.
+const MOST_NAMED: usize = 5;
+
+/// Told how training goes.
+pub trait Observer {
+    /// Everything is read; updates `from + 1 ..= updates` will be made.
+    fn start(&self, start: &Start<'_>);
+    fn update(&self, metrics: &Metrics);
+    fn finish(&self);
+}
+
+/// What a run is about to do.
+#[derive(Clone, Debug)]
+pub struct Start<'a> {
+    pub data: &'a DataReport,
+    pub from: u64,
+    pub updates: u64,
+    pub device: &'a str,
+    /// Parameters that are trained, and all.
+    pub trained: usize,
+    pub parameters: usize,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainSummary {
+    pub updates: u64,
+    /// Updates that an earlier, stopped run had made.
+    pub resumed_from: u64,
+    pub first_loss: Option<f64>,
+    pub last_loss: Option<f64>,
+    pub seconds: f64,
+    pub device: String,
+    pub data: DataReport,
+    pub out: PathBuf,
+}
+
+/// Everything between two updates.
+struct Trainer<'a> {
+    config: &'a TrainConfig,
+    policy: Policy,
+    adapter: Option<LoraConfig>,
+    rule: Rule,
+    adam: AdamConfig,
+    optimizer: AdamW,
+    dataset: Dataset,
+    references: References,
+    most_tokens: usize,
+    folder: RunFolder,
+    state: RunState,
+}
+
+/// Trains, from the data to the weights in `config.out`.
+///
+/// `interrupted` holds the number of a signal as soon as one has come.
+pub fn train(
+    model: &ModelChoice,
+    config: &TrainConfig,
+    columns: &ColumnConfig,
+    observer: &dyn Observer,
+    interrupted: &AtomicUsize,
+) -> Result<TrainSummary, TrainError> {
+    let started = Instant::now();
+    let folder = RunFolder::open(&config.out, config.resume)?;
+    let (policy, adapter, device) = load(model, config)?;
+    let dataset = data::load(config, columns, &policy)?;
+    let settings = json!({
+        "train": config,
+        "batch_tokens": model.batch_tokens,
+        "precision": device.dtype_name(),
+        "columns": columns,
+    });
+    // One level, so that what differs can be named.
+    let settings = flattened(settings);
+    let state = RunState { update: 0, settings, data: dataset.hash.clone() };
+    let most_tokens = usize::try_from(model.batch_tokens).unwrap_or(usize::MAX);
+    let rule = rule(config);
+    let references = match &rule {
+        Rule::Dpo { .. } => references(&policy, &dataset, most_tokens)?,
+        Rule::Grpo(grpo) if grpo.kl > 0.0 => references(&policy, &dataset, most_tokens)?,
+        _ => References::new(),
+    };
+    let adam = AdamConfig {
+        learning_rate: config.learning_rate.get(),
+        betas: (config.beta1.get(), config.beta2.get()),
+        weight_decay: config.weight_decay.get(),
+        clip_norm: config.clip_grad_norm.get(),
+        warmup: config.warmup,
+    };
+    let optimizer = AdamW::default();
+    let mut trainer =
+        Trainer { config, policy, adapter, rule, adam, optimizer, dataset, references, most_tokens, folder, state };
+    let from = match config.resume {
+        true => trainer.restore()?,
+        false => 0,
+    };
+    let updates = config.updates.unwrap_or(config.epochs * trainer.updates_per_epoch());
+    let device = device.name();
+    let count = |parameters: Vec<&crate::policy::layers::Parameter>| {
+        parameters.iter().map(|p| p.value.elem_count()).sum::<usize>()
+    };
+    observer.start(&Start {
+        data: &trainer.dataset.report,
+        from,
+        updates,
+        device: &device,
+        trained: count(trainer.policy.trained()),
+        parameters: count(trainer.policy.parameters()),
+    });
+    let mut metrics = trainer.folder.metrics(from)?;
+    let (mut first_loss, mut last_loss) = (None, None);
+    for update in from + 1..=updates {
+        let found = trainer.update(update, &mut metrics)?;
+        first_loss.get_or_insert(found.loss);
+        last_loss = Some(found.loss);
+        observer.update(&found);
+        let signal = interrupted.load(Ordering::Relaxed);
+        let is_due = config.save_every > 0 && update % config.save_every == 0;
+        if is_due || update == updates || signal != 0 {
+            let checkpoint = trainer.save()?;
+            if signal != 0 && update < updates {
+                return Err(TrainError::Interrupted { signal: signal as u8, update, checkpoint });
+            }
+        }
+    }
+    observer.finish();
+    let data = trainer.dataset.report.clone();
+    trainer.write_result()?;
+    Ok(TrainSummary {
+        updates,
+        resumed_from: from,
+        first_loss,
+        last_loss,
+        seconds: started.elapsed().as_secs_f64(),
+        device,
+        data,
+        out: config.out.clone(),
+    })
+}
+
+/// The model with what is trained of it.
+fn load(model: &ModelChoice, config: &TrainConfig) -> Result<(Policy, Option<LoraConfig>, device::Chosen), TrainError> {
+    let chosen = device::choose(model.device, model.precision)?;
+    let mut policy = Policy::load(&model.model, &chosen.device, chosen.dtype)?;
+    policy.recomputes = config.checkpoint_activations;
+    let adapter = match (&model.adapter, config.full) {
+        (_, true) => {
+            policy.train_all();
+            None
+        }
+        (Some(folder), false) => Some(policy.load_adapter(folder)?),
+        (None, false) => {
+            let adapter = fresh_adapter(config)?;
+            policy.add_adapter(&adapter, config.seed)?;
+            Some(adapter)
+        }
+    };
+    Ok((policy, adapter, chosen))
+}
+
+fn fresh_adapter(config: &TrainConfig) -> Result<LoraConfig, TrainError> {
+    let targets = match config.lora_targets.as_slice() {
+        [] => TARGETS.map(str::to_owned).to_vec(),
+        named => named.to_vec(),
+    };
+    if let Some(name) = targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
+        return Err(TrainError::Target { name: format!("`{}`", name.escape_debug()), known: TARGETS.join(", ") });
+    }
+    let rank = config.lora_rank as usize;
+    let alpha = config.lora_alpha.map_or(2.0 * rank as f64, |a| a.get());
+    Ok(LoraConfig { rank, alpha, is_rank_stabilised: false, targets })
+}
+
+fn rule(config: &TrainConfig) -> Rule {
+    match config.objective {
+        Objective::Sft => Rule::Sft,
+        Objective::Dpo => Rule::Dpo { beta: config.dpo.beta.get() },
+        Objective::Grpo => Rule::Grpo(GrpoRule {
+            clip_low: config.grpo.clip_low.get(),
+            clip_high: config.grpo.clip_high.get(),
+            dual_clip: config.grpo.dual_clip.get(),
+            kl: config.grpo.kl.get(),
+        }),
+    }
+}
+
+fn references(policy: &Policy, dataset: &Dataset, most_tokens: usize) -> Result<References, PolicyError> {
+    step::references(policy, &dataset.examples.iter().collect::<Vec<_>>(), most_tokens)
+}
+
+/// Nested objects as one, by their innermost names.
+fn flattened(value: serde_json::Value) -> serde_json::Value {
+    fn add(out: &mut serde_json::Map<String, serde_json::Value>, name: String, value: serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => fields.into_iter().for_each(|(name, value)| add(out, name, value)),
+            value => {
+                out.insert(name, value);
+            }
+        }
+    }
+    let mut out = serde_json::Map::new();
+    add(&mut out, String::new(), value);
+    serde_json::Value::Object(out)
+}
+
+impl Trainer<'_> {
+    fn per_update(&self) -> usize {
+        match self.config.batch_rollouts {
+            MiniBatch::All => self.dataset.examples.len(),
+            MiniBatch::Rollouts(n) => n.min(self.dataset.examples.len()),
+        }
+    }
+
+    fn updates_per_epoch(&self) -> u64 {
+        self.dataset.examples.len().div_ceil(self.per_update()) as u64
+    }
+
+    /// Examples of an update, by index: each pass goes over the data in an order of its own, drawn by the seed.
+    fn picks(&self, update: u64) -> Vec<usize> {
+        let (epoch, part) = ((update - 1) / self.updates_per_epoch(), (update - 1) % self.updates_per_epoch());
+        let mut order: Vec<usize> = (0..self.dataset.examples.len()).collect();
+        order.sort_by_cached_key(|&k| {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&self.config.seed.to_le_bytes()).update(&epoch.to_le_bytes());
+            *hasher.update(&(k as u64).to_le_bytes()).finalize().as_bytes()
+        });
+        let mut picks: Vec<usize> =
+            order.into_iter().skip(part as usize * self.per_update()).take(self.per_update()).collect();
+        picks.sort_unstable();
+        picks
+    }
+
+    fn restore(&mut self) -> Result<u64, TrainError> {
+        let is_adapter = self.adapter.is_some();
+        let update = self.folder.restore(&self.state, &mut self.policy, is_adapter, &mut self.optimizer)?;
+        self.state.update = update;
+        Ok(update)
+    }
+
+    fn save(&self) -> Result<PathBuf, TrainError> {
+        self.folder.save(&self.state, &self.policy, self.adapter.as_ref(), &self.optimizer)
+    }
+
+    fn update(&mut self, update: u64, file: &mut MetricsFile) -> Result<Metrics, TrainError> {
+        let started = Instant::now();
+        let picks = self.picks(update);
+        let examples: Vec<&Example> = picks.iter().map(|&k| &self.dataset.examples[k]).collect();
+        let references: Vec<&[f32]> = match self.references.is_empty() {
+            true => Vec::new(),
+            false => picks.iter().map(|&k| self.references[k].as_slice()).collect(),
+        };
+        let step = self.rule.step(&self.policy, &examples, &references, self.most_tokens)?;
+        let norm = norm(&step.gradients).map_err(PolicyError::from)?;
+        if !step.sums.loss.is_finite() || !norm.is_finite() {
+            return Err(self.not_finite(update, &examples, &step));
+        }
+        let trained = self.policy.trained();
+        self.optimizer.update(&self.adam, update, &trained, &step.gradients, norm).map_err(PolicyError::from)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let metrics = metrics(update, &self.rule, &step.sums, norm, self.adam.rate_at(update), seconds);
+        file.append(&metrics)?;
+        self.state.update = update;
+        Ok(metrics)
+    }
+
+    /// The state before the update is saved if it is sound; else the last checkpoint stays the last.
+    fn not_finite(&self, update: u64, examples: &[&Example], step: &Step) -> TrainError {
+        let what = if step.sums.loss.is_finite() { "the gradient" } else { "the loss" };
+        let all: Vec<usize> = (0..examples.len()).collect();
+        let broken = if step.broken.is_empty() { &all } else { &step.broken };
+        let names: Vec<String> =
+            broken.iter().take(MOST_NAMED).map(|&k| format!("`{}`", examples[k].id.escape_debug())).collect();
+        let more = broken.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let is_sound = self.policy.is_finite().unwrap_or(false);
+        let kept = if is_sound { self.save().map(Some) } else { self.folder.latest() };
+        match kept {
+            Ok(checkpoint) => TrainError::NotFinite {
+                update,
+                what,
+                rollouts: names.join(", ") + &more,
+                checkpoint: checkpoint.unwrap_or_else(|| self.policy.source.clone()),
+            },
+            Err(error) => error,
+        }
+    }
+
+    fn write_result(mut self) -> Result<(), TrainError> {
+        let out = &self.config.out;
+        match &self.adapter {
+            None => self.policy.save_full(out)?,
+            Some(config) => {
+                self.policy.save_adapter(out, config)?;
+                if self.config.merge {
+                    self.policy.merge_adapter()?;
+                    self.policy.save_full(&out.join("merged"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn metrics(update: u64, rule: &Rule, sums: &Sums, norm: f64, rate: f64, seconds: f64) -> Metrics {
+    let trained = sums.trained.max(1) as f64;
+    let is_grpo = matches!(rule, Rule::Grpo(_));
+    let pairs = (sums.pairs > 0).then_some(sums.pairs as f64);
+    Metrics {
+        update,
+        loss: sums.loss,
+        grad_norm: norm,
+        learning_rate: rate,
+        tokens: sums.tokens,
+        trained_tokens: sums.trained,
+        seconds,
+        tokens_per_second: sums.tokens as f64 / seconds.max(1e-9),
+        clip_fraction: is_grpo.then(|| sums.clipped as f64 / trained),
+        approx_kl: is_grpo.then(|| sums.log_ratio / trained),
+        entropy: sums.entropy / trained,
+        reward_mean: (sums.rewards.1 > 0).then(|| sums.rewards.0 / sums.rewards.1 as f64),
+        margin: pairs.map(|n| sums.margin / n),
+        accuracy: pairs.map(|n| sums.preferred as f64 / n),
+    }
+}
