@@ -63,6 +63,9 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Train(#[from] crate::train::error::TrainError),
+    #[cfg(feature = "train")]
+    #[error(transparent)]
+    Score(#[from] crate::score::ScoreError),
     #[cfg(not(feature = "train"))]
     #[error("this build can't load models")]
     NoModels,
@@ -91,6 +94,8 @@ impl Error {
             Error::Gates { .. } => None,
             #[cfg(feature = "train")]
             Error::Train(error) => error.hint(),
+            #[cfg(feature = "train")]
+            Error::Score(error) => error.hint(),
             #[cfg(not(feature = "train"))]
             Error::NoModels => Some("build it with `--features full`".to_owned()),
         }
@@ -108,6 +113,8 @@ impl Error {
             Error::Gates { .. } => ExitStatus::Findings,
             #[cfg(feature = "train")]
             Error::Train(error) => train_status(error),
+            #[cfg(feature = "train")]
+            Error::Score(error) => score_status(error),
             #[cfg(not(feature = "train"))]
             Error::NoModels => ExitStatus::Usage,
         }
@@ -133,6 +140,18 @@ fn policy_status(error: &crate::policy::PolicyError) -> ExitStatus {
         PolicyError::Write { .. } => ExitStatus::Output,
         PolicyError::Device { .. } => ExitStatus::Usage,
         PolicyError::Tensor(_) => ExitStatus::Bug,
+        _ => ExitStatus::Input,
+    }
+}
+
+#[cfg(feature = "train")]
+fn score_status(error: &crate::score::ScoreError) -> ExitStatus {
+    use crate::score::ScoreError;
+    match error {
+        ScoreError::Unscored { .. } => ExitStatus::Findings,
+        ScoreError::Write(_) => ExitStatus::Output,
+        ScoreError::Interrupted { signal } => ExitStatus::Signal(*signal),
+        ScoreError::Policy(error) => policy_status(error),
         _ => ExitStatus::Input,
     }
 }

@@ -57,6 +57,7 @@ pub mod config;
 pub mod error;
 pub mod group;
 pub mod ingest;
+pub mod judge;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
@@ -64,6 +65,8 @@ pub mod rewrite;
 pub mod rollout;
 pub mod saar;
 pub mod schema;
+#[cfg(feature = "train")]
+pub mod score;
 pub mod similarity;
 pub mod steps;
 pub mod tokens;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
 use crate::config::ColumnConfig;
@@ -345,12 +345,18 @@ impl OutputSchema {
             .collect();
         let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some());
         fields.push(Arc::new(Field::new(PURIFICATION, purification_type(with_logprobs), true)));
-        let mut metadata = input.metadata().clone();
-        if let Some(described) = metadata.get(HUGGINGFACE).and_then(|text| updated_features(text, &fields)) {
-            metadata.insert(HUGGINGFACE.to_owned(), described);
-        }
+        let metadata = updated_metadata(input.metadata(), &fields);
         OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss }
     }
+}
+
+/// A schema's metadata, the features description of `datasets` in it brought up to date.
+pub fn updated_metadata(metadata: &Metadata, fields: &[FieldRef]) -> Metadata {
+    let mut metadata = metadata.clone();
+    if let Some(described) = metadata.get(HUGGINGFACE).and_then(|text| updated_features(text, fields)) {
+        metadata.insert(HUGGINGFACE.to_owned(), described);
+    }
+    metadata
 }
 
 fn with_item(data_type: &DataType, item: Field) -> DataType {
@@ -364,7 +370,8 @@ fn with_item(data_type: &DataType, item: Field) -> DataType {
     }
 }
 
-fn with_nullable_item(data_type: &DataType) -> DataType {
+/// The same list type with room for nulls.
+pub fn with_nullable_item(data_type: &DataType) -> DataType {
     match list_item(data_type) {
         Some(item) => with_item(data_type, item.as_ref().clone().with_nullable(true)),
         None => data_type.clone(),

@@ -25,7 +25,7 @@ struct Args {
 
 fn settings(args: &[&str]) -> Settings {
     let Args { method, errors, columns } = Args::parse_from([&["test"], args].concat());
-    Settings { method, errors, columns, compression_level: 1, pairs: false, shard: None }
+    Settings { method, errors, columns, compression_level: 1, pairs: false, shard: None, gate: Default::default() }
 }
 
 /// A message with text of its own.

@@ -9,6 +9,7 @@ mod diff;
 mod layers;
 pub mod printer;
 pub mod schemas;
+mod score;
 mod signals;
 mod train;
 
@@ -17,7 +18,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{ColumnConfig, DetectConfig, ModelChoice, RunConfig, SaarConfig, Settings, TrainConfig};
+use crate::config::{
+    ColumnConfig, DetectConfig, GateConfig, ModelChoice, RunConfig, SaarConfig, ScoreConfig, Settings, TrainConfig,
+};
 use crate::error::{Error, ExitStatus};
 use crate::pipeline;
 use printer::{Printer, Verbosity};
@@ -63,6 +66,8 @@ struct SettingsArgs {
     errors: DetectConfig,
     #[command(flatten)]
     columns: ColumnConfig,
+    #[command(flatten)]
+    gate: GateConfig,
 }
 
 #[derive(Args, Debug)]
@@ -77,6 +82,16 @@ struct GlobalArgs {
     /// File of options in place of ./purify.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct ScoreArgs {
+    #[command(flatten)]
+    score: ScoreConfig,
+    #[command(flatten)]
+    model: ModelChoice,
+    #[command(flatten)]
+    columns: ColumnConfig,
 }
 
 #[derive(Args, Debug)]
@@ -132,6 +147,8 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
+    /// Compute the log-probs of rollouts under a policy, and how likely it finds each correction by itself
+    Score(Box<ScoreArgs>),
     /// Train a policy on rollouts or pairs: a LoRA adapter, or every weight
     Train(Box<TrainArgs>),
     /// Print a completion script
@@ -206,6 +223,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.reverted(&report);
             Ok(ExitStatus::Done)
         }
+        Some(Command::Score(args)) => score::run(&args.model, &args.score, &args.columns, printer),
         Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
         Some(Command::Completions { shell }) => {
             printer.completions(shell, &mut command());
@@ -224,8 +242,8 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
 
 impl SettingsArgs {
     fn into_settings(self, pairs: bool, shard: Option<crate::config::Shard>, compression_level: i32) -> Settings {
-        let SettingsArgs { method, errors, columns } = self;
-        Settings { method, errors, columns, compression_level, pairs, shard }
+        let SettingsArgs { method, errors, columns, gate } = self;
+        Settings { method, errors, columns, compression_level, pairs, shard, gate }
     }
 }
 
@@ -233,7 +251,8 @@ fn purify(run: RunConfig, settings: SettingsArgs, printer: &Printer) -> Result<E
     let settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
     let signals = signals::watch();
     let progress = printer.progress(signals.at_once);
-    let summary = pipeline::run(&run, &settings, &progress, &signals.seen)?;
+    let judge = score::judge(&settings.gate)?;
+    let summary = pipeline::run(&run, &settings, judge.as_deref(), &progress, &signals.seen)?;
     if let Some(path) = &run.report {
         pipeline::write_report(path, &settings, &summary)?;
     }

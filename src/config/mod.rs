@@ -14,7 +14,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub use train::{
-    DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, Precision, TrainConfig,
+    DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, Precision, ScoreConfig,
+    TrainConfig,
 };
 
 /// Similarity at which granularity changes; paper and reference code.
@@ -25,6 +26,8 @@ pub const DEFAULT_MAX_RETRIES: &str = "3";
 pub const DEFAULT_REPAIR_PROBABILITY: &str = "1.0";
 /// zstd level of what is written; 1 is also pyarrow's.
 pub const DEFAULT_COMPRESSION_LEVEL: &str = "1";
+/// Ratio below which the authors' follow-up keeps the failed attempt.
+pub const DEFAULT_IS_THRESHOLD: &str = "0.5";
 /// The reference starts no repair from a rollout's 31st attempt on.
 pub const REFERENCE_MAX_ATTEMPTS: &str = "30";
 
@@ -94,7 +97,7 @@ pub enum Mode {
     Drop,
     /// Nothing is removed: failed attempts are marked untrained (`loss` flag per message, mask 0 on tokens).
     Mask,
-    /// As replace, but a repair that the importance gate refuses stays as it was (needs scores).
+    /// As replace, but a repair that the importance gate refuses is not made (needs --gate-model).
     Append,
 }
 
@@ -274,6 +277,37 @@ impl ColumnConfig {
     }
 }
 
+/// The importance gate (saar.md, section 8).
+#[derive(Args, Clone, Debug, Serialize)]
+#[command(next_help_heading = "Gate")]
+pub struct GateConfig {
+    /// Policy (folder or .gguf) that judges each repair: one that it would not have made without the error is not made,
+    /// and the failed attempts stay (mode append)
+    #[arg(long, env = "PURIFY_GATE_MODEL", value_name = "PATH")]
+    pub gate_model: Option<PathBuf>,
+    /// Adapter on the gate's model
+    #[arg(long, env = "PURIFY_GATE_ADAPTER", value_name = "DIR", requires = "gate_model")]
+    pub gate_adapter: Option<PathBuf>,
+    /// Least importance ratio of a repair: pi(correction | without the error) / pi(correction | with it)
+    #[arg(long, env = "PURIFY_IS_THRESHOLD", value_name = "X", default_value = DEFAULT_IS_THRESHOLD)]
+    pub is_threshold: NonNegative,
+    /// Where the gate's model is computed
+    #[arg(long, env = "PURIFY_GATE_DEVICE", value_enum, default_value = "auto")]
+    #[serde(skip)]
+    pub gate_device: DeviceChoice,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        GateConfig {
+            gate_model: None,
+            gate_adapter: None,
+            is_threshold: NonNegative::HALF,
+            gate_device: DeviceChoice::Auto,
+        }
+    }
+}
+
 /// What is read and written, and what fails the run.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Input and output")]
@@ -319,4 +353,5 @@ pub struct Settings {
     pub compression_level: i32,
     pub pairs: bool,
     pub shard: Option<Shard>,
+    pub gate: GateConfig,
 }

@@ -8,12 +8,17 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+/// Tokens that go through a model at once: enough to keep two cores or a GPU busy.
+pub const DEFAULT_BATCH_TOKENS: u64 = 8192;
+
 /// A finite number that is not below zero.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct NonNegative(f64);
 
 impl NonNegative {
+    pub(super) const HALF: Self = NonNegative(0.5);
+
     pub fn get(self) -> f64 {
         self.0
     }
@@ -111,12 +116,46 @@ pub struct ModelChoice {
     #[arg(long, env = "PURIFY_PRECISION", value_enum, default_value = "auto")]
     pub precision: Precision,
     /// Tokens that go through the model at once
-    #[arg(long, env = "PURIFY_BATCH_TOKENS", value_name = "N", default_value = "8192", value_parser = positive())]
+    #[arg(long, env = "PURIFY_BATCH_TOKENS", value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS, value_parser = positive())]
     pub batch_tokens: u64,
+}
+
+impl ModelChoice {
+    /// The gate's model, with the defaults of everything that the gate has no option for.
+    pub fn of_gate(model: PathBuf, gate: &super::GateConfig) -> Self {
+        ModelChoice {
+            model,
+            adapter: gate.gate_adapter.clone(),
+            device: gate.gate_device,
+            precision: Precision::Auto,
+            batch_tokens: DEFAULT_BATCH_TOKENS,
+        }
+    }
 }
 
 fn positive() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..)
+}
+
+/// What is scored, and where it goes (trainer.md, section 3).
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Input and output")]
+pub struct ScoreConfig {
+    /// Rollouts to score, Parquet or JSON lines, raw or purified
+    #[arg(long = "in", env = "PURIFY_IN", value_name = "FILE")]
+    pub input: PathBuf,
+    /// File to write; default: NAME.scored.parquet beside the input
+    #[arg(long, env = "PURIFY_OUT", value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The file that was purified: with it, each repair gets its importance ratio
+    #[arg(long, env = "PURIFY_RAW", value_name = "FILE")]
+    pub raw: Option<PathBuf>,
+    /// Exit with 1 if a row could not be scored
+    #[arg(long, env = "PURIFY_STRICT", value_parser = BoolishValueParser::new())]
+    pub strict: bool,
+    /// zstd level of what is written
+    #[arg(long, env = "PURIFY_COMPRESSION_LEVEL", value_name = "1..22", default_value = super::DEFAULT_COMPRESSION_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
+    pub compression_level: i32,
 }
 
 /// What is learnt, from what, and how (trainer.md, sections 4 and 5).

@@ -48,6 +48,8 @@ pub struct SampleRepair {
     /// Messages of the raw rollout that went: the correction stood at `first_message + removed_messages`.
     pub removed_messages: usize,
     pub is_shallow: bool,
+    /// Replaced by a correction, not collapsed.
+    pub is_recovered: bool,
     pub log_is: Option<f64>,
 }
 
@@ -83,6 +85,7 @@ struct Repairs {
     first_message: Int64Array,
     removed_messages: Int64Array,
     granularity: Text,
+    kind: Text,
     log_is: Option<Float64Array>,
 }
 
@@ -180,6 +183,7 @@ impl Repairs {
             first_message: int("first_message")?,
             removed_messages: int("removed_messages")?,
             granularity: fields.column_by_name("granularity").map_or(Ok(Text::Absent), Text::new)?,
+            kind: fields.column_by_name("kind").map_or(Ok(Text::Absent), Text::new)?,
             log_is: fields.column_by_name("log_is").and_then(|a| a.as_primitive_opt::<Float64Type>()).cloned(),
             list,
         }))
@@ -190,6 +194,7 @@ impl Repairs {
             first_message: usize::try_from(self.first_message.value(k)).unwrap_or_default(),
             removed_messages: usize::try_from(self.removed_messages.value(k)).unwrap_or_default(),
             is_shallow: self.granularity.get(k) == Some("shallow"),
+            is_recovered: self.kind.get(k) == Some("recovered"),
             log_is: self.log_is.as_ref().filter(|a| a.is_valid(k)).map(|a| a.value(k)),
         };
         self.list.range(row).into_iter().flatten().map(repair).collect()

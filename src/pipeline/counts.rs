@@ -8,8 +8,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::judge::LogIs;
 use crate::rewrite::RepairRecord;
 use crate::saar::{Granularity, Plan, RepairKind};
+
+/// Lower edges of the bins of `log_is`; -0.69 is a ratio of one half.
+const LOG_IS_EDGES: [f64; 9] = [-32.0, -16.0, -8.0, -4.0, -2.0, -0.69, 0.0, 0.69, 2.0];
+
+/// The name of a bin: letters keep the order where names are sorted.
+fn log_is_bin(log_is: f64) -> String {
+    let bin = LOG_IS_EDGES.iter().filter(|edge| log_is >= **edge).count();
+    let letter = char::from(b'a' + bin as u8);
+    match bin {
+        0 => format!("{letter} below {}", LOG_IS_EDGES[0]),
+        _ => format!("{letter} from {}", LOG_IS_EDGES[bin - 1]),
+    }
+}
 
 /// Counters of rows, attempts and repairs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,12 +48,17 @@ pub struct StageCounts {
     pub removed_messages: u64,
     pub removed_tokens: u64,
     pub pairs: u64,
+    /// Repairs that the gate's model has judged, and those that it could not (they are not made).
+    pub gate_judged: u64,
+    pub gate_unjudged: u64,
     /// Recovered runs that were left as they are, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Failed attempts of repaired runs, by error type.
     pub error_types: BTreeMap<String, u64>,
     /// Rejected rows, by reason.
     pub rejects: BTreeMap<String, u64>,
+    /// Judged repairs by the logarithm of their importance ratio.
+    pub log_is: BTreeMap<String, u64>,
 }
 
 impl StageCounts {
@@ -69,6 +88,18 @@ impl StageCounts {
         }
     }
 
+    pub fn add_judged(&mut self, judged: &[Option<LogIs>]) {
+        for found in judged {
+            match found {
+                None => self.gate_unjudged += 1,
+                Some(log_is) => {
+                    self.gate_judged += 1;
+                    *self.log_is.entry(log_is_bin(log_is.sum)).or_default() += 1;
+                }
+            }
+        }
+    }
+
     pub fn add_reject(&mut self, code: &str) {
         self.rows_rejected += 1;
         *self.rejects.entry(code.to_owned()).or_default() += 1;
@@ -93,6 +124,8 @@ impl StageCounts {
             (&mut self.removed_messages, other.removed_messages),
             (&mut self.removed_tokens, other.removed_tokens),
             (&mut self.pairs, other.pairs),
+            (&mut self.gate_judged, other.gate_judged),
+            (&mut self.gate_unjudged, other.gate_unjudged),
         ] {
             *mine += theirs;
         }
@@ -100,6 +133,7 @@ impl StageCounts {
             (&mut self.skipped, &other.skipped),
             (&mut self.error_types, &other.error_types),
             (&mut self.rejects, &other.rejects),
+            (&mut self.log_is, &other.log_is),
         ] {
             for (name, count) in theirs {
                 *mine.entry(name.clone()).or_default() += count;

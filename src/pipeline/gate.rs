@@ -33,7 +33,7 @@ const OPS: &[(&str, Op)] = &[
     (">", Op::More),
 ];
 /// Counters by kind: entries appear only once something was counted, and are 0 before.
-const MAPS: &[&str] = &["skipped", "error_types", "rejects"];
+const MAPS: &[&str] = &["skipped", "error_types", "rejects", "log_is"];
 
 impl Gate {
     /// Parses and checks the name against what is counted.

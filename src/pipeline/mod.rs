@@ -5,6 +5,7 @@
 
 pub mod counts;
 pub mod gate;
+mod judged;
 pub mod outputs;
 mod part;
 pub mod revert;
@@ -19,10 +20,11 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{ColumnConfig, Mode, RunConfig, SaarConfig, Settings, Shard, Unrecovered};
+use crate::config::{ColumnConfig, Mode, RunConfig, SaarConfig, Settings, Shard};
 use crate::error::Error;
 use crate::ingest::{Format, IngestError, Input, RowError, Shape, expand};
-use crate::rewrite::{self, PurifiedRollout, RepairRecord};
+use crate::judge::{Judge, LogIs};
+use crate::rewrite::{PurifiedRollout, RepairRecord};
 use crate::rollout::Rollout;
 use crate::saar::{Plan, Planner};
 use crate::schema::OutputSchema;
@@ -52,6 +54,7 @@ pub struct Purifier<'c> {
     pub method: &'c SaarConfig,
     pub columns: &'c ColumnConfig,
     pub pairs: bool,
+    judge: Option<(&'c dyn Judge, f64)>,
     shard: Option<Shard>,
     labels: RunLabels,
     detector: ErrorDetector,
@@ -67,30 +70,51 @@ pub struct PurifiedRow {
     pub rollout: Option<PurifiedRollout>,
     /// Mode `mask`: the loss flag of each message; else empty.
     pub loss: Vec<bool>,
+    /// What a judge said of each recovered run, made or refused; empty without one.
+    pub judged: Vec<Option<LogIs>>,
 }
 
 impl<'c> Purifier<'c> {
     pub fn new(settings: &'c Settings) -> Result<Self, Error> {
-        if settings.method.mode == Mode::Append {
-            return Err(Error::usage(
-                "mode `append` decides by the importance ratios of `purify score`, and there are none",
-                Some("use --mode replace until the data is scored"),
-            ));
+        match (settings.method.mode, &settings.gate.gate_model) {
+            (Mode::Append, None) => {
+                return Err(Error::usage(
+                    "mode `append` leaves out repairs by their importance ratio, and nothing computes it",
+                    Some("give --gate-model with the policy's folder"),
+                ));
+            }
+            (Mode::Mask, Some(_)) => {
+                return Err(Error::usage(
+                    "--gate-model judges repairs, and mode `mask` makes none",
+                    Some("leave one of the two out"),
+                ));
+            }
+            _ => {}
         }
         Ok(Purifier {
             method: &settings.method,
             columns: &settings.columns,
             pairs: settings.pairs,
+            judge: None,
             shard: settings.shard,
             labels: RunLabels {
                 profile: name_of(settings.method.profile),
-                mode: name_of(settings.method.mode),
+                // A gate is what append means.
+                mode: name_of(match (settings.method.mode, &settings.gate.gate_model) {
+                    (Mode::Replace, Some(_)) => Mode::Append,
+                    (mode, _) => mode,
+                }),
                 measure: name_of(settings.method.similarity_metric),
             },
             detector: ErrorDetector::new(&settings.errors)?,
             measure: measure(settings.method.similarity_metric),
             marker: tokenizer::call_marker(&settings.columns)?,
         })
+    }
+
+    /// Has each repair judged: those whose ratio is below the threshold of the settings are not made.
+    pub fn judged_by(self, judge: Option<&'c dyn Judge>, threshold: f64) -> Self {
+        Purifier { judge: judge.map(|judge| (judge, threshold)), ..self }
     }
 
     pub fn detector(&self) -> &ErrorDetector {
@@ -100,23 +124,12 @@ impl<'c> Purifier<'c> {
     /// Decides and applies: the whole method on one rollout.
     pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
         let trajectory = Trajectory::new(rollout, &self.detector);
-        let planner = Planner { config: self.method, measure: self.measure, marker: self.marker.as_ref() };
-        let plan = planner.plan(&trajectory, None);
-        let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
-        if drops && plan.unrecovered > 0 {
-            return Err(RowError::Unrecovered { runs: plan.unrecovered });
-        }
-        let purified = rewrite::apply(&trajectory, &plan, self.marker.as_ref())?;
-        let loss = match self.method.mode {
-            Mode::Mask => rewrite::loss_flags(rollout, purified.as_ref()),
-            _ => Vec::new(),
-        };
-        Ok(PurifiedRow {
-            records: rewrite::records(&trajectory, &plan, purified.as_ref()),
-            plan,
-            rollout: purified,
-            loss,
-        })
+        let plan = self.planner().plan(&trajectory, None);
+        self.applied(rollout, &trajectory, plan)
+    }
+
+    fn planner(&self) -> Planner<'_> {
+        Planner { config: self.method, measure: self.measure, marker: self.marker.as_ref() }
     }
 
     fn output_schema(&self, shape: &Shape) -> OutputSchema {
@@ -204,10 +217,11 @@ struct Marker {
 
 /// Purifies all inputs of a run.
 ///
-/// `interrupted` holds the number of a signal as soon as one has come.
+/// `judge` answers for the gate's model; `interrupted` holds the number of a signal as soon as one has come.
 pub fn run(
     config: &RunConfig,
     settings: &Settings,
+    judge: Option<&dyn Judge>,
     progress: &dyn Progress,
     interrupted: &AtomicUsize,
 ) -> Result<Summary, Error> {
@@ -218,7 +232,7 @@ pub fn run(
         .iter()
         .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
         .collect::<Result<Vec<_>, _>>()?;
-    let purifier = Purifier::new(settings)?;
+    let purifier = Purifier::new(settings)?.judged_by(judge, settings.gate.is_threshold.get());
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads)
         .build()

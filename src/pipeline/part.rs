@@ -13,11 +13,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::counts::StageCounts;
+use super::judged::Refusal;
 use super::outputs::PartPaths;
 use super::{Progress, Purifier};
 use crate::config::Mode;
 use crate::error::Error;
+use crate::ingest::sample::SampleReader;
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
+use crate::judge::LogIs;
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};
 use crate::write::{
@@ -274,8 +277,10 @@ impl Batches {
 
 /// What became of one row.
 enum RowResult {
-    Written(Box<WrittenRow>),
+    Written(Box<WrittenRow>, Vec<Option<LogIs>>),
     Rejected(RowError),
+    /// The run can't go on.
+    Stop(Box<Error>),
     Elsewhere,
     /// The program itself failed on it.
     Bug(String),
@@ -324,13 +329,19 @@ impl Worker<'_> {
 
     fn purify_batch(&self, batch: &Decoded, counts: &mut StageCounts, out: &mut Batches) -> Result<(), Error> {
         let (mut written, mut rejected) = (Vec::new(), Vec::new());
+        let samples = match self.purifier.judge {
+            Some(_) => Some(SampleReader::new(batch, &self.shape.columns).map_err(|e| self.columns_error(e))?),
+            None => None,
+        };
         for row in 0..batch.rows() {
             counts.rows_in += 1;
-            match self.purify_row(batch, row) {
-                RowResult::Written(row) => {
+            match self.purify_row(batch, samples.as_ref(), row) {
+                RowResult::Written(row, judged) => {
                     counts.add_row(&row.plan, &row.records, row.purified.is_some());
+                    counts.add_judged(&judged);
                     written.push(*row);
                 }
+                RowResult::Stop(error) => return Err(*error),
                 RowResult::Rejected(error) => {
                     counts.add_reject(error.code());
                     out.rejected.push(batch.number(row));
@@ -361,11 +372,19 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn purify_row(&self, batch: &Decoded, row: usize) -> RowResult {
+    fn purify_row(&self, batch: &Decoded, samples: Option<&SampleReader<'_>>, row: usize) -> RowResult {
         if !self.purifier.is_ours(batch.group(row), &batch.id(row)) {
             return RowResult::Elsewhere;
         }
-        let purify = || batch.rollout(row).and_then(|rollout| self.purifier.purify(&rollout));
+        let purify = || -> Result<_, Refusal> {
+            let rollout = batch.rollout(row)?;
+            match (self.purifier.judge, samples) {
+                (Some((judge, threshold)), Some(samples)) => {
+                    self.purifier.purify_judged(&rollout, &samples.row(row)?, judge, threshold)
+                }
+                _ => Ok(self.purifier.purify(&rollout)?),
+            }
+        };
         let purified = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(purify)) {
             Ok(purified) => purified,
             Err(panic) => {
@@ -384,15 +403,17 @@ impl Worker<'_> {
                 if was_purified && !purified.plan.repairs.is_empty() && self.purifier.method.mode != Mode::Mask {
                     return RowResult::Rejected(RowError::PurifiedBefore);
                 }
-                RowResult::Written(Box::new(WrittenRow {
+                let written = WrittenRow {
                     row,
                     plan: purified.plan,
                     records: purified.records,
                     purified: purified.rollout,
                     loss: purified.loss,
-                }))
+                };
+                RowResult::Written(Box::new(written), purified.judged)
             }
-            Err(error) => RowResult::Rejected(error),
+            Err(Refusal::Row(error)) => RowResult::Rejected(error),
+            Err(Refusal::Run(error)) => RowResult::Stop(Box::new(error)),
         }
     }
 

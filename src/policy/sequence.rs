@@ -68,6 +68,11 @@ impl Sequencer {
         }
     }
 
+    /// The token in which the first call of a message begins, where the tokenizer tells.
+    pub fn call_start(&self, ids: &[i32]) -> Option<usize> {
+        CallMarker::Decoded(Box::new(self.chat().ok()?.decoder())).find(ids)
+    }
+
     /// A rollout. With `messages`, a row of tokens gets the places of its messages as well.
     pub fn rollout(&self, sample: &Sample, messages: Option<&[Message<'_>]>) -> Result<Sequence, SequenceError> {
         match (&sample.tokens, &sample.messages) {

@@ -141,6 +141,8 @@ pub struct RepairRecord {
     pub removed_tokens: Option<usize>,
     /// Filled in by scoring.
     pub log_is: Option<f64>,
+    /// The same per token.
+    pub log_is_mean: Option<f64>,
 }
 
 /// The records of a plan's repairs, in order.
@@ -158,6 +160,7 @@ pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&P
         removed_messages: message(repair.last()) - message(repair.first()),
         removed_tokens: removed_tokens.and_then(|removed| removed.get(k).copied()),
         log_is: None,
+        log_is_mean: None,
     };
     plan.repairs.iter().enumerate().map(record).collect()
 }

@@ -63,7 +63,10 @@ impl Planner<'_> {
                     match self.reason_to_skip(trajectory, &run, &plan, stopped, refused) {
                         Some(skip) => plan.skipped.push(skip),
                         None if config.mode == Mode::Mask => {}
-                        None => plan.repairs.push(self.fold(trajectory, &run, RepairKind::Recovered, correction)),
+                        None => {
+                            let index = plan.recovered - 1;
+                            plan.repairs.push(self.fold(trajectory, &run, RepairKind::Recovered, correction, index));
+                        }
                     }
                 }
                 _ => {
@@ -74,7 +77,7 @@ impl Planner<'_> {
                         && last > run.steps.start
                         && self.reason_to_skip(trajectory, &run, &plan, stopped, false).is_none()
                     {
-                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last));
+                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last, plan.recovered));
                     }
                     stopped |= config.stop_after_unrecovered;
                 }
@@ -116,7 +119,14 @@ impl Planner<'_> {
     }
 
     /// The fold of saar.md, section 3, over the attempts `run.steps.start ..= last`.
-    fn fold(&self, trajectory: &Trajectory<'_, '_>, run: &FailureRun, kind: RepairKind, last: usize) -> Repair {
+    fn fold(
+        &self,
+        trajectory: &Trajectory<'_, '_>,
+        run: &FailureRun,
+        kind: RepairKind,
+        last: usize,
+        recovered_run: usize,
+    ) -> Repair {
         let first = run.steps.start;
         let calls = self.calls(trajectory, first, last);
         let gamma = self.config.similarity_threshold.get();
@@ -146,6 +156,7 @@ impl Planner<'_> {
         }
         Repair {
             kind,
+            recovered_run,
             steps: first..=last,
             reasoning,
             rejected_reasoning,

@@ -45,6 +45,8 @@ impl RepairKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
     pub kind: RepairKind,
+    /// Which of the rollout's recovered runs it is (for a collapsed one: those before it).
+    pub recovered_run: usize,
     /// Steps from the first failed attempt to the one whose call and results stay.
     pub steps: RangeInclusive<usize>,
     /// Step whose reasoning stays.

@@ -8,6 +8,7 @@ mod gather;
 pub mod pairs;
 mod provenance;
 pub mod rejects;
+pub mod scores;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};

@@ -112,6 +112,7 @@ fn repair_structs(fields: &Fields, all: &[&RepairRecord], labels: &RunLabels) ->
             "removed_messages" => ints(|r| r.removed_messages),
             "removed_tokens" => Arc::new(Int32Array::from_iter(all.iter().map(|r| r.removed_tokens.map(narrow)))),
             "log_is" => Arc::new(Float64Array::from_iter(all.iter().map(|r| r.log_is))),
+            "log_is_mean" => Arc::new(Float64Array::from_iter(all.iter().map(|r| r.log_is_mean))),
             // Guards and meaning-based similarity are filled in by the commands that compute them.
             _ => new_null_array(field.data_type(), all.len()),
         })

@@ -1,0 +1,106 @@
+//! `purify score`: what a run shows while it goes on, and what it says in the end.
+
+use crate::config::{ColumnConfig, GateConfig, ModelChoice, ScoreConfig};
+use crate::error::{Error, ExitStatus};
+use crate::judge::Judge;
+
+use super::printer::Printer;
+
+/// The policy that judges repairs, if the settings name one.
+#[cfg(feature = "train")]
+pub(super) fn judge(gate: &GateConfig) -> Result<Option<Box<dyn Judge>>, Error> {
+    let Some(path) = &gate.gate_model else { return Ok(None) };
+    let model = ModelChoice::of_gate(path.clone(), gate);
+    let scorer = crate::score::Scorer::load(&model).map_err(crate::score::ScoreError::from)?;
+    Ok(Some(Box::new(scorer)))
+}
+
+#[cfg(not(feature = "train"))]
+pub(super) fn judge(gate: &GateConfig) -> Result<Option<Box<dyn Judge>>, Error> {
+    match gate.gate_model {
+        Some(_) => Err(Error::NoModels),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(feature = "train"))]
+pub(super) fn run(_: &ModelChoice, _: &ScoreConfig, _: &ColumnConfig, _: &Printer) -> Result<ExitStatus, Error> {
+    Err(Error::NoModels)
+}
+
+#[cfg(feature = "train")]
+pub(super) fn run(
+    model: &ModelChoice,
+    config: &ScoreConfig,
+    columns: &ColumnConfig,
+    printer: &Printer,
+) -> Result<ExitStatus, Error> {
+    let signals = super::signals::watch();
+    let bar = super::bar::Bar::new(printer, "rollouts");
+    let observer = Progress { printer, bar, signals: &signals, done: Default::default(), started: Default::default() };
+    let summary = crate::score::score(model, config, columns, &observer, &signals.seen)?;
+    let mean = summary.mean_logprob.map_or("-".to_owned(), |m| format!("{m:.4}"));
+    printer.line(&format!(
+        "{} of {} rows scored on {}, {} policy tokens, mean log-prob {mean}, {:.1} s; written to {}",
+        summary.scored,
+        summary.rows,
+        summary.device,
+        summary.policy_tokens,
+        summary.seconds,
+        summary.out.display()
+    ));
+    for (reason, rows) in &summary.unscored {
+        printer.line(&format!("{rows} rows not scored: {reason}"));
+    }
+    if let Some(first) = &summary.first_unscored {
+        printer.line(&format!("the first: {}", super::printer::escaped(first)));
+    }
+    if let Some(found) = &summary.importance {
+        let [least, _, low, median, high, _, most] = found.log_is;
+        printer.line(&format!(
+            "importance of {} repairs, log: {least:.2} | {low:.2} | {median:.2} | {high:.2} | {most:.2} (least, quartiles, \
+             most); ratio below 0.5: {:.1}%",
+            found.repairs,
+            100.0 * found.below_half
+        ));
+    }
+    printer.json(&serde_json::to_value(&summary).unwrap_or_default());
+    let unscored = summary.rows - summary.scored;
+    match config.strict && unscored > 0 {
+        true => Err(crate::score::ScoreError::Unscored { unscored, rows: summary.rows }.into()),
+        false => Ok(ExitStatus::Done),
+    }
+}
+
+#[cfg(feature = "train")]
+struct Progress<'p> {
+    printer: &'p Printer,
+    bar: super::bar::Bar<'p>,
+    signals: &'p super::signals::Watch,
+    /// Rows and tokens so far.
+    done: std::cell::Cell<(u64, u64)>,
+    started: std::cell::Cell<Option<std::time::Instant>>,
+}
+
+#[cfg(feature = "train")]
+impl crate::score::Observer for Progress<'_> {
+    fn start(&self, rows: Option<u64>, device: &str) {
+        // From here on there is a file to tidy up.
+        self.signals.at_once.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.started.set(Some(std::time::Instant::now()));
+        self.printer.detail(&format!("scoring on {device}"));
+        self.bar.start(0, rows.unwrap_or_default());
+    }
+
+    fn advance(&self, rows: u64, tokens: u64) {
+        let (all_rows, all_tokens) = self.done.get();
+        let (all_rows, all_tokens) = (all_rows + rows, all_tokens + tokens);
+        self.done.set((all_rows, all_tokens));
+        let seconds = self.started.get().map_or(0.0, |s| s.elapsed().as_secs_f64());
+        self.bar.set(all_rows, format!("{:.0} policy tokens/s", all_tokens as f64 / seconds.max(1e-9)));
+    }
+
+    fn finish(&self) {
+        self.bar.finish();
+    }
+}

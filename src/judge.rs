@@ -1,0 +1,42 @@
+//! What the main job asks of a policy: how likely it finds a correction by itself (saar.md, section 8).
+//!
+//! Owns the question alone. It is asked by the pipeline and answered by whoever holds a model, so that the pipeline needs
+//! none to be built.
+
+use crate::ingest::sample::{Sample, SampleRepair};
+use crate::rollout::Message;
+
+/// One side of a repair.
+#[derive(Clone, Copy)]
+pub struct Side<'a> {
+    pub sample: &'a Sample,
+    pub messages: &'a [Message<'a>],
+}
+
+/// `log pi(correction | purified context) - log pi(correction | raw context)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogIs {
+    /// Over the correction's tokens.
+    pub sum: f64,
+    /// Divided by their number.
+    pub mean: f64,
+}
+
+/// Why nothing at all can be judged.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct JudgeError {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Judges repairs.
+pub trait Judge: Sync {
+    /// The ratio of each repair; `None` where a row can't be read by the model, or the correction's tokens are not found.
+    fn log_is(
+        &self,
+        raw: Side<'_>,
+        purified: Side<'_>,
+        repairs: &[SampleRepair],
+    ) -> Result<Vec<Option<LogIs>>, JudgeError>;
+}

@@ -1,0 +1,165 @@
+//! Mode `append`: repairs that the policy would not have made without the error are not made.
+//!
+//! Owns the loop of decisions, left to right: a repair that is refused leaves its error in the context of those behind it,
+//! so they are judged again. What can't be judged is not repaired: a gate that can't see lets nothing through.
+
+use serde_json::{Map, Value};
+
+use super::{PurifiedRow, Purifier};
+use crate::error::Error;
+use crate::ingest::RowError;
+use crate::ingest::sample::{Sample, SampleRepair, SampleTokens};
+use crate::judge::{Judge, LogIs, Side};
+use crate::rewrite::{self, MessageSource, PurifiedRollout, RepairRecord};
+use crate::rollout::{Message, Rollout};
+use crate::saar::{Gate, Granularity, RepairKind};
+use crate::steps::Trajectory;
+
+/// Fields of a message that belong to its reasoning; everything else goes with the call.
+const REASONING_FIELDS: [&str; 2] = ["content", "reasoning_content"];
+
+/// Why a row is not purified: its own fault, or the run's.
+pub(super) enum Refusal {
+    Row(RowError),
+    Run(Error),
+}
+
+impl From<RowError> for Refusal {
+    fn from(error: RowError) -> Self {
+        Refusal::Row(error)
+    }
+}
+
+impl Purifier<'_> {
+    /// [`Purifier::purify`] with a judge over each repair.
+    pub(super) fn purify_judged(
+        &self,
+        rollout: &Rollout<'_>,
+        sample: &Sample,
+        judge: &dyn Judge,
+        threshold: f64,
+    ) -> Result<PurifiedRow, Refusal> {
+        let trajectory = Trajectory::new(rollout, &self.detector);
+        let mut refused: Vec<Option<f64>> = Vec::new();
+        let mut judged = Vec::new();
+        loop {
+            let plan = self.planner().plan(&trajectory, Some(Gate { log_is: &refused, threshold }));
+            let mut row = self.applied(rollout, &trajectory, plan)?;
+            let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
+                row.judged = judged;
+                return Ok(row);
+            };
+            let found = ask(judge, rollout, sample, purified, &row.records).map_err(|error| {
+                Refusal::Run(Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref()))
+            })?;
+            let fails = |log_is: &Option<LogIs>| log_is.is_none_or(|l| l.sum < threshold.ln());
+            let recovered = row.plan.repairs.iter().zip(&found).filter(|(r, _)| r.kind == RepairKind::Recovered);
+            let first = recovered.clone().find(|(_, log_is)| fails(log_is));
+            if let Some((repair, log_is)) = first {
+                if refused.len() <= repair.recovered_run {
+                    refused.resize(repair.recovered_run + 1, None);
+                }
+                refused[repair.recovered_run] = Some(log_is.map_or(f64::NEG_INFINITY, |l| l.sum));
+                judged.push(*log_is);
+                continue;
+            }
+            judged.extend(recovered.map(|(_, log_is)| *log_is));
+            for (record, log_is) in row.records.iter_mut().zip(found) {
+                record.log_is = log_is.map(|l| l.sum);
+                record.log_is_mean = log_is.map(|l| l.mean);
+            }
+            row.judged = judged;
+            return Ok(row);
+        }
+    }
+}
+
+/// Asks in a thread of its own: one of the pool's that waited for the model would be given another chunk's work, and
+/// would then wait for its own.
+fn ask(
+    judge: &dyn Judge,
+    rollout: &Rollout<'_>,
+    sample: &Sample,
+    purified: &PurifiedRollout,
+    records: &[RepairRecord],
+) -> Result<Vec<Option<LogIs>>, crate::judge::JudgeError> {
+    let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| message_of(rollout, source)).collect();
+    let changed = purified_sample(sample, purified);
+    let repairs: Vec<SampleRepair> = records.iter().map(place).collect();
+    let (raw, purified) =
+        (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| judge.log_is(raw, purified, &repairs));
+        asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn place(record: &RepairRecord) -> SampleRepair {
+    SampleRepair {
+        first_message: record.first_message,
+        removed_messages: record.removed_messages,
+        is_shallow: record.granularity == Granularity::Shallow,
+        is_recovered: record.kind == RepairKind::Recovered,
+        log_is: None,
+    }
+}
+
+fn message_of<'m>(rollout: &'m Rollout<'_>, source: &'m MessageSource) -> Message<'m> {
+    let (reasoning, call) = (&rollout.messages[source.reasoning], &rollout.messages[source.call]);
+    Message { content: source.content.as_deref().or(reasoning.content), ..call.clone() }
+}
+
+/// The row as it would be written.
+fn purified_sample(raw: &Sample, purified: &PurifiedRollout) -> Sample {
+    let messages = raw.messages.as_ref().map(|messages| {
+        let field = |message: usize, name: &str| messages.get(message).and_then(|m| m.get(name)).cloned();
+        let compose = |source: &MessageSource| {
+            let mut out: Map<String, Value> =
+                messages.get(source.call).and_then(Value::as_object).cloned().unwrap_or_default();
+            for name in REASONING_FIELDS {
+                match field(source.reasoning, name) {
+                    Some(value) => out.insert(name.to_owned(), value),
+                    None => out.shift_remove(name),
+                };
+            }
+            if let Some(text) = &source.content {
+                out.insert("content".to_owned(), Value::String(text.clone()));
+            }
+            Value::Object(out)
+        };
+        purified.messages().iter().map(compose).collect()
+    });
+    let tokens = raw.tokens.as_ref().map(|tokens| match purified.tokens() {
+        None => tokens.clone(),
+        Some(splice) => SampleTokens {
+            prompt: tokens.prompt.clone(),
+            response: splice.kept.iter().flat_map(|r| tokens.response[r.clone()].iter().copied()).collect(),
+            mask: splice.kept.iter().flat_map(|r| tokens.mask[r.clone()].iter().copied()).collect(),
+            logprobs: None,
+        },
+    });
+    Sample { messages, tokens, tools: raw.tools.clone(), id: raw.id.clone(), ..Sample::default() }
+}
+
+impl Purifier<'_> {
+    /// Applies a plan, in the mode of the settings.
+    pub(super) fn applied(
+        &self,
+        rollout: &Rollout<'_>,
+        trajectory: &Trajectory<'_, '_>,
+        plan: crate::saar::Plan,
+    ) -> Result<PurifiedRow, RowError> {
+        use crate::config::{Mode, Unrecovered};
+        let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
+        if drops && plan.unrecovered > 0 {
+            return Err(RowError::Unrecovered { runs: plan.unrecovered });
+        }
+        let purified = rewrite::apply(trajectory, &plan, self.marker.as_ref())?;
+        let loss = match self.method.mode {
+            Mode::Mask => rewrite::loss_flags(rollout, purified.as_ref()),
+            _ => Vec::new(),
+        };
+        let records = rewrite::records(trajectory, &plan, purified.as_ref());
+        Ok(PurifiedRow { records, plan, rollout: purified, loss, judged: Vec::new() })
+    }
+}

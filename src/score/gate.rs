@@ -1,0 +1,38 @@
+//! Answers the main job's question with a policy.
+
+use super::{Problem, Scorer, is_of_row};
+use crate::ingest::sample::SampleRepair;
+use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::policy::PolicyError;
+use crate::policy::sequence::{Sequence, SequenceError};
+
+impl Scorer {
+    fn side(&self, side: Side<'_>) -> Result<Sequence, Problem> {
+        Ok(self.sequencer.rollout(side.sample, Some(side.messages)).map_err(Problem::from)?)
+    }
+}
+
+impl Judge for Scorer {
+    fn log_is(
+        &self,
+        raw: Side<'_>,
+        purified: Side<'_>,
+        repairs: &[SampleRepair],
+    ) -> Result<Vec<Option<LogIs>>, JudgeError> {
+        let judged = match (self.side(purified), self.side(raw)) {
+            (Ok(purified), Ok(raw)) => self.ratios(&purified, &raw, repairs),
+            (Err(Problem::Sequence(SequenceError::Policy(error))), _)
+            | (_, Err(Problem::Sequence(SequenceError::Policy(error)))) => Err(error),
+            _ => return Ok(vec![None; repairs.len()]),
+        };
+        match judged {
+            Ok(ratios) => Ok(ratios),
+            Err(error) if is_of_row(&error) => Ok(vec![None; repairs.len()]),
+            Err(error) => Err(whole(&error)),
+        }
+    }
+}
+
+fn whole(error: &PolicyError) -> JudgeError {
+    JudgeError { message: error.to_string(), hint: error.hint().map(str::to_owned) }
+}

@@ -1,0 +1,412 @@
+//! `purify score`: log-probs of a data set under a policy, and the importance ratio of each repair.
+//!
+//! Owns the walk over a file and, beside it, over the raw one. Rows in = rows out, in order: a row that can't be scored
+//! stays as it is and is counted with its reason. Which tokens a repair moved is [`importance`]'s; columns are built by
+//! [`crate::write`].
+
+mod gate;
+pub mod importance;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::config::{ColumnConfig, ModelChoice, ScoreConfig};
+use crate::ingest::sample::{Sample, SampleReader, SampleRepair};
+use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, decode_chunk};
+use crate::judge::LogIs;
+use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
+use crate::policy::{Batch, Policy, PolicyError, device};
+use crate::rollout::Rollout;
+use crate::write::scores::{ScoredRow, ScoredSchema, assemble};
+use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
+use importance::moved;
+use raw::RawRows;
+
+/// Repairs whose ratio is below this are named in the summary: the authors' own gate.
+const LOW_RATIO: f64 = 0.5;
+
+/// Why scoring stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("`{}` has no column `purification`, which says what was repaired", path.display())]
+    NotPurified { path: PathBuf },
+    #[error("rollout `{}` of the purified file is not in `{}`, or not in the same order", rollout.escape_debug(), path.display())]
+    NotInRaw { path: PathBuf, rollout: String },
+    #[error("{unscored} of {rows} rows could not be scored")]
+    Unscored { unscored: u64, rows: u64 },
+    #[error("interrupted by signal {signal}; nothing was written")]
+    Interrupted { signal: u8 },
+}
+
+impl ScoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ScoreError::Policy(error) => return error.hint().map(str::to_owned),
+            ScoreError::Ingest(error) => return error.hint().map(str::to_owned),
+            ScoreError::Write(error) => return error.hint().map(str::to_owned),
+            ScoreError::NotPurified { .. } => "give the file that purify wrote with --in, or leave --raw out",
+            ScoreError::NotInRaw { .. } => "give the file that was purified, unsorted",
+            ScoreError::Unscored { .. } | ScoreError::Interrupted { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Why one row can't be scored.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Row(#[from] RowError),
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+}
+
+impl Problem {
+    fn code(&self) -> &'static str {
+        match self {
+            Problem::Row(error) => error.code(),
+            Problem::Sequence(SequenceError::NoPrompt) => "no_prompt",
+            Problem::Sequence(SequenceError::Nothing) => "nothing",
+            Problem::Sequence(SequenceError::Align(_)) => "tokens_do_not_fit_messages",
+            Problem::Sequence(SequenceError::Policy(PolicyError::TooLong { .. })) => "too_long",
+            Problem::Sequence(SequenceError::Policy(PolicyError::Token { .. })) => "unknown_token",
+            Problem::Sequence(SequenceError::Policy(_)) => "template",
+        }
+    }
+}
+
+/// What scoring did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ScoreSummary {
+    pub rows: u64,
+    pub scored: u64,
+    /// Rows that stayed as they were, by reason.
+    pub unscored: BTreeMap<String, u64>,
+    /// The first of them, in words.
+    pub first_unscored: Option<String>,
+    /// Tokens that the policy wrote.
+    pub policy_tokens: u64,
+    /// Mean log-prob of those tokens.
+    pub mean_logprob: Option<f64>,
+    pub repairs: u64,
+    pub importance: Option<Importance>,
+    pub seconds: f64,
+    pub device: String,
+    pub out: PathBuf,
+}
+
+/// The distribution of `log_is` over repairs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Importance {
+    pub repairs: u64,
+    /// Share of repairs whose ratio is below 0.5.
+    pub below_half: f64,
+    /// Of the sum over the correction's tokens: least, 5%, 25%, 50%, 75%, 95%, most.
+    pub log_is: [f64; 7],
+    /// The same of the mean per token.
+    pub log_is_mean: [f64; 7],
+}
+
+/// Told of rows as they are done.
+pub trait Observer {
+    /// The output is about to be opened; rows are known beforehand for Parquet.
+    fn start(&self, rows: Option<u64>, device: &str);
+    fn advance(&self, rows: u64, tokens: u64);
+    fn finish(&self);
+}
+
+/// A policy that reads rows.
+pub struct Scorer {
+    policy: Policy,
+    pub sequencer: Sequencer,
+    most_tokens: usize,
+    pub device: String,
+}
+
+impl Scorer {
+    /// Loads the model, with its adapter if there is one.
+    pub fn load(model: &ModelChoice) -> Result<Self, PolicyError> {
+        let chosen = device::choose(model.device, model.precision)?;
+        let mut policy = Policy::load(&model.model, &chosen.device, chosen.dtype)?;
+        if let Some(adapter) = &model.adapter {
+            policy.load_adapter(adapter)?;
+        }
+        let sequencer = Sequencer::new(&policy);
+        let most_tokens = usize::try_from(model.batch_tokens).unwrap_or(usize::MAX);
+        Ok(Scorer { policy, sequencer, most_tokens, device: chosen.name() })
+    }
+
+    /// A row as a sequence that the model can read. `rollout` finds its messages among its tokens.
+    fn sequence(&self, sample: &Sample, rollout: Option<&Rollout<'_>>) -> Result<Sequence, SequenceError> {
+        let sequence = self.sequencer.rollout(sample, rollout.map(|r| r.messages.as_slice()))?;
+        self.policy.check(&sequence.ids)?;
+        Ok(sequence)
+    }
+
+    /// Log-probs at the wanted places of each sequence, in order; as many sequences at once as fit.
+    pub fn log_probs(&self, jobs: &[(&[u32], Vec<usize>)]) -> Result<Vec<Vec<f32>>, PolicyError> {
+        let mut out = Vec::with_capacity(jobs.len());
+        let mut start = 0;
+        while start < jobs.len() {
+            let (mut batch, mut end) = (Batch::default(), start);
+            while end < jobs.len() && (end == start || batch.ids.len() + jobs[end].0.len() <= self.most_tokens) {
+                let (ids, wanted) = &jobs[end];
+                let mut flags = vec![false; ids.len()];
+                wanted.iter().for_each(|&k| flags[k] = true);
+                batch.push(ids.iter().copied(), flags);
+                end += 1;
+            }
+            let stats = self.policy.log_probs(&batch)?;
+            let mut rest = stats.as_slice();
+            for (_, wanted) in &jobs[start..end] {
+                let (own, others) = rest.split_at(wanted.len());
+                out.push(own.iter().map(|s| s.logprob).collect());
+                rest = others;
+            }
+            start = end;
+        }
+        Ok(out)
+    }
+
+    fn call_start(&self, ids: &[u32]) -> Option<usize> {
+        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        self.sequencer.call_start(&ids)
+    }
+
+    /// The importance ratio of each repair, from both sequences alone.
+    pub fn ratios(
+        &self,
+        purified: &Sequence,
+        raw: &Sequence,
+        repairs: &[SampleRepair],
+    ) -> Result<Vec<Option<LogIs>>, PolicyError> {
+        self.policy.check(&purified.ids)?;
+        self.policy.check(&raw.ids)?;
+        let moved = moved(purified, raw, repairs, &|ids| self.call_start(ids));
+        let wanted = |pick: fn(&importance::Moved) -> &Vec<usize>| {
+            let mut places: Vec<usize> = moved.iter().flatten().flat_map(pick).copied().collect();
+            places.sort_unstable();
+            places.dedup();
+            places
+        };
+        let jobs = [(purified.ids.as_slice(), wanted(|m| &m.purified)), (raw.ids.as_slice(), wanted(|m| &m.raw))];
+        let scores = self.log_probs(&jobs)?;
+        let at = |side: usize, k: usize| jobs[side].1.binary_search(&k).map_or(0.0, |n| f64::from(scores[side][n]));
+        Ok(moved.iter().map(|m| m.as_ref().map(|m| m.log_is(|k| at(0, k), |k| at(1, k)))).collect())
+    }
+}
+
+/// Scores a file.
+///
+/// `interrupted` holds the number of a signal as soon as one has come.
+pub fn score(
+    model: &ModelChoice,
+    config: &ScoreConfig,
+    columns: &ColumnConfig,
+    observer: &dyn Observer,
+    interrupted: &AtomicUsize,
+) -> Result<ScoreSummary, ScoreError> {
+    let started = Instant::now();
+    let out = config.out.clone().unwrap_or_else(|| config.input.with_extension("scored.parquet"));
+    for input in [Some(&config.input), config.raw.as_ref()].into_iter().flatten() {
+        if out.canonicalize().is_ok_and(|o| input.canonicalize().is_ok_and(|i| i == o)) {
+            return Err(WriteError::IsInput { path: out }.into());
+        }
+    }
+    let mut input = Input::open_any(&config.input, columns)?;
+    let raw = config.raw.as_ref().map(|path| RawRows::open(path, columns)).transpose()?;
+    if raw.is_some() && input.columns.purification.is_none() {
+        return Err(ScoreError::NotPurified { path: config.input.clone() });
+    }
+    let scorer = Scorer::load(model)?;
+    let schema = ScoredSchema::new(&input.schema, &input.columns);
+    let form = ParquetForm {
+        schema: schema.schema.clone(),
+        metadata: input.metadata.clone(),
+        compression_level: config.compression_level,
+    };
+    observer.start(input.rows, &scorer.device);
+    let (mut file, encoder) = (ParquetFile::create(&out, &form)?, Encoder::new(&out, &form)?);
+    let shape = input.shape();
+    let summary = ScoreSummary { device: scorer.device.clone(), out: out.clone(), ..ScoreSummary::default() };
+    let mut walk = Walk { scorer: &scorer, shape: &shape, raw, summary, logprobs: 0.0, ratios: Vec::new() };
+    let mut index = 0;
+    while let Some(chunk) = input.next_chunk(index)? {
+        index += 1;
+        let (batches, bad) = decode_chunk(chunk, &shape)?;
+        for line in bad {
+            walk.count_unscored(line.row, "", &line.error.into());
+            walk.summary.rows += 1;
+        }
+        let mut scored = Vec::new();
+        for batch in &batches {
+            let signal = interrupted.load(Ordering::Relaxed);
+            if signal != 0 {
+                return Err(ScoreError::Interrupted { signal: signal as u8 });
+            }
+            let before = walk.summary.policy_tokens;
+            let rows = walk.rows(batch)?;
+            let columns = |source| WriteError::Columns { path: out.clone(), source };
+            scored.push(assemble(batch, &shape.columns, &schema, &rows).map_err(columns)?);
+            observer.advance(batch.rows() as u64, walk.summary.policy_tokens - before);
+        }
+        file.append(encoder.encode(&scored)?)?;
+    }
+    file.finish()?;
+    observer.finish();
+    let mut summary = walk.finish();
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// The state of a walk over one file.
+struct Walk<'a> {
+    scorer: &'a Scorer,
+    shape: &'a Shape,
+    raw: Option<RawRows>,
+    summary: ScoreSummary,
+    logprobs: f64,
+    ratios: Vec<LogIs>,
+}
+
+impl Walk<'_> {
+    fn rows(&mut self, batch: &Decoded) -> Result<Vec<ScoredRow>, ScoreError> {
+        let path = || self.shape.path.clone();
+        let failed = |source| IngestError::Rows { path: path(), row: batch.number(0), source };
+        let reader = SampleReader::new(batch, &self.shape.columns).map_err(failed)?;
+        let mut out = vec![ScoredRow::default(); batch.rows()];
+        // Row, sequence, repairs, and the raw sequence where there is one.
+        let mut sequences = Vec::new();
+        for row in 0..batch.rows() {
+            self.summary.rows += 1;
+            match self.read(batch, &reader, row)? {
+                Ok((sample, sequence, raw)) => {
+                    if sample.tokens.is_none() {
+                        out[row].tokens = Some(tokens_of(&sequence));
+                    }
+                    self.summary.repairs += sample.repairs.len() as u64;
+                    sequences.push((row, sequence, sample.repairs, raw));
+                }
+                Err(problem) => self.count_unscored(batch.number(row), &batch.id(row), &problem),
+            }
+        }
+        let wanted = |s: &Sequence| (1..s.ids.len()).filter(|&k| s.policy[k]).collect::<Vec<_>>();
+        let jobs: Vec<_> = sequences.iter().map(|(_, s, _, _)| (s.ids.as_slice(), wanted(s))).collect();
+        let scores = self.scorer.log_probs(&jobs)?;
+        for ((row, sequence, repairs, raw), (found, (_, places))) in sequences.iter().zip(scores.iter().zip(&jobs)) {
+            let mut logprobs = vec![None; sequence.ids.len() - sequence.prompt];
+            for (&k, &logprob) in places.iter().zip(found) {
+                if let Some(slot) = k.checked_sub(sequence.prompt).and_then(|at| logprobs.get_mut(at)) {
+                    *slot = Some(logprob);
+                }
+                self.logprobs += f64::from(logprob);
+            }
+            self.summary.scored += 1;
+            self.summary.policy_tokens += places.len() as u64;
+            out[*row].logprobs = Some(logprobs);
+            if let Some(raw) = raw {
+                let ratios = match self.scorer.ratios(sequence, raw, repairs) {
+                    Ok(ratios) => ratios,
+                    Err(PolicyError::TooLong { .. } | PolicyError::Token { .. }) => vec![None; repairs.len()],
+                    Err(error) => return Err(error.into()),
+                };
+                self.ratios.extend(ratios.iter().flatten());
+                out[*row].ratios = ratios.into_iter().map(|r| r.map(|r| (r.sum, r.mean))).collect();
+            }
+        }
+        Ok(out)
+    }
+
+    /// A row's sample and sequence, and the sequence of the raw row if it was repaired.
+    #[allow(clippy::type_complexity)] // an error of the run, or of the row, or three things
+    fn read(
+        &mut self,
+        batch: &Decoded,
+        reader: &SampleReader<'_>,
+        row: usize,
+    ) -> Result<Result<(Sample, Sequence, Option<Sequence>), Problem>, ScoreError> {
+        let sample = match reader.row(row) {
+            Ok(sample) => sample,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let wants_raw = self.raw.is_some() && !sample.repairs.is_empty();
+        let rollout = wants_raw.then(|| batch.rollout(row)).transpose();
+        let sequence = match rollout {
+            Err(error) => Err(Problem::from(error)),
+            Ok(rollout) => self.scorer.sequence(&sample, rollout.as_ref()).map_err(Problem::from),
+        };
+        let sequence = match sequence {
+            Ok(sequence) => sequence,
+            Err(Problem::Sequence(SequenceError::Policy(error))) if !is_of_row(&error) => return Err(error.into()),
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let raw = match self.raw.as_mut().filter(|_| wants_raw) {
+            None => None,
+            Some(raw) => raw.sequence(self.scorer, &sample)?,
+        };
+        Ok(Ok((sample, sequence, raw)))
+    }
+
+    fn count_unscored(&mut self, row: u64, rollout: &str, problem: &Problem) {
+        *self.summary.unscored.entry(problem.code().to_owned()).or_default() += 1;
+        let place = name_of(&self.shape.path);
+        let text = || format!("row {row} of `{place}` (`{}`): {problem}", rollout.escape_debug());
+        self.summary.first_unscored.get_or_insert_with(text);
+    }
+
+    fn finish(mut self) -> ScoreSummary {
+        let tokens = self.summary.policy_tokens;
+        self.summary.mean_logprob = (tokens > 0).then(|| self.logprobs / tokens as f64);
+        if !self.ratios.is_empty() {
+            let low = self.ratios.iter().filter(|r| r.sum < LOW_RATIO.ln()).count();
+            self.summary.importance = Some(Importance {
+                repairs: self.ratios.len() as u64,
+                below_half: low as f64 / self.ratios.len() as f64,
+                log_is: quantiles(self.ratios.iter().map(|r| r.sum).collect()),
+                log_is_mean: quantiles(self.ratios.iter().map(|r| r.mean).collect()),
+            });
+        }
+        self.summary
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether an error is the row's fault and not the model's.
+fn is_of_row(error: &PolicyError) -> bool {
+    use crate::policy::chat::ChatError;
+    matches!(
+        error,
+        PolicyError::Token { .. }
+            | PolicyError::TooLong { .. }
+            | PolicyError::Chat(ChatError::Render { .. } | ChatError::Place { .. } | ChatError::Encode { .. })
+    )
+}
+
+/// Prompt, response and mask of a rendered row.
+fn tokens_of(sequence: &Sequence) -> (Vec<i32>, Vec<i32>, Vec<i8>) {
+    let ids: Vec<i32> = sequence.ids.iter().map(|&id| id as i32).collect();
+    let mask = sequence.policy[sequence.prompt..].iter().map(|&p| i8::from(p)).collect();
+    (ids[..sequence.prompt].to_vec(), ids[sequence.prompt..].to_vec(), mask)
+}
+
+/// Least, 5%, 25%, 50%, 75%, 95%, most.
+fn quantiles(mut values: Vec<f64>) -> [f64; 7] {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| values[((values.len() - 1) as f64 * q).round() as usize];
+    [0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0].map(at)
+}
