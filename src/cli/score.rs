@@ -52,6 +52,10 @@ pub(super) fn run(
     for (reason, rows) in &summary.unscored {
         printer.line(&format!("{rows} rows not scored: {reason}"));
     }
+    if summary.hidden_calls > 0 {
+        let count = summary.hidden_calls;
+        printer.line(&format!("{count} messages hold calls that the model's chat template does not show"));
+    }
     if let Some(first) = &summary.first_unscored {
         printer.line(&format!("the first: {}", super::printer::escaped(first)));
     }

@@ -73,6 +73,7 @@ impl crate::train::Observer for Progress<'_> {
                     super::printer::escaped(data.first_single_group.as_deref().unwrap_or_default())
                 ),
             ),
+            (data.hidden_calls, "messages hold calls that the model's chat template does not show".to_owned()),
             (data.resampled, "rollouts left out by --resample-on-correct".to_owned()),
         ] {
             if count > 0 {

@@ -63,6 +63,8 @@ pub struct Rendered {
     pub mask: Vec<bool>,
     /// Tokens of each message that the policy wrote, by message.
     pub places: Vec<Option<Range<usize>>>,
+    /// Messages whose calls the template does not show.
+    pub hidden_calls: usize,
 }
 
 /// A model's template and tokenizer.
@@ -137,13 +139,14 @@ impl Chat {
         let encoding = self.encoding(&text)?;
         let (ids, offsets) = (encoding.get_ids(), encoding.get_offsets());
         let mut places = vec![None; messages.len()];
-        let mut behind = 0;
-        for (k, _) in messages.iter().enumerate().filter(|(_, m)| m.get("role") == Some(&json!("assistant"))) {
+        let (mut behind, mut hidden_calls) = (0, 0);
+        for (k, message) in messages.iter().enumerate().filter(|(_, m)| m.get("role") == Some(&json!("assistant"))) {
             let span = self.span(messages, tools, &text, k)?;
             if span.start < behind {
                 return Err(ChatError::Place { message: k });
             }
             behind = span.end;
+            hidden_calls += usize::from(hides_calls(message, &text[span.clone()]));
             // A token that reaches into the span from before it was not the policy's alone.
             let start = offsets.partition_point(|o| o.0 < span.start);
             let mut end = offsets.partition_point(|o| o.1 <= span.end).max(start);
@@ -154,7 +157,7 @@ impl Chat {
         }
         let mut mask = vec![false; ids.len()];
         places.iter().flatten().for_each(|place: &Range<usize>| mask[place.clone()].fill(true));
-        Ok(Rendered { ids: ids.to_vec(), mask, places })
+        Ok(Rendered { ids: ids.to_vec(), mask, places, hidden_calls })
     }
 
     /// Bytes of the rendered text that are the body of an assistant message.
@@ -183,6 +186,12 @@ impl Chat {
         let opened = text[..head].rfind(opening).ok_or_else(unclear)? + opening.len();
         Ok(opened..end.max(opened))
     }
+}
+
+/// Whether the name of a message's first call is nowhere in its text: many templates know no calls.
+fn hides_calls(message: &Value, text: &str) -> bool {
+    let name = message.pointer("/tool_calls/0/function/name").and_then(Value::as_str);
+    name.is_some_and(|name| !text.contains(name))
 }
 
 fn common(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> usize {

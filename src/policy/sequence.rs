@@ -42,6 +42,8 @@ pub struct Sequence {
     pub prompt: usize,
     /// Tokens of each message that the policy wrote, by message; empty where the row has no messages.
     pub places: Vec<Option<Range<usize>>>,
+    /// Messages whose calls the chat template does not show.
+    pub hidden_calls: usize,
 }
 
 /// Turns rows into sequences for one model.
@@ -90,12 +92,13 @@ impl Sequencer {
                 };
                 let policy = prompt.iter().map(|_| false).chain(tokens.mask.iter().map(|&m| m != 0)).collect();
                 let ids = self.ids(prompt.iter().chain(&tokens.response))?;
-                Ok(Sequence { ids, policy, prompt: prompt.len(), places })
+                Ok(Sequence { ids, policy, prompt: prompt.len(), places, hidden_calls: 0 })
             }
             (None, Some(messages)) => {
                 let rendered = self.chat()?.tokens(messages, sample.tools.as_ref())?;
                 let prompt = rendered.mask.iter().position(|&m| m).unwrap_or(rendered.ids.len());
-                Ok(Sequence { ids: rendered.ids, policy: rendered.mask, prompt, places: rendered.places })
+                let (places, hidden_calls) = (rendered.places, rendered.hidden_calls);
+                Ok(Sequence { ids: rendered.ids, policy: rendered.mask, prompt, places, hidden_calls })
             }
             (None, None) => Err(SequenceError::Nothing),
         }
@@ -108,7 +111,7 @@ impl Sequencer {
                 let answer = |answer: &[i32]| {
                     let ids = self.ids(prompt.iter().chain(answer))?;
                     let policy = (0..ids.len()).map(|k| k >= prompt.len()).collect();
-                    Ok(Sequence { ids, policy, prompt: prompt.len(), places: Vec::new() })
+                    Ok(Sequence { ids, policy, prompt: prompt.len(), ..Sequence::default() })
                 };
                 [answer(chosen), answer(rejected)].into_iter().collect::<Result<Vec<_>, SequenceError>>()
             }
@@ -120,7 +123,8 @@ impl Sequencer {
                     let places = rendered.places[prompt.len()..].iter().flatten();
                     places.for_each(|place| policy[place.clone()].fill(true));
                     let start = policy.iter().position(|&m| m).unwrap_or(rendered.ids.len());
-                    Ok(Sequence { ids: rendered.ids, policy, prompt: start, places: rendered.places })
+                    let (places, hidden_calls) = (rendered.places, rendered.hidden_calls);
+                    Ok(Sequence { ids: rendered.ids, policy, prompt: start, places, hidden_calls })
                 };
                 [answer(chosen), answer(rejected)].into_iter().collect::<Result<Vec<_>, SequenceError>>()
             }

@@ -96,6 +96,8 @@ pub struct ScoreSummary {
     pub unscored: BTreeMap<String, u64>,
     /// The first of them, in words.
     pub first_unscored: Option<String>,
+    /// Messages whose calls the model's chat template does not show: they are not scored.
+    pub hidden_calls: u64,
     /// Tokens that the policy wrote.
     pub policy_tokens: u64,
     /// Mean log-prob of those tokens.
@@ -296,6 +298,7 @@ impl Walk<'_> {
                     if sample.tokens.is_none() {
                         out[row].tokens = Some(tokens_of(&sequence));
                     }
+                    self.summary.hidden_calls += sequence.hidden_calls as u64;
                     self.summary.repairs += sample.repairs.len() as u64;
                     sequences.push((row, sequence, sample.repairs, raw));
                 }

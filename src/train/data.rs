@@ -72,6 +72,8 @@ pub struct DataReport {
     /// Groups left out: a single rollout.
     pub single_groups: u64,
     pub first_single_group: Option<String>,
+    /// Messages whose calls the model's chat template does not show: they are not learnt.
+    pub hidden_calls: u64,
     /// Rollouts left out by resample-on-correct.
     pub resampled: u64,
 }
@@ -166,6 +168,7 @@ impl Loader<'_> {
                 self.report.rows += 1;
                 let pair = reader.row(row).map_err(|e| fail(row, e.into()))?;
                 let answers = self.sequencer.preference(&pair).map_err(|e| fail(row, e.into()))?;
+                self.report.hidden_calls += answers.iter().map(|a| a.hidden_calls as u64).sum::<u64>();
                 let answers: Vec<Answer> = answers.into_iter().map(Answer::from).collect();
                 if answers.iter().any(|a| !a.trained.iter().skip(1).any(|t| *t)) {
                     return Err(fail(row, Problem::NoAnswer));
@@ -198,6 +201,7 @@ impl Loader<'_> {
         let messages = rollout.as_ref().map(|r| r.messages.as_slice()).filter(|_| wants_places);
         let sequence = self.sequencer.rollout(sample, messages).map_err(|e| Left::Problem(e.into()))?;
         let weights = cap.map_or(Vec::new(), |cap| weights(sample, &sequence, cap.get()));
+        self.report.hidden_calls += sequence.hidden_calls as u64;
         let reward = sample.reward;
         let trained = trained(sample, &sequence);
         let keep = |values: Vec<f32>| values.into_iter().zip(&trained).skip(1).filter(|(_, t)| **t).map(|(v, _)| v);

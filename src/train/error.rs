@@ -65,7 +65,7 @@ pub enum TrainError {
     #[error("checkpoint `{}` belongs to another run: {what} differs", path.display())]
     OtherRun { path: PathBuf, what: String },
     #[error("update {update}: {what} is not finite; rollouts of it: {rollouts}")]
-    NotFinite { update: u64, what: &'static str, rollouts: String, checkpoint: PathBuf },
+    NotFinite { update: u64, what: &'static str, rollouts: String, checkpoint: Option<PathBuf> },
     #[error("interrupted by signal {signal} after update {update}")]
     Interrupted { signal: u8, update: u64, checkpoint: PathBuf },
 }
@@ -97,10 +97,11 @@ impl TrainError {
             TrainError::Checkpoint { .. } => "remove it: the run goes on from the one before",
             TrainError::OtherRun { .. } => "give the options and the data that the run was started with",
             TrainError::NotFinite { checkpoint, .. } => {
-                let path = checkpoint.display();
-                return Some(format!(
-                    "`{path}` holds the state before this update; look at these rollouts, or lower --learning-rate"
-                ));
+                let kept = match checkpoint {
+                    Some(path) => format!("`{}` holds the last good state; ", path.display()),
+                    None => String::new(),
+                };
+                return Some(format!("{kept}look at these rollouts, or lower --learning-rate"));
             }
             TrainError::Interrupted { checkpoint, .. } => {
                 return Some(format!("`{}` is saved: --resume goes on from it", checkpoint.display()));

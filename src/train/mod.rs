@@ -29,7 +29,7 @@ use error::TrainError;
 use metrics::{Metrics, Sums};
 use objective::GrpoRule;
 use optimizer::{AdamConfig, AdamW, norm};
-use step::{References, Rule, Step};
+use step::{References, Rule};
 
 /// Names of rollouts in a complaint.
 const MOST_NAMED: usize = 5;
@@ -150,7 +150,7 @@ pub fn train(
         let signal = interrupted.load(Ordering::Relaxed);
         let is_due = config.save_every > 0 && update % config.save_every == 0;
         if is_due || update == updates || signal != 0 {
-            let checkpoint = trainer.save()?;
+            let checkpoint = trainer.save_sound(update)?;
             if signal != 0 && update < updates {
                 return Err(TrainError::Interrupted { signal: signal as u8, update, checkpoint });
             }
@@ -274,6 +274,15 @@ impl Trainer<'_> {
         self.folder.save(&self.state, &self.policy, self.adapter.as_ref(), &self.optimizer)
     }
 
+    /// [`Trainer::save`], unless the weights are no numbers any more: such a state must not become the last one.
+    fn save_sound(&self, update: u64) -> Result<PathBuf, TrainError> {
+        if self.policy.is_finite()? {
+            return self.save();
+        }
+        let examples: Vec<&Example> = self.picks(update).iter().map(|&k| &self.dataset.examples[k]).collect();
+        Err(self.not_finite(update, "a weight", &examples, &[]))
+    }
+
     fn update(&mut self, update: u64, file: &mut MetricsFile) -> Result<Metrics, TrainError> {
         let started = Instant::now();
         let picks = self.picks(update);
@@ -285,7 +294,8 @@ impl Trainer<'_> {
         let step = self.rule.step(&self.policy, &examples, &references, self.most_tokens)?;
         let norm = norm(&step.gradients).map_err(PolicyError::from)?;
         if !step.sums.loss.is_finite() || !norm.is_finite() {
-            return Err(self.not_finite(update, &examples, &step));
+            let what = if step.sums.loss.is_finite() { "the gradient" } else { "the loss" };
+            return Err(self.not_finite(update, what, &examples, &step.broken));
         }
         let trained = self.policy.trained();
         self.optimizer.update(&self.adam, update, &trained, &step.gradients, norm).map_err(PolicyError::from)?;
@@ -297,10 +307,9 @@ impl Trainer<'_> {
     }
 
     /// The state before the update is saved if it is sound; else the last checkpoint stays the last.
-    fn not_finite(&self, update: u64, examples: &[&Example], step: &Step) -> TrainError {
-        let what = if step.sums.loss.is_finite() { "the gradient" } else { "the loss" };
+    fn not_finite(&self, update: u64, what: &'static str, examples: &[&Example], broken: &[usize]) -> TrainError {
         let all: Vec<usize> = (0..examples.len()).collect();
-        let broken = if step.broken.is_empty() { &all } else { &step.broken };
+        let broken = if broken.is_empty() { &all } else { broken };
         let names: Vec<String> =
             broken.iter().take(MOST_NAMED).map(|&k| format!("`{}`", examples[k].id.escape_debug())).collect();
         let more = broken.len().saturating_sub(MOST_NAMED);
@@ -308,12 +317,7 @@ impl Trainer<'_> {
         let is_sound = self.policy.is_finite().unwrap_or(false);
         let kept = if is_sound { self.save().map(Some) } else { self.folder.latest() };
         match kept {
-            Ok(checkpoint) => TrainError::NotFinite {
-                update,
-                what,
-                rollouts: names.join(", ") + &more,
-                checkpoint: checkpoint.unwrap_or_else(|| self.policy.source.clone()),
-            },
+            Ok(checkpoint) => TrainError::NotFinite { update, what, rollouts: names.join(", ") + &more, checkpoint },
             Err(error) => error,
         }
     }

@@ -112,10 +112,7 @@ fn usage_errors_say_what_to_type() {
         (&["--in", "raw.parquet", "--similarity-threshold", "1.5"], "expected a number from 0 to 1, found `1.5`"),
         (&["--in", "raw.parquet", "--shard", "4/3"], "expected `i/n` with i from 1 to n, such as `1/4`, found `4/3`"),
         (&["--in", "raw.parquet", "--error-pattern", "("], "pattern `(` is no regular expression"),
-        (
-            &["--in", "raw.parquet", "--mode", "append"],
-            "mode `append` decides by the importance ratios of `purify score`",
-        ),
+        (&["--in", "raw.parquet", "--mode", "append"], "mode `append` leaves out repairs by their importance ratio"),
         (&["--in", "raw.parquet", "b.parquet"], "2 inputs need --out FOLDER"),
         (&["--in", "raw.parquet", "--max-retries", "0"], "0 is not in 1..=1000000"),
         (&[], "--in <PATH>"),
