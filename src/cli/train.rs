@@ -61,6 +61,13 @@ impl crate::train::Observer for Progress<'_> {
             "{} of {} rows, {} tokens, {} of them trained on; {} of {} parameters, {}",
             data.examples, data.rows, data.tokens, data.trained_tokens, start.trained, start.parameters, start.device
         ));
+        if let Some(first) = &data.first_bad_row {
+            self.printer.line(&format!(
+                "{} bad rows left out; the first: {}",
+                data.bad_rows,
+                super::printer::escaped(first)
+            ));
+        }
         for (count, what) in [
             (data.too_long, "rollouts left out: longer than --max-length".to_owned()),
             (data.nothing_to_train, "rollouts left out: no token of the policy's in them".to_owned()),

@@ -14,8 +14,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub use train::{
-    DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, Precision, ScoreConfig,
-    TrainConfig,
+    DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, OnBadRow, Precision,
+    ScoreConfig, TrainConfig,
 };
 
 /// Similarity at which granularity changes; paper and reference code.

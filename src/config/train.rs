@@ -61,6 +61,16 @@ pub enum DeviceChoice {
     Cuda,
 }
 
+/// What becomes of a row that can't be trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadRow {
+    /// The run ends, and says why.
+    Fail,
+    /// It is left out and counted.
+    Skip,
+}
+
 /// Type of weights and activations; log-probs and optimizer are float32 in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -224,6 +234,9 @@ pub struct TrainConfig {
     /// Leave out rollouts of more tokens than this; default: one that is too long for the model is an error
     #[arg(long, env = "PURIFY_MAX_LENGTH", value_name = "TOKENS")]
     pub max_length: Option<usize>,
+    /// What becomes of a row that can't be trained on
+    #[arg(long, env = "PURIFY_ON_BAD_ROW", value_enum, default_value = "fail")]
+    pub on_bad_row: OnBadRow,
     /// Keep each layer's input alone and compute the rest again: less memory, a third more time
     #[arg(long, env = "PURIFY_CHECKPOINT_ACTIVATIONS", value_parser = BoolishValueParser::new())]
     pub checkpoint_activations: bool,

@@ -68,6 +68,17 @@ pub enum PolicyError {
 }
 
 impl PolicyError {
+    /// Whether it is one row's fault and not the model's.
+    pub fn is_of_row(&self) -> bool {
+        use chat::ChatError;
+        matches!(
+            self,
+            PolicyError::Token { .. }
+                | PolicyError::TooLong { .. }
+                | PolicyError::Chat(ChatError::Render { .. } | ChatError::Place { .. } | ChatError::Encode { .. })
+        )
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {

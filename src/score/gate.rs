@@ -1,6 +1,6 @@
 //! Answers the main job's question with a policy.
 
-use super::{Problem, Scorer, is_of_row};
+use super::{Problem, Scorer};
 use crate::ingest::sample::SampleRepair;
 use crate::judge::{Judge, JudgeError, LogIs, Side};
 use crate::policy::PolicyError;
@@ -27,7 +27,7 @@ impl Judge for Scorer {
         };
         match judged {
             Ok(ratios) => Ok(ratios),
-            Err(error) if is_of_row(&error) => Ok(vec![None; repairs.len()]),
+            Err(error) if error.is_of_row() => Ok(vec![None; repairs.len()]),
             Err(error) => Err(whole(&error)),
         }
     }

@@ -352,7 +352,7 @@ impl Walk<'_> {
         };
         let sequence = match sequence {
             Ok(sequence) => sequence,
-            Err(Problem::Sequence(SequenceError::Policy(error))) if !is_of_row(&error) => return Err(error.into()),
+            Err(Problem::Sequence(SequenceError::Policy(error))) if !error.is_of_row() => return Err(error.into()),
             Err(problem) => return Ok(Err(problem)),
         };
         let raw = match self.raw.as_mut().filter(|_| wants_raw) {
@@ -387,17 +387,6 @@ impl Walk<'_> {
 
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Whether an error is the row's fault and not the model's.
-fn is_of_row(error: &PolicyError) -> bool {
-    use crate::policy::chat::ChatError;
-    matches!(
-        error,
-        PolicyError::Token { .. }
-            | PolicyError::TooLong { .. }
-            | PolicyError::Chat(ChatError::Render { .. } | ChatError::Place { .. } | ChatError::Encode { .. })
-    )
 }
 
 /// Prompt, response and mask of a rendered row.

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::{Problem, TrainError};
-use crate::config::{ColumnConfig, DetectConfig, Objective, TrainConfig};
+use crate::config::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfig};
 use crate::group::{GroupRules, Member, advantages, overlong_penalty};
-use crate::ingest::sample::{PreferenceReader, Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, Shape, decode_chunk, expand};
+use crate::ingest::sample::{Preference, PreferenceReader, Sample, SampleReader};
+use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, decode_chunk, expand};
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};
 use crate::rollout::Rollout;
@@ -62,6 +62,9 @@ pub struct DataReport {
     /// Tokens of all examples, and those of them that are trained on.
     pub tokens: u64,
     pub trained_tokens: u64,
+    /// Left out by --on-bad-row skip, and the first of them in words.
+    pub bad_rows: u64,
+    pub first_bad_row: Option<String>,
     /// Left out: longer than --max-length.
     pub too_long: u64,
     /// Left out: no token of the policy's.
@@ -128,8 +131,9 @@ impl Loader<'_> {
         while let Some(chunk) = input.next_chunk(index)? {
             index += 1;
             let (batches, bad) = decode_chunk(chunk, &shape)?;
-            if let Some(line) = bad.into_iter().next() {
-                return Err(row_error(path, line.row, "", line.error.into()));
+            for line in bad {
+                self.report.rows += 1;
+                self.leave_out(row_error(path, line.row, "", line.error.into()))?;
             }
             for batch in &batches {
                 self.read_batch(batch, &shape)?;
@@ -166,40 +170,52 @@ impl Loader<'_> {
             let reader = PreferenceReader::new(batch, found, &shape.columns).map_err(failed)?;
             for row in 0..batch.rows() {
                 self.report.rows += 1;
-                let pair = reader.row(row).map_err(|e| fail(row, e.into()))?;
-                let answers = self.sequencer.preference(&pair).map_err(|e| fail(row, e.into()))?;
-                self.report.hidden_calls += answers.iter().map(|a| a.hidden_calls as u64).sum::<u64>();
-                let answers: Vec<Answer> = answers.into_iter().map(Answer::from).collect();
-                if answers.iter().any(|a| !a.trained.iter().skip(1).any(|t| *t)) {
-                    return Err(fail(row, Problem::NoAnswer));
-                }
-                let example = Example { id: pair.id, answers, ..Example::default() };
-                self.push(example).map_err(|e| fail(row, e))?;
+                let read = reader.row(row).map_err(Problem::from).and_then(|pair| self.read_pair(pair));
+                read.or_else(|problem| self.leave_out(fail(row, problem)))?;
             }
             return Ok(());
         }
         let reader = SampleReader::new(batch, &shape.columns).map_err(failed)?;
         for row in 0..batch.rows() {
             self.report.rows += 1;
-            let sample = reader.row(row).map_err(|e| fail(row, e.into()))?;
-            let rollout = batch.rollout(row).map_err(|e| fail(row, e.into()));
-            self.read_rollout(&sample, rollout).map_err(|e| match e {
-                Left::Problem(problem) => fail(row, problem),
-                Left::Stop(error) => error,
-            })?;
+            let sample = reader.row(row).map_err(Problem::from);
+            let read = sample.and_then(|sample| self.read_rollout(&sample, batch.rollout(row)));
+            read.or_else(|problem| self.leave_out(fail(row, problem)))?;
         }
         Ok(())
     }
 
-    fn read_rollout(&mut self, sample: &Sample, rollout: Result<Rollout<'_>, TrainError>) -> Result<(), Left> {
+    /// Ends the run, or counts the row as left out; a model that can't be used is no row's fault.
+    fn leave_out(&mut self, error: TrainError) -> Result<(), TrainError> {
+        let is_of_model = matches!(&error, TrainError::Row { problem, .. } if problem.is_of_model());
+        if self.config.on_bad_row == OnBadRow::Fail || is_of_model {
+            return Err(error);
+        }
+        self.report.bad_rows += 1;
+        self.report.first_bad_row.get_or_insert_with(|| error.to_string());
+        Ok(())
+    }
+
+    fn read_pair(&mut self, pair: Preference) -> Result<(), Problem> {
+        let answers = self.sequencer.preference(&pair)?;
+        self.report.hidden_calls += answers.iter().map(|a| a.hidden_calls as u64).sum::<u64>();
+        let answers: Vec<Answer> = answers.into_iter().map(Answer::from).collect();
+        if answers.iter().any(|a| !a.trained.iter().skip(1).any(|t| *t)) {
+            return Err(Problem::NoAnswer);
+        }
+        self.push(Example { id: pair.id, answers, ..Example::default() })?;
+        Ok(())
+    }
+
+    fn read_rollout(&mut self, sample: &Sample, rollout: Result<Rollout<'_>, RowError>) -> Result<(), Problem> {
         let rollout = match sample.messages {
-            Some(_) => Some(rollout.map_err(Left::Stop)?),
+            Some(_) => Some(rollout?),
             None => None,
         };
         let cap = self.config.grpo.repair_weight_cap;
         let wants_places = cap.is_some() && !sample.repairs.is_empty();
         let messages = rollout.as_ref().map(|r| r.messages.as_slice()).filter(|_| wants_places);
-        let sequence = self.sequencer.rollout(sample, messages).map_err(|e| Left::Problem(e.into()))?;
+        let sequence = self.sequencer.rollout(sample, messages)?;
         let weights = cap.map_or(Vec::new(), |cap| weights(sample, &sequence, cap.get()));
         self.report.hidden_calls += sequence.hidden_calls as u64;
         let reward = sample.reward;
@@ -226,13 +242,13 @@ impl Loader<'_> {
                 tool_errors: errors.map_or(0, |(r, detector)| Trajectory::new(r, detector).failed_attempts()),
             };
             example.answers = vec![Answer { ids: sequence.ids, trained }];
-            if self.push(example).map_err(Left::Problem)? {
+            if self.push(example)? {
                 self.members.push(member);
             }
             return Ok(());
         }
         example.answers = vec![Answer { ids: sequence.ids, trained }];
-        self.push(example).map_err(Left::Problem)?;
+        self.push(example)?;
         Ok(())
     }
 
@@ -288,18 +304,6 @@ impl Loader<'_> {
     }
 }
 
-/// Why a rollout is not read: its own fault, or one that has its place already.
-enum Left {
-    Problem(Problem),
-    Stop(TrainError),
-}
-
-impl From<Problem> for Left {
-    fn from(problem: Problem) -> Self {
-        Left::Problem(problem)
-    }
-}
-
 impl From<Sequence> for Answer {
     fn from(sequence: Sequence) -> Self {
         Answer { ids: sequence.ids, trained: sequence.policy }
@@ -320,6 +324,7 @@ fn left_out(report: &DataReport) -> String {
         None => "groups of a single rollout".to_owned(),
     };
     let parts = [
+        count(report.bad_rows, "bad rows"),
         count(report.too_long, "rollouts longer than --max-length"),
         count(report.nothing_to_train, "rollouts without a token of the policy's"),
         count(report.equal_groups, "groups whose rewards are all equal"),

@@ -29,6 +29,16 @@ pub enum Problem {
     NoAnswer,
 }
 
+impl Problem {
+    /// Whether every row that needs the tokenizer would fail alike.
+    pub fn is_of_model(&self) -> bool {
+        match self {
+            Problem::Sequence(SequenceError::Policy(error)) => !error.is_of_row(),
+            _ => false,
+        }
+    }
+}
+
 fn shown(value: Option<f64>) -> String {
     value.map_or("null".to_owned(), |v| v.to_string())
 }
@@ -83,7 +93,7 @@ impl TrainError {
                 Problem::Sequence(SequenceError::Policy(error)) => return error.hint().map(str::to_owned),
                 Problem::BadReward { .. } => "leave the row out, or use --objective sft",
                 Problem::NoGroup => "name the column with --group-column",
-                _ => return None,
+                _ => "--on-bad-row skip leaves such rows out and counts them",
             },
             TrainError::NoRewards { .. } => "name it with --reward-column, or use --objective sft",
             TrainError::NoGroups { .. } => "name it with --group-column",

@@ -633,6 +633,29 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
         ];
         assert_eq!(complaint(&train(&place, &args)), (3, text.to_owned()));
     }
+    // A bad row can be left out, and is counted.
+    let args = [
+        "--model",
+        &tiny("tiny-qwen3"),
+        "--data",
+        "null.parquet",
+        "--objective",
+        "grpo",
+        "--on-bad-row",
+        "skip",
+        "--updates",
+        "1",
+        "--out",
+        "skip",
+    ];
+    let said = train(&place, &args);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.json()["data"]["bad_rows"], json!(1));
+    assert!(
+        said.stderr.contains("1 bad rows left out; the first: row 1 of `null.parquet` (`r1`): token 2"),
+        "{}",
+        said.stderr
+    );
     // What is too long can be left out, and is counted.
     let args = [
         "--model",
