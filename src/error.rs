@@ -62,10 +62,10 @@ pub enum Error {
     Gates { failed: usize, gates: usize },
     #[cfg(feature = "train")]
     #[error(transparent)]
-    Train(#[from] crate::train::error::TrainError),
+    Train(Box<crate::train::error::TrainError>),
     #[cfg(feature = "train")]
     #[error(transparent)]
-    Score(#[from] crate::score::ScoreError),
+    Score(Box<crate::score::ScoreError>),
     #[cfg(not(feature = "train"))]
     #[error("this build can't load models")]
     NoModels,
@@ -118,6 +118,20 @@ impl Error {
             #[cfg(not(feature = "train"))]
             Error::NoModels => ExitStatus::Usage,
         }
+    }
+}
+
+#[cfg(feature = "train")]
+impl From<crate::train::error::TrainError> for Error {
+    fn from(error: crate::train::error::TrainError) -> Self {
+        Error::Train(Box::new(error))
+    }
+}
+
+#[cfg(feature = "train")]
+impl From<crate::score::ScoreError> for Error {
+    fn from(error: crate::score::ScoreError) -> Self {
+        Error::Score(Box::new(error))
     }
 }
 

@@ -21,6 +21,9 @@
 //! - [`saar`] decides and can't touch data; [`rewrite`] applies and can't decide. The [`saar::Plan`] between them is
 //!   plain data, so that a dry run or an audit can look at a decision without executing it.
 //! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
+//! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the
+//!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
+//!   [`judge`] is the one question that the pipeline asks of a policy: it needs no model to be built.
 //! - [`cli`] parses, resolves the layers of options, calls one function, prints.
 //!
 //! `tests/architecture.rs` holds the imports to this.
@@ -49,6 +52,11 @@
 //! | recovered, unrecovered | a run of at most K attempts with a correction; any other |
 //! | granularity | shallow: the call is replaced; deep: its reasoning as well |
 //! | repair, plan | what is done to one run; to one rollout |
+//! | reward | the outcome's number; to **score** is to compute a policy's log-probs |
+//! | advantage | a reward relative to its own group |
+//! | update | one change of the trained weights, from a mini-batch of rollouts |
+//! | behaviour log-prob | what the sampling policy gave a token; absent on spliced ones until they are scored |
+//! | importance | how much likelier a correction is without the error in its context than with it |
 //! | purified | the product of [`rewrite`], and nothing else |
 //! | reject | a row that is not written, kept whole with its reason |
 

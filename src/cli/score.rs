@@ -50,14 +50,14 @@ pub(super) fn run(
         summary.out.display()
     ));
     for (reason, rows) in &summary.unscored {
-        printer.line(&format!("{rows} rows not scored: {reason}"));
-    }
-    if summary.hidden_calls > 0 {
-        let count = summary.hidden_calls;
-        printer.line(&format!("{count} messages hold calls that the model's chat template does not show"));
+        printer.line(&format!("rows not scored ({reason}): {rows}"));
     }
     if let Some(first) = &summary.first_unscored {
         printer.line(&format!("the first: {}", super::printer::escaped(first)));
+    }
+    if summary.hidden_calls > 0 {
+        let count = summary.hidden_calls;
+        printer.line(&format!("messages whose calls the model's chat template does not show: {count}"));
     }
     if let Some(found) = &summary.importance {
         let [least, _, low, median, high, _, most] = found.log_is;

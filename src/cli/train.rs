@@ -62,29 +62,20 @@ impl crate::train::Observer for Progress<'_> {
             data.examples, data.rows, data.tokens, data.trained_tokens, start.trained, start.parameters, start.device
         ));
         if let Some(first) = &data.first_bad_row {
-            self.printer.line(&format!(
-                "{} bad rows left out; the first: {}",
-                data.bad_rows,
-                super::printer::escaped(first)
-            ));
+            let first = super::printer::escaped(first);
+            self.printer.line(&format!("bad rows left out: {}; the first: {first}", data.bad_rows));
         }
-        for (count, what) in [
-            (data.too_long, "rollouts left out: longer than --max-length".to_owned()),
-            (data.nothing_to_train, "rollouts left out: no token of the policy's in them".to_owned()),
-            (data.equal_groups, format!("of {} groups left out: their rewards are all equal", data.groups)),
-            (
-                data.single_groups,
-                format!(
-                    "of {} groups left out: a single rollout, nothing to compare it with (such as `{}`)",
-                    data.groups,
-                    super::printer::escaped(data.first_single_group.as_deref().unwrap_or_default())
-                ),
-            ),
-            (data.hidden_calls, "messages hold calls that the model's chat template does not show".to_owned()),
-            (data.resampled, "rollouts left out by --resample-on-correct".to_owned()),
+        let single = super::printer::escaped(data.first_single_group.as_deref().unwrap_or_default());
+        for (what, count) in [
+            ("rollouts left out, longer than --max-length", data.too_long),
+            ("rollouts left out, no token of the policy's in them", data.nothing_to_train),
+            ("groups left out, rewards all equal", data.equal_groups),
+            (&format!("groups left out, a single rollout (such as `{single}`)"), data.single_groups),
+            ("rollouts left out by --resample-on-correct", data.resampled),
+            ("messages whose calls the model's chat template does not show", data.hidden_calls),
         ] {
             if count > 0 {
-                self.printer.line(&format!("{count} {what}"));
+                self.printer.line(&format!("{what}: {count}"));
             }
         }
         if start.from > 0 {

@@ -229,7 +229,7 @@ pub struct PreferenceReader<'d> {
 }
 
 enum Parts {
-    Tokens([(List, Int32Array); 3]),
+    Tokens(Box<[(List, Int32Array); 3]>),
     Messages([Vec<Option<Vec<Value>>>; 3]),
 }
 
@@ -242,7 +242,7 @@ impl<'d> PreferenceReader<'d> {
         let parts = match found.are_tokens {
             true => {
                 let read = |k: usize| token_list(batch.column(k));
-                Parts::Tokens([read(prompt)?, read(chosen)?, read(rejected)?])
+                Parts::Tokens(Box::new([read(prompt)?, read(chosen)?, read(rejected)?]))
             }
             false => {
                 let read = |k: usize| json_of(batch, k);

@@ -21,7 +21,7 @@ const REASONING_FIELDS: [&str; 2] = ["content", "reasoning_content"];
 /// Why a row is not purified: its own fault, or the run's.
 pub(super) enum Refusal {
     Row(RowError),
-    Run(Error),
+    Run(Box<Error>),
 }
 
 impl From<RowError> for Refusal {
@@ -50,7 +50,8 @@ impl Purifier<'_> {
                 return Ok(row);
             };
             let found = ask(judge, rollout, sample, purified, &row.records).map_err(|error| {
-                Refusal::Run(Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref()))
+                let error = Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref());
+                Refusal::Run(Box::new(error))
             })?;
             let fails = |log_is: &Option<LogIs>| log_is.is_none_or(|l| l.sum < threshold.ln());
             let recovered = row.plan.repairs.iter().zip(&found).filter(|(r, _)| r.kind == RepairKind::Recovered);

@@ -413,7 +413,7 @@ impl Worker<'_> {
                 RowResult::Written(Box::new(written), purified.judged)
             }
             Err(Refusal::Row(error)) => RowResult::Rejected(error),
-            Err(Refusal::Run(error)) => RowResult::Stop(Box::new(error)),
+            Err(Refusal::Run(error)) => RowResult::Stop(error),
         }
     }
 

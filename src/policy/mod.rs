@@ -24,7 +24,7 @@ use config::ModelConfig;
 use layers::{Gradients, Layer, Linear, Norm, Packing, Parameter, Saved};
 use ops::Rotation;
 use ops::attention::Heads;
-use ops::head::{log_probs, log_probs_backward};
+use ops::head::{AddWeight, log_probs, log_probs_backward};
 use weights::Weights;
 
 pub use ops::head::TokenStats;
@@ -435,8 +435,7 @@ impl Policy {
             }
         };
         let mut add = |scores: &Tensor, hidden: &Tensor| gradients.add_outer(head, scores, hidden, 1.0);
-        let add_weight: Option<&mut dyn FnMut(&Tensor, &Tensor) -> ops::Result<()>> =
-            if head.is_trained { Some(&mut add) } else { None };
+        let add_weight: Option<AddWeight<'_>> = if head.is_trained { Some(&mut add) } else { None };
         let (stats, dpredicting) = log_probs_backward(&predicting, &head.value, &targets, slope, add_weight)?;
         let indices: Vec<u32> = batch.wanted.iter().map(|&k| k as u32 - 1).collect();
         let dhidden = ops::add_at_rows(hidden.zeros_like()?, &rows, &indices, &dpredicting)?;

@@ -8,7 +8,7 @@ use crate::policy::sequence::{Sequence, SequenceError};
 
 impl Scorer {
     fn side(&self, side: Side<'_>) -> Result<Sequence, Problem> {
-        Ok(self.sequencer.rollout(side.sample, Some(side.messages)).map_err(Problem::from)?)
+        self.sequencer.rollout(side.sample, Some(side.messages)).map_err(Problem::from)
     }
 }
 

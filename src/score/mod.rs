@@ -291,12 +291,12 @@ impl Walk<'_> {
         let mut out = vec![ScoredRow::default(); batch.rows()];
         // Row, sequence, repairs, and the raw sequence where there is one.
         let mut sequences = Vec::new();
-        for row in 0..batch.rows() {
+        for (row, scored) in out.iter_mut().enumerate() {
             self.summary.rows += 1;
             match self.read(batch, &reader, row)? {
                 Ok((sample, sequence, raw)) => {
                     if sample.tokens.is_none() {
-                        out[row].tokens = Some(tokens_of(&sequence));
+                        scored.tokens = Some(tokens_of(&sequence));
                     }
                     self.summary.hidden_calls += sequence.hidden_calls as u64;
                     self.summary.repairs += sample.repairs.len() as u64;

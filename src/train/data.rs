@@ -311,7 +311,7 @@ impl From<Sequence> for Answer {
 }
 
 fn row_error(path: &Path, row: u64, rollout: &str, problem: Problem) -> TrainError {
-    TrainError::Row { path: PathBuf::from(path), row, rollout: rollout.to_owned(), problem }
+    TrainError::Row { path: PathBuf::from(path), row, rollout: rollout.to_owned(), problem: Box::new(problem) }
 }
 
 fn left_out(report: &DataReport) -> String {

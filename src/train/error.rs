@@ -51,7 +51,7 @@ pub enum TrainError {
     #[error(transparent)]
     Ingest(#[from] IngestError),
     #[error("row {row} of `{}` (`{}`): {problem}", path.display(), rollout.escape_debug())]
-    Row { path: PathBuf, row: u64, rollout: String, problem: Problem },
+    Row { path: PathBuf, row: u64, rollout: String, problem: Box<Problem> },
     #[error("`{}` has no column of rewards, which grpo needs", path.display())]
     NoRewards { path: PathBuf },
     #[error("`{}` has no column of groups, which grpo needs", path.display())]
@@ -86,7 +86,7 @@ impl TrainError {
         let hint = match self {
             TrainError::Policy(error) => return error.hint().map(str::to_owned),
             TrainError::Ingest(error) => return error.hint().map(str::to_owned),
-            TrainError::Row { problem, .. } => match problem {
+            TrainError::Row { problem, .. } => match problem.as_ref() {
                 Problem::NoLogprobs | Problem::NoLogprob { .. } | Problem::BadLogprob { .. } => {
                     "`purify score` computes them with the policy"
                 }

@@ -652,7 +652,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(said.json()["data"]["bad_rows"], json!(1));
     assert!(
-        said.stderr.contains("1 bad rows left out; the first: row 1 of `null.parquet` (`r1`): token 2"),
+        said.stderr.contains("bad rows left out: 1; the first: row 1 of `null.parquet` (`r1`): token 2"),
         "{}",
         said.stderr
     );

@@ -46,6 +46,9 @@ pub fn log_probs(hidden: &Tensor, weight: &Tensor, targets: &[u32]) -> Result<Ve
     Ok(out)
 }
 
+/// Takes the factors `scores` and `hidden` of a gradient `scores^T hidden`.
+pub type AddWeight<'a> = &'a mut dyn FnMut(&Tensor, &Tensor) -> Result<()>;
+
 /// [`log_probs`], and the gradients of a loss in `hidden` and `weight`.
 ///
 /// `slope(k, stats)` is the derivative of the loss in the log-prob of token k. The gradient in `weight` goes to
@@ -55,7 +58,7 @@ pub fn log_probs_backward(
     weight: &Tensor,
     targets: &[u32],
     slope: &(dyn Fn(usize, TokenStats) -> f32 + Sync),
-    mut add_weight: Option<&mut dyn FnMut(&Tensor, &Tensor) -> Result<()>>,
+    mut add_weight: Option<AddWeight<'_>>,
 ) -> Result<(Vec<TokenStats>, Tensor)> {
     let (vocabulary, chunk) = (weight.dim(0)?, chunk_rows(weight.dim(0)?));
     let mut stats = Vec::with_capacity(targets.len());
