@@ -318,7 +318,7 @@ fn gate_makes_the_repairs_whose_ratio_reaches_the_threshold_and_no_others() {
         said.json()["log_is"].as_object().expect("bins").values().filter_map(Value::as_u64).sum::<u64>(),
         said.count("gate_judged")
     );
-    assert!(some.iter().flat_map(|row| ratios(row)).all(|log_is| log_is >= middle.ln()));
+    assert!(some.iter().flat_map(ratios).all(|log_is| log_is >= middle.ln()));
     let (said, none) = gated(&place, "1e300");
     assert_eq!(said.count("repairs"), 0);
     let raw = json_rows(&place.rows("raw.parquet"));
