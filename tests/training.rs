@@ -114,6 +114,42 @@ fn logits_and_log_probs_equal_pytorchs() {
     }
 }
 
+#[test]
+fn shards_and_both_generations_of_the_configuration_give_the_same_model() {
+    for model in MODELS {
+        let from = fixture("models").join(model);
+        let place = tempfile::tempdir().expect("a folder");
+        let tensors = candle_core::safetensors::load(from.join("model.safetensors"), &Device::Cpu).expect("weights");
+        let mut map = serde_json::Map::new();
+        for (k, file) in ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"].iter().enumerate() {
+            let part: std::collections::HashMap<_, _> =
+                tensors.iter().filter(|(name, _)| name.len() % 2 == k).map(|(n, t)| (n.clone(), t.clone())).collect();
+            map.extend(part.keys().map(|name| (name.clone(), json!(file))));
+            candle_core::safetensors::save(&part, place.path().join(file)).expect("a file");
+        }
+        let index = json!({"metadata": {}, "weight_map": map});
+        std::fs::write(place.path().join("model.safetensors.index.json"), index.to_string()).expect("a file");
+        // As transformers 4 wrote it: the base of the angles at the top, and no parameters of their own.
+        let text = std::fs::read_to_string(from.join("config.json")).expect("a configuration");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        let parameters = config.as_object_mut().and_then(|c| c.remove("rope_parameters")).expect("transformers 5");
+        config["rope_theta"] = parameters["rope_theta"].clone();
+        config["rope_scaling"] = Value::Null;
+        std::fs::write(place.path().join("config.json"), config.to_string()).expect("a file");
+        let policy = Policy::load(place.path(), &Device::Cpu, DType::F32).expect("the model is sound");
+        assert_eq!(policy.config, load(model, DType::F32).config);
+        let mut probe = Batch::default();
+        probe.push(ids(&golden(model)["probe"]["input_ids"]), []);
+        let logits = policy.logits(&probe).and_then(|l| Ok(l.to_vec2::<f32>()?)).expect("logits");
+        assert_all_close(model, logits.last().expect("a row"), &floats(&golden(model)["probe"]["last_logits"]));
+        // An index may only name files beside it.
+        let index = json!({"weight_map": {"x": "../model.safetensors"}});
+        std::fs::write(place.path().join("model.safetensors.index.json"), index.to_string()).expect("a file");
+        let error = Policy::load(place.path(), &Device::Cpu, DType::F32).expect_err("it points elsewhere");
+        assert!(error.to_string().ends_with("`../model.safetensors` is no name of a file beside it"), "{error}");
+    }
+}
+
 /// Trains on everything at once and holds each number to the golden ones.
 fn three_updates(model: &str, name: &str, mut policy: Policy, rule: Rule, examples: &[Example]) {
     let golden = &golden(model)[name];

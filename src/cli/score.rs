@@ -55,6 +55,12 @@ pub(super) fn run(
     if let Some(first) = &summary.first_unscored {
         printer.line(&format!("the first: {}", super::printer::escaped(first)));
     }
+    for (reason, lines) in &summary.unwritten {
+        printer.line(&format!("lines left out, no rows ({reason}): {lines}"));
+    }
+    if let Some(first) = &summary.first_unwritten {
+        printer.line(&format!("the first: {}", super::printer::escaped(first)));
+    }
     if summary.hidden_calls > 0 {
         let count = summary.hidden_calls;
         printer.line(&format!("messages whose calls the model's chat template does not show: {count}"));

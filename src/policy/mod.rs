@@ -63,7 +63,7 @@ pub enum PolicyError {
     Chat(#[from] chat::ChatError),
     #[error("device `{device}` can't be used: {detail}")]
     Device { device: &'static str, detail: String },
-    #[error("a computation failed: {0}")]
+    #[error("a computation failed: {}", first_line(.0))]
     Tensor(#[from] candle_core::Error),
 }
 
@@ -97,6 +97,11 @@ impl PolicyError {
             _ => return None,
         })
     }
+}
+
+/// candle's errors carry a backtrace where the environment asks for one.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Sequences to be read by the policy, and the places whose log-probs are wanted.

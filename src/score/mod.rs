@@ -1,7 +1,7 @@
 //! `purify score`: log-probs of a data set under a policy, and the importance ratio of each repair.
 //!
 //! Owns the walk over a file and, beside it, over the raw one. Rows in = rows out, in order: a row that can't be scored
-//! stays as it is and is counted with its reason. Which tokens a repair moved is [`importance`]'s; columns are built by
+//! stays as it is and is counted with its reason, as is a line that never was a row. Which tokens a repair moved is [`importance`]'s; columns are built by
 //! [`crate::write`].
 
 mod gate;
@@ -96,6 +96,9 @@ pub struct ScoreSummary {
     pub unscored: BTreeMap<String, u64>,
     /// The first of them, in words.
     pub first_unscored: Option<String>,
+    /// Lines of text that are no rows and so can't be written, by reason; the first of them in words.
+    pub unwritten: BTreeMap<String, u64>,
+    pub first_unwritten: Option<String>,
     /// Messages whose calls the model's chat template does not show: they are not scored.
     pub hidden_calls: u64,
     /// Tokens that the policy wrote.
@@ -249,8 +252,10 @@ pub fn score(
         index += 1;
         let (batches, bad) = decode_chunk(chunk, &shape)?;
         for line in bad {
-            walk.count_unscored(line.row, "", &line.error.into());
             walk.summary.rows += 1;
+            *walk.summary.unwritten.entry(line.error.code().to_owned()).or_default() += 1;
+            let text = || format!("`{}`: {}", name_of(&shape.path), line.error);
+            walk.summary.first_unwritten.get_or_insert_with(text);
         }
         let mut scored = Vec::new();
         for batch in &batches {

@@ -96,7 +96,7 @@ impl AdamW {
         let correction1 = 1.0 - beta1.powf(update as f64);
         let correction2 = (1.0 - beta2.powf(update as f64)).sqrt();
         let (decay, step) = (1.0 - rate * config.weight_decay, rate / correction1);
-        if !ops::is_fused(gradient) {
+        if !ops::is_fused(gradient) || !ops::is_fused(&parameter.value) {
             let gradient = (gradient * clip)?;
             *first = ((&*first * beta1)? + (&gradient * (1.0 - beta1))?)?;
             *second = ((&*second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;

@@ -160,6 +160,26 @@ fn metrics_equal_the_golden_numbers() {
 }
 
 #[test]
+fn bfloat16_weights_come_near_the_golden_numbers() {
+    for (model, what) in [("tiny-qwen3", "--full"), ("tiny-llama", "--lora-rank=4")] {
+        let place = place_with_rows(model);
+        let start = ["--model", &tiny(model), "--data", "rows.parquet", "--objective", "sft", "--out", "run"];
+        let said = train(&place, &[&start[..], &[what, "--precision", "bfloat16"], &GOLDEN[..]].concat());
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let (found, golden) = (metrics(&place, "run"), golden(model));
+        let near = |found: &Value, expected: &Value| {
+            let (found, expected) = (found.as_f64().expect("a number"), expected.as_f64().expect("a number"));
+            assert!((found / expected - 1.0).abs() < 2e-2, "{model}: {found}, expected {expected}");
+        };
+        near(&found[0]["loss"], &golden["sft"]["steps"][0]["loss"]);
+        if what == "--full" {
+            near(&found[0]["grad_norm"], &golden["sft"]["steps"][0]["grad_norm"]);
+            near(&found[3]["loss"], &golden["sft"]["loss_after"]);
+        }
+    }
+}
+
+#[test]
 fn scores_equal_the_golden_log_probs() {
     for model in ["tiny-qwen3", "tiny-qwen2", "tiny-llama"] {
         let place = place_with_rows(model);
@@ -359,6 +379,19 @@ fn resumed_training_equals_uninterrupted() {
         assert_eq!(timeless(metrics(&place, "whole")), timeless(metrics(&place, "parts")));
         let optimizer = "checkpoint-000009/optimizer.safetensors";
         assert!(place.bytes(&format!("whole/{optimizer}")) == place.bytes(&format!("parts/{optimizer}")), "{kind}");
+    }
+}
+
+#[test]
+fn training_gives_the_same_bits_on_any_number_of_threads() {
+    let place = place_with_rows("tiny-qwen3");
+    std::os::unix::fs::symlink(tiny("tiny-qwen3"), place.path("model")).expect("a link");
+    for threads in ["1", "2", "5"] {
+        let args = format!("train {RESUMABLE} --full --out run{threads}");
+        let mut command = place.command(&args.split_whitespace().collect::<Vec<_>>());
+        let said = said(&command.env("RAYON_NUM_THREADS", threads).output().expect("it runs"));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(place.bytes("run1/model.safetensors") == place.bytes(&format!("run{threads}/model.safetensors")));
     }
 }
 
@@ -832,4 +865,12 @@ fn rows_that_cannot_be_scored_stay_and_are_counted() {
     assert_eq!(complaint(&own), (4, "`./rows.parquet` is the input itself".to_owned()));
     let raw = place.run(&[&args[..], &["--raw", "rows.parquet"]].concat());
     assert_eq!(raw.code, 3);
+    // A line that is no row can't be written: that is said, and `--strict` fails.
+    let line = json!({"prompt_ids": [1, 2], "response_ids": [3], "response_mask": [1]});
+    std::fs::write(place.path("rows.jsonl"), format!("{line}\nnot JSON\n{line}\n")).expect("a file");
+    let args = ["score", "--in", "rows.jsonl", "--model", &tiny("tiny-qwen3"), "--strict"];
+    let said = place.run(&args);
+    assert_eq!(complaint(&said), (1, "1 of 3 rows could not be scored".to_owned()));
+    assert!(said.stderr.contains("lines left out, no rows (no_json): 1\n"), "{}", said.stderr);
+    assert_eq!(place.rows("rows.scored.parquet").num_rows(), 2);
 }
