@@ -40,10 +40,10 @@ impl Purifier<'_> {
         threshold: f64,
     ) -> Result<PurifiedRow, Refusal> {
         let trajectory = Trajectory::new(rollout, &self.detector);
-        let mut refused: Vec<Option<f64>> = Vec::new();
+        let mut refused: Vec<bool> = Vec::new();
         let mut judged = Vec::new();
         loop {
-            let plan = self.planner().plan(&trajectory, Some(Gate { log_is: &refused, threshold }));
+            let plan = self.planner().plan(&trajectory, Some(Gate { refused: &refused }));
             let mut row = self.applied(rollout, &trajectory, plan)?;
             let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
                 row.judged = judged;
@@ -58,9 +58,9 @@ impl Purifier<'_> {
             let first = recovered.clone().find(|(_, log_is)| fails(log_is));
             if let Some((repair, log_is)) = first {
                 if refused.len() <= repair.recovered_run {
-                    refused.resize(repair.recovered_run + 1, None);
+                    refused.resize(repair.recovered_run + 1, false);
                 }
-                refused[repair.recovered_run] = Some(log_is.map_or(f64::NEG_INFINITY, |l| l.sum));
+                refused[repair.recovered_run] = true;
                 judged.push(*log_is);
                 continue;
             }

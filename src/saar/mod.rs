@@ -18,12 +18,11 @@ pub use plan::{Granularity, Plan, Repair, RepairKind, Skip};
 /// Arguments that hold code, in the order in which they are looked for (`--compare code`).
 const CODE_ARGUMENTS: &[&str] = &["code", "command", "cmd", "script", "source", "query", "sql", "input"];
 
-/// The importance gate's numbers: log IS of the recovered runs of one rollout, in order (saar.md, section 8).
+/// The importance gate's word on the recovered runs of one rollout, in order (saar.md, section 8): whether a run is not to
+/// be repaired. Runs behind the last entry are.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'g> {
-    pub log_is: &'g [Option<f64>],
-    /// Least ratio at which a repair is made.
-    pub threshold: f64,
+    pub refused: &'g [bool],
 }
 
 /// Where the calls of a rollout's token columns start, by message; `None`: the rollout has no tokens.
@@ -208,7 +207,7 @@ impl Planner<'_> {
 
 impl Gate<'_> {
     fn refuses(&self, recovered_run: usize) -> bool {
-        self.log_is.get(recovered_run).copied().flatten().is_some_and(|log_is| log_is < self.threshold.ln())
+        self.refused.get(recovered_run).copied().unwrap_or(false)
     }
 }
 

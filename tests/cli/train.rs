@@ -346,6 +346,21 @@ fn gate_makes_the_repairs_whose_ratio_reaches_the_threshold_and_no_others() {
 }
 
 #[test]
+fn gate_lets_nothing_through_that_it_cannot_judge() {
+    let place = Place::new();
+    let model = chat_model(&place);
+    place.with("rollouts/all.parquet", "raw.parquet");
+    // Too short for some rollouts: their repairs are not made, whatever the threshold.
+    set_config(&fixture("models/tiny-qwen3/config.json"), &model, &[("max_position_embeddings", json!(700))]);
+    let (said, rows) = gated(&place, "0");
+    let unjudged = said.count("gate_unjudged");
+    assert!(unjudged > 0 && said.count("gate_judged") > 0, "{}", said.stdout);
+    assert_eq!(said.json()["skipped"]["gate"], json!(unjudged));
+    let repairs = rows.iter().map(|r| r["purification"]["repairs"].as_array().expect("repairs").len());
+    assert_eq!(repairs.sum::<usize>() as u64, said.count("gate_judged"));
+}
+
+#[test]
 fn gate_judges_tokens_as_it_judges_messages() {
     let place = Place::new();
     chat_model(&place);
