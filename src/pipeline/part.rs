@@ -71,8 +71,14 @@ pub fn purify(
         turned: Condvar::new(),
         stop: AtomicBool::new(false),
     };
-    let worker =
-        Worker { purifier, shape: &shape, schema: &schema, encoders: &encoders, rejects_schema: &rejects.schema };
+    let worker = Worker {
+        purifier,
+        shape: &shape,
+        schema: &schema,
+        encoders: &encoders,
+        rejects_schema: &rejects.schema,
+        interrupted: threads.interrupted,
+    };
     // Within a chunk nothing is handed to the pool: a thread that waited there could be given another chunk's work,
     // and then wait for its own.
     threads.pool.scope(|scope| {
@@ -292,6 +298,7 @@ struct Worker<'w> {
     schema: &'w OutputSchema,
     encoders: &'w Encoders,
     rejects_schema: &'w SchemaRef,
+    interrupted: &'w AtomicUsize,
 }
 
 impl Worker<'_> {
@@ -334,6 +341,11 @@ impl Worker<'_> {
             None => None,
         };
         for row in 0..batch.rows() {
+            // Chunks are quick, but for those whose rows wait for a model.
+            let signal = self.interrupted.load(Ordering::Relaxed);
+            if samples.is_some() && signal != 0 {
+                return Err(Error::Interrupted { signal: signal as u8 });
+            }
             counts.rows_in += 1;
             match self.purify_row(batch, samples.as_ref(), row) {
                 RowResult::Written(row, judged) => {
