@@ -39,14 +39,23 @@ fn attempts(failing: usize) -> Vec<(String, String)> {
 
 fn end_to_end(criterion: &mut Criterion) {
     let Args { method, errors, columns } = Args::parse_from(["bench"]);
-    let settings =
-        Settings { method, errors, columns, compression_level: 1, pairs: false, shard: None, gate: Default::default() };
+    let settings = Settings {
+        method,
+        errors,
+        columns,
+        compression_level: 1,
+        pairs: false,
+        shard: None,
+        gate: Default::default(),
+        semantic: Default::default(),
+        vectors: None,
+    };
     let purifier = Purifier::new(&settings).expect("the defaults are sound");
     let mut group = criterion.benchmark_group("one_rollout");
     group.throughput(Throughput::Elements(1));
     for failing in [0, 3, 10] {
         let attempts = attempts(failing);
-        let message = |role, content, calls| Message { role, content, is_error: None, calls };
+        let message = |role, content, calls| Message { role, content, reasoning: None, is_error: None, calls };
         let messages = attempts.iter().flat_map(|(arguments, result)| {
             let call = ToolCall { name: "python", arguments };
             [message(Role::Assistant, Some("I go on."), vec![call]), message(Role::Tool, Some(result.as_str()), vec![])]

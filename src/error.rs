@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use crate::embed::EmbedError;
 use crate::ingest::IngestError;
 use crate::steps::outcome::PatternError;
 use crate::write::WriteError;
@@ -52,6 +53,13 @@ pub enum Error {
     Tokenizer { path: PathBuf, detail: String },
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
+    #[error(
+        "row {row} of `{}`: a {kind} that is compared has no vector, nor have {} of the {texts} texts that are compared",
+        path.display(), missing - 1
+    )]
+    NoVector { path: PathBuf, row: u64, kind: &'static str, missing: usize, texts: usize },
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     #[error("`{}`: {detail}", path.display())]
     Mismatch { path: PathBuf, detail: String, hint: &'static str },
     #[error("interrupted by signal {signal}; nothing was left half-written")]
@@ -87,6 +95,10 @@ impl Error {
                     .to_owned(),
             ),
             Error::Tokenizer { .. } => Some("give the file tokenizer.json or its folder".to_owned()),
+            Error::NoVector { kind, .. } => Some(format!(
+                "run `purify embed --kinds {kind}` on this input, or give --embed-model: it embeds what no file has"
+            )),
+            Error::Embed(error) => error.hint(),
             Error::Usage { hint, .. } => hint.clone(),
             Error::Mismatch { hint, .. } => Some((*hint).to_owned()),
             Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
@@ -103,9 +115,17 @@ impl Error {
 
     pub fn status(&self) -> ExitStatus {
         match self {
-            Error::Ingest(_) | Error::NoCallMarker { .. } | Error::Tokenizer { .. } | Error::Mismatch { .. } => {
-                ExitStatus::Input
-            }
+            Error::Ingest(_)
+            | Error::NoCallMarker { .. }
+            | Error::Tokenizer { .. }
+            | Error::NoVector { .. }
+            | Error::Mismatch { .. } => ExitStatus::Input,
+            Error::Embed(error) => match error {
+                EmbedError::Write { .. } | EmbedError::Busy { .. } => ExitStatus::Output,
+                EmbedError::Device { .. } | EmbedError::NoRuntime { .. } => ExitStatus::Usage,
+                EmbedError::Interrupted { signal } => ExitStatus::Signal(*signal),
+                _ => ExitStatus::Input,
+            },
             Error::Write(_) => ExitStatus::Output,
             Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
             Error::Interrupted { signal } => ExitStatus::Signal(*signal),

@@ -11,13 +11,17 @@
 //! ```text
 //! ingest --> steps --> similarity --> saar --> rewrite --> write
 //! Rollout    Trajectory  Similarity   Plan     PurifiedRollout   Parquet, pairs, rejects, manifest
+//!                        ^
+//!                      embed: text in, vector out
 //! ```
 //!
 //! - [`config`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
 //!   columns are called. No stage does any of this again.
 //! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns.
 //! - [`steps`] splits a rollout into steps, judges each tool result and finds failure runs.
-//! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast.
+//! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast; or the cosine
+//!   of two vectors. [`embed`] makes those, with ONNX Runtime or candle (cargo feature `embed`); a text's vector has the same
+//!   bits whatever stands beside it. All vectors of a run are gathered before its first row is written.
 //! - [`saar`] decides and can't touch data; [`rewrite`] applies and can't decide. The [`saar::Plan`] between them is
 //!   plain data, so that a dry run or an audit can look at a decision without executing it.
 //! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
@@ -57,11 +61,16 @@
 //! | update | one change of the trained weights, from a mini-batch of rollouts |
 //! | behaviour log-prob | what the sampling policy gave a token; absent on spliced ones until they are scored |
 //! | importance | how much likelier a correction is without the error in its context than with it |
+//! | embedding, vector | the numbers that a model gives for one text; its **card** says which model, and how |
+//! | calibration | the search for the semantic threshold that decides most like the text does |
 //! | purified | the product of [`rewrite`], and nothing else |
 //! | reject | a row that is not written, kept whole with its reason |
 
 pub mod cli;
 pub mod config;
+#[cfg(any(feature = "train", feature = "embed"))]
+pub mod device;
+pub mod embed;
 pub mod error;
 pub mod group;
 pub mod ingest;

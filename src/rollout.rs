@@ -50,6 +50,8 @@ impl Role {
 pub struct Message<'a> {
     pub role: Role,
     pub content: Option<&'a str>,
+    /// `reasoning_content`: what some models write apart from the content.
+    pub reasoning: Option<&'a str>,
     /// The data's own word on a tool result.
     pub is_error: Option<bool>,
     pub calls: Vec<ToolCall<'a>>,

@@ -25,7 +25,17 @@ struct Args {
 
 fn settings(args: &[&str]) -> Settings {
     let Args { method, errors, columns } = Args::parse_from([&["test"], args].concat());
-    Settings { method, errors, columns, compression_level: 1, pairs: false, shard: None, gate: Default::default() }
+    Settings {
+        method,
+        errors,
+        columns,
+        compression_level: 1,
+        pairs: false,
+        shard: None,
+        gate: Default::default(),
+        semantic: Default::default(),
+        vectors: None,
+    }
 }
 
 /// A message with text of its own.
@@ -48,6 +58,7 @@ fn rollout(messages: &[Owned]) -> Rollout<'_> {
             .map(|m| Message {
                 role: m.role,
                 content: m.content.as_deref(),
+                reasoning: None,
                 is_error: m.is_error,
                 calls: m.calls.iter().map(|(name, arguments)| ToolCall { name, arguments }).collect(),
             })

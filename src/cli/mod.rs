@@ -3,9 +3,9 @@
 //! Owns the tree of commands and the order default < profile < `purify.toml` < `PURIFY_*` < flags. Values are
 //! declared in [`crate::config`]; everything that is printed goes through [`printer`].
 
-#[cfg(feature = "train")]
 mod bar;
 mod diff;
+mod embed;
 mod layers;
 pub mod printer;
 pub mod schemas;
@@ -15,11 +15,13 @@ mod train;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{
-    ColumnConfig, DetectConfig, GateConfig, ModelChoice, RunConfig, SaarConfig, ScoreConfig, Settings, TrainConfig,
+    CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, ModelChoice, RunConfig,
+    SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
 };
 use crate::error::{Error, ExitStatus};
 use crate::pipeline;
@@ -55,6 +57,8 @@ struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
+    embed: EmbedModel,
+    #[command(flatten)]
     global: GlobalArgs,
 }
 
@@ -68,6 +72,8 @@ struct SettingsArgs {
     columns: ColumnConfig,
     #[command(flatten)]
     gate: GateConfig,
+    #[command(flatten)]
+    semantic: SemanticConfig,
 }
 
 #[derive(Args, Debug)]
@@ -92,6 +98,26 @@ struct ScoreArgs {
     model: ModelChoice,
     #[command(flatten)]
     columns: ColumnConfig,
+}
+
+#[derive(Args, Debug)]
+struct EmbedArgs {
+    #[command(flatten)]
+    embed: EmbedConfig,
+    #[command(flatten)]
+    model: EmbedModel,
+    #[command(flatten)]
+    columns: ColumnConfig,
+}
+
+#[derive(Args, Debug)]
+struct CalibrateArgs {
+    #[command(flatten)]
+    calibrate: CalibrateConfig,
+    #[command(flatten)]
+    model: EmbedModel,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 #[derive(Args, Debug)]
@@ -147,6 +173,10 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
+    /// Embed the steps of rollouts: one vector for each distinct reasoning, call and code
+    Embed(Box<EmbedArgs>),
+    /// Find the semantic threshold that decides most like the text does
+    Calibrate(Box<CalibrateArgs>),
     /// Compute the log-probs of rollouts under a policy, and how likely it finds each correction by itself
     Score(Box<ScoreArgs>),
     /// Train a policy on rollouts or pairs: a LoRA adapter, or every weight
@@ -206,7 +236,7 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
-        None => purify(cli.run, cli.settings, printer),
+        None => purify(cli.run, cli.settings, &cli.embed, printer),
         Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
             let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements)?;
             printer.surveys(&surveys, json);
@@ -222,6 +252,11 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             let report = pipeline::revert::revert(&purified, &raw, &out, &columns)?;
             printer.reverted(&report);
             Ok(ExitStatus::Done)
+        }
+        Some(Command::Embed(args)) => embed::run(&args.embed, &args.model, &args.columns, printer),
+        Some(Command::Calibrate(args)) => {
+            let settings = args.settings.into_settings(false, None, 1);
+            embed::run_calibrate(&args.calibrate, &args.model, &settings, printer)
         }
         Some(Command::Score(args)) => score::run(&args.model, &args.score, &args.columns, printer),
         Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
@@ -242,17 +277,19 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
 
 impl SettingsArgs {
     fn into_settings(self, pairs: bool, shard: Option<crate::config::Shard>, compression_level: i32) -> Settings {
-        let SettingsArgs { method, errors, columns, gate } = self;
-        Settings { method, errors, columns, compression_level, pairs, shard, gate }
+        let SettingsArgs { method, errors, columns, gate, semantic } = self;
+        Settings { method, errors, columns, compression_level, pairs, shard, gate, semantic, vectors: None }
     }
 }
 
-fn purify(run: RunConfig, settings: SettingsArgs, printer: &Printer) -> Result<ExitStatus, Error> {
-    let settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
+fn purify(run: RunConfig, settings: SettingsArgs, model: &EmbedModel, printer: &Printer) -> Result<ExitStatus, Error> {
+    let mut settings = settings.into_settings(run.pairs, run.shard, run.compression_level);
     let signals = signals::watch();
-    let progress = printer.progress(signals.at_once);
+    let progress = printer.progress(Arc::clone(&signals.at_once));
+    let prepared = embed::vectors(&run, model, &mut settings, &signals, printer)?;
+    let vectors = prepared.as_ref().map(|p| &p.vectors);
     let judge = score::judge(&settings.gate)?;
-    let summary = pipeline::run(&run, &settings, judge.as_deref(), &progress, &signals.seen)?;
+    let summary = pipeline::run(&run, &settings, vectors, judge.as_deref(), &progress, &signals.seen)?;
     if let Some(path) = &run.report {
         pipeline::write_report(path, &settings, &summary)?;
     }

@@ -266,6 +266,7 @@ impl Printer {
             serde_json::to_value(&settings.method),
             serde_json::to_value(&settings.errors),
             serde_json::to_value(&settings.columns),
+            serde_json::to_value(&settings.semantic),
         ];
         for section in sections.into_iter().flatten() {
             for (name, value) in section.as_object().into_iter().flatten() {

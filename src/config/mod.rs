@@ -4,6 +4,7 @@
 //! manifest are all derived from these structs. Resolving the layers is left to [`crate::cli`]; acting on a
 //! value is left to the stage that reads it.
 
+mod embed;
 mod train;
 
 use std::fmt;
@@ -13,6 +14,10 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+pub use embed::{
+    CalibrateConfig, DEFAULT_EMBED_BATCH_TOKENS, EmbedConfig, EmbedModel, EmbedPrecision, EngineChoice, PoolingChoice,
+    SemanticConfig, TextKind,
+};
 pub use train::{
     DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, OnBadRow, Precision,
     ScoreConfig, TrainConfig,
@@ -152,6 +157,8 @@ pub enum SimilarityMetric {
     Lexical,
     /// The same without the junk heuristic.
     Exact,
+    /// Cosine of two embeddings (needs --embeddings or --embed-model).
+    Semantic,
 }
 
 /// What of a call is compared.
@@ -198,7 +205,7 @@ pub struct SaarConfig {
     #[arg(long, env = "PURIFY_SIMILARITY_THRESHOLD", value_name = "0..1", default_value = DEFAULT_SIMILARITY_THRESHOLD)]
     pub similarity_threshold: Fraction,
     /// Measure of two calls
-    #[arg(long, env = "PURIFY_SIMILARITY_METRIC", value_enum, default_value = "lexical")]
+    #[arg(long, visible_alias = "similarity", env = "PURIFY_SIMILARITY_METRIC", value_enum, default_value = "lexical")]
     pub similarity_metric: SimilarityMetric,
     /// What of a call is compared
     #[arg(long, env = "PURIFY_COMPARE", value_enum, default_value = "segment")]
@@ -354,4 +361,7 @@ pub struct Settings {
     pub pairs: bool,
     pub shard: Option<Shard>,
     pub gate: GateConfig,
+    pub semantic: SemanticConfig,
+    /// The card of the model whose vectors are compared, once it is known.
+    pub vectors: Option<serde_json::Value>,
 }

@@ -53,6 +53,8 @@ pub enum RowError {
     Unrecovered { runs: usize },
     #[error("column `tools` is no JSON: {detail}")]
     NoTools { detail: String },
+    #[error("{0}, although the file was read for such texts before; it has changed since")]
+    NoVector(#[from] crate::similarity::semantic::NoVector),
 }
 
 impl RowError {
@@ -74,6 +76,7 @@ impl RowError {
             RowError::PurifiedBefore => "purified_before",
             RowError::Unrecovered { .. } => "unrecovered",
             RowError::NoTools { .. } => "no_tools",
+            RowError::NoVector(_) => "no_vector",
         }
     }
 }
@@ -243,16 +246,12 @@ impl Messages {
                 Ok(Message {
                     role,
                     content: self.content.get(k),
+                    reasoning: self.reasoning_content.get(k),
                     is_error: self.is_error.as_ref().filter(|a| a.is_valid(k)).map(|a| a.value(k)),
                     calls: self.calls_of(k),
                 })
             })
             .collect()
-    }
-
-    /// By index of the list's child.
-    pub fn reasoning_content(&self, child: usize) -> Option<&str> {
-        self.reasoning_content.get(child)
     }
 
     fn calls_of(&self, message: usize) -> Vec<ToolCall<'_>> {

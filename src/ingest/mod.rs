@@ -6,6 +6,7 @@
 pub mod decode;
 mod jsonl;
 pub mod sample;
+pub mod vectors;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -54,6 +55,8 @@ pub enum IngestError {
     Rows { path: PathBuf, row: u64, source: ArrowError },
     #[error("`{}` holds no line that is a JSON object", path.display())]
     NoObjects { path: PathBuf },
+    #[error("`{}` is no file of vectors: {detail}", path.display())]
+    Vectors { path: PathBuf, detail: String },
 }
 
 impl IngestError {
@@ -72,6 +75,7 @@ impl IngestError {
             IngestError::Schema { source: SchemaError::NoMask, .. } => "--tokens drop writes the data without tokens",
             IngestError::Schema { .. } => "the README lists the types that columns may have",
             IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
+            IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",
             IngestError::NoObjects { .. } => "each line must be one rollout, such as {\"messages\": [...]}",
         })
     }

@@ -43,7 +43,8 @@ impl Purifier<'_> {
         let mut refused: Vec<bool> = Vec::new();
         let mut judged = Vec::new();
         loop {
-            let plan = self.planner().plan(&trajectory, Some(Gate { refused: &refused }));
+            let gate = Gate { refused: &refused };
+            let plan = self.planner().plan(&trajectory, Some(gate)).map_err(RowError::from)?;
             let mut row = self.applied(rollout, &trajectory, plan)?;
             let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
                 row.judged = judged;
@@ -107,7 +108,8 @@ fn place(record: &RepairRecord) -> SampleRepair {
 
 fn message_of<'m>(rollout: &'m Rollout<'_>, source: &'m MessageSource) -> Message<'m> {
     let (reasoning, call) = (&rollout.messages[source.reasoning], &rollout.messages[source.call]);
-    Message { content: source.content.as_deref().or(reasoning.content), ..call.clone() }
+    let content = source.content.as_deref().or(reasoning.content);
+    Message { content, reasoning: reasoning.reasoning, ..call.clone() }
 }
 
 /// The row as it would be written.

@@ -3,12 +3,15 @@
 //! Owns a run: its inputs one after another (`part`), their files ([`outputs`]), counters ([`counts`]), gates
 //! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
 
+pub mod calibrate;
 pub mod counts;
+pub mod embed;
 pub mod gate;
 mod judged;
 pub mod outputs;
 mod part;
 pub mod revert;
+pub mod semantic;
 pub mod survey;
 mod tokenizer;
 
@@ -26,9 +29,10 @@ use crate::ingest::{Format, IngestError, Input, RowError, Shape, expand};
 use crate::judge::{Judge, LogIs};
 use crate::rewrite::{PurifiedRollout, RepairRecord};
 use crate::rollout::Rollout;
-use crate::saar::{Plan, Planner};
+use crate::saar::{Comparison, Meaning, Plan, Planner};
 use crate::schema::OutputSchema;
-use crate::similarity::{Measure, measure};
+use crate::similarity::measure;
+use crate::similarity::semantic::Vectors;
 use crate::steps::{ErrorDetector, Trajectory};
 use crate::tokens::CallMarker;
 use crate::write::columns::RunLabels;
@@ -58,7 +62,7 @@ pub struct Purifier<'c> {
     shard: Option<Shard>,
     labels: RunLabels,
     detector: ErrorDetector,
-    measure: &'static dyn Measure,
+    comparison: Comparison<'c>,
     marker: Option<CallMarker>,
 }
 
@@ -75,7 +79,13 @@ pub struct PurifiedRow {
 }
 
 impl<'c> Purifier<'c> {
+    /// Calls are compared as text.
     pub fn new(settings: &'c Settings) -> Result<Self, Error> {
+        Self::with_vectors(settings, None)
+    }
+
+    /// The same where the settings compare by meaning, with the vectors of every text that is compared.
+    pub fn with_vectors(settings: &'c Settings, vectors: Option<&'c Vectors>) -> Result<Self, Error> {
         match (settings.method.mode, &settings.gate.gate_model) {
             (Mode::Append, None) => {
                 return Err(Error::usage(
@@ -107,7 +117,7 @@ impl<'c> Purifier<'c> {
                 measure: name_of(settings.method.similarity_metric),
             },
             detector: ErrorDetector::new(&settings.errors)?,
-            measure: measure(settings.method.similarity_metric),
+            comparison: comparison(settings, vectors)?,
             marker: tokenizer::call_marker(&settings.columns)?,
         })
     }
@@ -124,12 +134,12 @@ impl<'c> Purifier<'c> {
     /// Decides and applies: the whole method on one rollout.
     pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
         let trajectory = Trajectory::new(rollout, &self.detector);
-        let plan = self.planner().plan(&trajectory, None);
+        let plan = self.planner().plan(&trajectory, None)?;
         self.applied(rollout, &trajectory, plan)
     }
 
     fn planner(&self) -> Planner<'_> {
-        Planner { config: self.method, measure: self.measure, marker: self.marker.as_ref() }
+        Planner { config: self.method, comparison: self.comparison, marker: self.marker.as_ref() }
     }
 
     fn output_schema(&self, shape: &Shape) -> OutputSchema {
@@ -153,6 +163,30 @@ impl<'c> Purifier<'c> {
             return Err(Error::NoCallMarker { path: input.path.clone() });
         }
         Ok(())
+    }
+}
+
+/// What the settings compare attempts by.
+fn comparison<'c>(settings: &Settings, vectors: Option<&'c Vectors>) -> Result<Comparison<'c>, Error> {
+    let no_vectors = || {
+        Error::usage(
+            "similarity by meaning needs vectors, and nothing gives them",
+            Some("give --embeddings with a file of `purify embed`, or --embed-model"),
+        )
+    };
+    let meaning = match (settings.semantic.is_used(settings.method.similarity_metric), vectors) {
+        (true, Some(vectors)) => Some(Meaning { vectors, of: settings.semantic.semantic_of }),
+        (true, None) => return Err(no_vectors()),
+        (false, _) => None,
+    };
+    match (measure(settings.method.similarity_metric), meaning) {
+        (Some(measure), None) => Ok(Comparison::Text(measure)),
+        (Some(measure), Some(meaning)) => Ok(Comparison::TextAndMeaning(measure, meaning)),
+        (None, Some(meaning)) => {
+            let threshold = settings.semantic.semantic_threshold.ok_or_else(semantic::no_threshold)?;
+            Ok(Comparison::Meaning(meaning, threshold.get()))
+        }
+        (None, None) => Err(no_vectors()),
     }
 }
 
@@ -217,10 +251,11 @@ struct Marker {
 
 /// Purifies all inputs of a run.
 ///
-/// `judge` answers for the gate's model; `interrupted` holds the number of a signal as soon as one has come.
+/// `vectors` are those that [`semantic::prepare`] has gathered; `judge` answers for the gate's model; `interrupted` holds the number of a signal as soon as one has come.
 pub fn run(
     config: &RunConfig,
     settings: &Settings,
+    vectors: Option<&Vectors>,
     judge: Option<&dyn Judge>,
     progress: &dyn Progress,
     interrupted: &AtomicUsize,
@@ -232,7 +267,7 @@ pub fn run(
         .iter()
         .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
         .collect::<Result<Vec<_>, _>>()?;
-    let purifier = Purifier::new(settings)?.judged_by(judge, settings.gate.is_threshold.get());
+    let purifier = Purifier::with_vectors(settings, vectors)?.judged_by(judge, settings.gate.is_threshold.get());
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads)
         .build()

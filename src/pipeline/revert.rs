@@ -198,18 +198,14 @@ impl Side {
     pub fn next_rollout(&mut self) -> Result<Option<Rendered>, Error> {
         while let Some(row) = self.0.next()? {
             let Ok(rollout) = row.decoded.rollout(row.row) else { continue };
-            let messages = rollout.messages.iter().enumerate().map(|(k, message)| {
-                let range = row.decoded.messages.list.range(row.row).unwrap_or_default();
-                let reasoning = row.decoded.messages.reasoning_content(range.start + k);
-                render(message, reasoning)
-            });
-            return Ok(Some(Rendered { id: rollout.id.to_string(), messages: messages.collect() }));
+            let messages = rollout.messages.iter().map(render).collect();
+            return Ok(Some(Rendered { id: rollout.id.to_string(), messages }));
         }
         Ok(None)
     }
 }
 
-fn render(message: &crate::rollout::Message<'_>, reasoning: Option<&str>) -> String {
+fn render(message: &crate::rollout::Message<'_>) -> String {
     use std::fmt::Write;
     let mut out = format!(
         "[{}]\n",
@@ -220,7 +216,7 @@ fn render(message: &crate::rollout::Message<'_>, reasoning: Option<&str>) -> Str
             crate::rollout::Role::Tool => "tool",
         }
     );
-    if let Some(text) = reasoning.filter(|t| !t.is_empty()) {
+    if let Some(text) = message.reasoning.filter(|t| !t.is_empty()) {
         let _ = writeln!(out, "(reasoning) {text}");
     }
     if let Some(text) = message.content.filter(|t| !t.is_empty()) {

@@ -26,11 +26,7 @@ impl Chosen {
 
 /// The device that was asked for; `auto` falls back to the CPU, `cuda` never does.
 pub fn choose(device: DeviceChoice, precision: Precision) -> Result<Chosen, PolicyError> {
-    let device = match device {
-        DeviceChoice::Cpu => Device::Cpu,
-        DeviceChoice::Cuda => cuda().map_err(|detail| PolicyError::Device { device: "cuda", detail })?,
-        DeviceChoice::Auto => cuda().unwrap_or(Device::Cpu),
-    };
+    let device = crate::device::place(device).map_err(|detail| PolicyError::Device { device: "cuda", detail })?;
     let dtype = match precision {
         Precision::Float32 => DType::F32,
         Precision::Bfloat16 => DType::BF16,
@@ -38,14 +34,4 @@ pub fn choose(device: DeviceChoice, precision: Precision) -> Result<Chosen, Poli
         Precision::Auto => DType::BF16,
     };
     Ok(Chosen { device, dtype })
-}
-
-#[cfg(feature = "cuda")]
-fn cuda() -> Result<Device, String> {
-    Device::new_cuda(0).map_err(|e| e.to_string().lines().next().unwrap_or_default().to_owned())
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda() -> Result<Device, String> {
-    Err("this build has no CUDA; build it with the cargo feature `cuda`".to_owned())
 }

@@ -133,6 +133,7 @@ pub struct RepairRecord {
     pub kind: RepairKind,
     pub granularity: Granularity,
     pub similarity: Vec<f64>,
+    pub semantic_similarity: Option<Vec<f64>>,
     pub error_types: Vec<String>,
     /// Of the call that stays; absent where calls stand in text.
     pub tool: Option<String>,
@@ -155,6 +156,7 @@ pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&P
         kind: repair.kind,
         granularity: repair.granularity,
         similarity: repair.similarity.clone(),
+        semantic_similarity: repair.semantic_similarity.clone(),
         error_types: repair.error_types.clone(),
         tool: trajectory.rollout.messages[message(repair.last())].calls.first().map(|c| c.name.to_owned()),
         removed_messages: message(repair.last()) - message(repair.first()),

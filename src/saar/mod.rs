@@ -5,18 +5,18 @@
 //! probability is a hash of (seed, rollout id).
 
 pub mod plan;
+mod texts;
 
 use std::borrow::Cow;
 
-use crate::config::{Compare, Mode, Pairing, RepairFaults, SaarConfig, Unrecovered};
-use crate::rollout::{CALL_MARKER, END_OF_TURN, Message};
-use crate::similarity::{Measure, Similarity};
+use crate::config::{Compare, Mode, Pairing, RepairFaults, SaarConfig, TextKind, Unrecovered};
+use crate::rollout::Message;
+use crate::similarity::Measure;
+use crate::similarity::semantic::{NoVector, Vectors};
 use crate::steps::{FailureRun, Fault, RunEnd, Trajectory};
 use crate::tokens::CallMarker;
 pub use plan::{Granularity, Plan, Repair, RepairKind, Skip};
-
-/// Arguments that hold code, in the order in which they are looked for (`--compare code`).
-const CODE_ARGUMENTS: &[&str] = &["code", "command", "cmd", "script", "source", "query", "sql", "input"];
+pub use texts::{call_code, call_segment, step_text};
 
 /// The importance gate's word on the recovered runs of one rollout, in order (saar.md, section 8): whether a run is not to
 /// be repaired. Runs behind the last entry are.
@@ -28,10 +28,36 @@ pub struct Gate<'g> {
 /// Where the calls of a rollout's token columns start, by message; `None`: the rollout has no tokens.
 pub type CallStarts = Vec<Option<usize>>;
 
+/// How two attempts are compared, and which number decides.
+#[derive(Clone, Copy)]
+pub enum Comparison<'c> {
+    /// Their calls as text.
+    Text(&'c dyn Measure),
+    /// The same; the cosine is recorded beside it.
+    TextAndMeaning(&'c dyn Measure, Meaning<'c>),
+    /// By the cosine of their vectors, with a threshold of its own.
+    Meaning(Meaning<'c>, f64),
+}
+
+/// Vectors of one text of each attempt.
+#[derive(Clone, Copy)]
+pub struct Meaning<'c> {
+    pub vectors: &'c Vectors,
+    pub of: TextKind,
+}
+
+/// Two attempts, compared.
+struct Compared {
+    /// The number that decides.
+    similarity: f64,
+    semantic: Option<f64>,
+    is_deep: bool,
+}
+
 /// All that a plan depends on besides the rollout.
 pub struct Planner<'c> {
     pub config: &'c SaarConfig,
-    pub measure: &'c dyn Measure,
+    pub comparison: Comparison<'c>,
     pub marker: Option<&'c CallMarker>,
 }
 
@@ -39,7 +65,10 @@ impl Planner<'_> {
     /// Decides on every failure run of a rollout.
     ///
     /// With token columns, a run whose calls can't be told apart from their reasoning is repaired deep.
-    pub fn plan(&self, trajectory: &Trajectory<'_, '_>, gate: Option<Gate<'_>>) -> Plan {
+    ///
+    /// # Errors
+    /// Attempts are compared by meaning, and a text has no vector.
+    pub fn plan(&self, trajectory: &Trajectory<'_, '_>, gate: Option<Gate<'_>>) -> Result<Plan, NoVector> {
         let config = self.config;
         let mut plan = Plan {
             selected: is_selected(config, &trajectory.rollout.id),
@@ -48,7 +77,7 @@ impl Planner<'_> {
             ..Plan::default()
         };
         if plan.failed_attempts == 0 {
-            return plan;
+            return Ok(plan);
         }
         if config.mode == Mode::Mask && plan.selected {
             plan.masked = self.steps_to_mask(trajectory);
@@ -64,7 +93,7 @@ impl Planner<'_> {
                         None if config.mode == Mode::Mask => {}
                         None => {
                             let index = plan.recovered - 1;
-                            plan.repairs.push(self.fold(trajectory, &run, RepairKind::Recovered, correction, index));
+                            plan.repairs.push(self.fold(trajectory, &run, RepairKind::Recovered, correction, index)?);
                         }
                     }
                 }
@@ -76,13 +105,13 @@ impl Planner<'_> {
                         && last > run.steps.start
                         && self.reason_to_skip(trajectory, &run, &plan, stopped, false).is_none()
                     {
-                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last, plan.recovered));
+                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last, plan.recovered)?);
                     }
                     stopped |= config.stop_after_unrecovered;
                 }
             }
         }
-        plan
+        Ok(plan)
     }
 
     fn reason_to_skip(
@@ -125,51 +154,70 @@ impl Planner<'_> {
         kind: RepairKind,
         last: usize,
         recovered_run: usize,
-    ) -> Repair {
+    ) -> Result<Repair, NoVector> {
         let first = run.steps.start;
         let calls = self.calls(trajectory, first, last);
-        let gamma = self.config.similarity_threshold.get();
         let (mut reasoning, mut rejected_reasoning) = (first, first);
-        let mut similarity = Vec::new();
+        let mut compared = Vec::new();
         match self.config.pairing {
             Pairing::Consecutive => {
                 for step in first + 1..=last {
                     rejected_reasoning = reasoning;
-                    let s = self.similarity(&calls[step - first - 1], &calls[step - first]);
-                    similarity.push(s.get());
-                    if s.get() < gamma {
+                    let found = self.compare(&calls[step - first - 1], &calls[step - first])?;
+                    if found.is_deep {
                         reasoning = step;
                     }
+                    compared.push(found);
                 }
             }
             Pairing::FirstLast => {
-                let s = self.similarity(&calls[0], &calls[last - first]);
-                similarity.push(s.get());
-                if s.get() < gamma {
+                let found = self.compare(&calls[0], &calls[last - first])?;
+                if found.is_deep {
                     reasoning = last;
                 }
+                compared.push(found);
             }
         }
         if reasoning != last && calls.iter().any(|c| !c.separable) {
             reasoning = last;
         }
-        Repair {
+        Ok(Repair {
             kind,
             recovered_run,
             steps: first..=last,
             reasoning,
             rejected_reasoning,
             granularity: if reasoning == first { Granularity::Shallow } else { Granularity::Deep },
-            similarity,
+            similarity: compared.iter().map(|c| c.similarity).collect(),
+            semantic_similarity: compared.iter().map(|c| c.semantic).collect(),
             error_types: (first..=last)
                 .filter_map(|s| trajectory.failure(s))
                 .map(|f| f.error_type.clone().into_owned())
                 .collect(),
-        }
+        })
     }
 
-    fn similarity(&self, old: &CallText<'_>, new: &CallText<'_>) -> Similarity {
-        self.measure.similarity(&old.text, &new.text)
+    /// At the threshold: shallow.
+    fn compare(&self, old: &CallText<'_>, new: &CallText<'_>) -> Result<Compared, NoVector> {
+        let cosine = |meaning: Meaning<'_>| {
+            let text = |call: &CallText<'_>| step_text(call.message, meaning.of).into_owned();
+            meaning.vectors.similarity(&text(old), &text(new)).map(|s| s.get())
+        };
+        let gamma = self.config.similarity_threshold.get();
+        Ok(match self.comparison {
+            Comparison::Text(measure) => {
+                let similarity = measure.similarity(&old.text, &new.text).get();
+                Compared { similarity, semantic: None, is_deep: similarity < gamma }
+            }
+            Comparison::TextAndMeaning(measure, meaning) => {
+                let similarity = measure.similarity(&old.text, &new.text).get();
+                Compared { similarity, semantic: Some(cosine(meaning)?), is_deep: similarity < gamma }
+            }
+            Comparison::Meaning(meaning, threshold) => {
+                let similarity = cosine(meaning)?;
+                Compared { similarity, semantic: Some(similarity), is_deep: similarity < threshold }
+            }
+        })
     }
 
     fn calls<'r>(&self, trajectory: &'r Trajectory<'_, '_>, first: usize, last: usize) -> Vec<CallText<'r>> {
@@ -179,7 +227,7 @@ impl Planner<'_> {
             .map(|step| {
                 let index = trajectory.steps[step].message;
                 let message = &rollout.messages[index];
-                let mut call = CallText { text: self.compared_text(message), separable: true };
+                let mut call = CallText { message, text: self.compared_text(message), separable: true };
                 if let (Some(runs), Some(tokens), Some(marker)) = (&runs, &rollout.tokens, self.marker)
                     && let Some(range) = &runs[index]
                 {
@@ -212,6 +260,7 @@ impl Gate<'_> {
 }
 
 struct CallText<'r> {
+    message: &'r Message<'r>,
     text: Cow<'r, str>,
     /// Whether the tokens show where the call starts.
     separable: bool,
@@ -225,65 +274,4 @@ fn is_selected(config: &SaarConfig, rollout_id: &str) -> bool {
     first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
     let uniform = (u64::from_le_bytes(first) >> 11) as f64 / (1u64 << 53) as f64;
     uniform < config.repair_probability.get()
-}
-
-/// The call segment of an attempt as text (saar.md, section 4): rendered, or cut from the content.
-pub fn call_segment<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
-    if let Some(at) = message.inline_call() {
-        let text = &message.content.unwrap_or_default()[at..];
-        return match text.trim_end().ends_with(END_OF_TURN) {
-            true => Cow::Borrowed(text),
-            false => Cow::Owned(format!("{text}{END_OF_TURN}")),
-        };
-    }
-    let mut out = String::new();
-    for (k, call) in message.calls.iter().enumerate() {
-        if k > 0 {
-            out.push('\n');
-        }
-        for part in
-            [CALL_MARKER, "\n{\"name\": \"", call.name, "\", \"arguments\": ", call.arguments, "}\n</tool_call>"]
-        {
-            out.push_str(part);
-        }
-    }
-    out.push_str(END_OF_TURN);
-    Cow::Owned(out)
-}
-
-/// The code of an attempt: of each call the code argument if there is one, else the arguments.
-pub fn call_code(message: &Message<'_>) -> String {
-    let inline;
-    let arguments: Vec<&str> = match message.inline_call() {
-        Some(at) => {
-            inline = inline_arguments(&message.content.unwrap_or_default()[at..]);
-            inline.iter().map(String::as_str).collect()
-        }
-        None => message.calls.iter().map(|c| c.arguments).collect(),
-    };
-    let code = |arguments: &str| -> String {
-        let parsed: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(arguments).ok();
-        parsed
-            .as_ref()
-            .and_then(|object| CODE_ARGUMENTS.iter().find_map(|name| object.get(*name)?.as_str()))
-            .map_or_else(|| arguments.to_owned(), str::to_owned)
-    };
-    arguments.into_iter().map(code).collect::<Vec<_>>().join("\n")
-}
-
-/// The `arguments` of calls that stand in text; a call that is no JSON stands for itself, whole.
-fn inline_arguments(segment: &str) -> Vec<String> {
-    segment
-        .split(CALL_MARKER)
-        .map(|part| part.split("</tool_call>").next().unwrap_or(part).trim())
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            let object: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(part).ok();
-            match object.as_ref().and_then(|o| o.get("arguments")) {
-                Some(serde_json::Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-                None => part.to_owned(),
-            }
-        })
-        .collect()
 }

@@ -56,6 +56,8 @@ pub struct Repair {
     pub granularity: Granularity,
     /// Every `s_i` of saar.md, section 3, in order.
     pub similarity: Vec<f64>,
+    /// The cosine of each comparison; absent where nothing is compared by meaning.
+    pub semantic_similarity: Option<Vec<f64>>,
     /// One per failed attempt of the run that the repair covers.
     pub error_types: Vec<String>,
 }

@@ -1,9 +1,10 @@
 //! Two texts in, a similarity out.
 //!
-//! Owns the [`Measure`] trait and its result type; [`lexical`] holds the ratio of the method's reference. What is
-//! compared, and what a similarity decides, is [`crate::saar`]'s.
+//! Owns the [`Measure`] trait and its result type; [`lexical`] holds the ratio of the method's reference, [`semantic`] the
+//! cosine of two vectors. What is compared, and what a similarity decides, is [`crate::saar`]'s.
 
 pub mod lexical;
+pub mod semantic;
 
 use crate::config::SimilarityMetric;
 
@@ -53,10 +54,11 @@ impl Measure for Exact {
     }
 }
 
-/// The measure of a setting.
-pub fn measure(metric: SimilarityMetric) -> &'static dyn Measure {
+/// The measure of a setting; `None` for the one that needs vectors.
+pub fn measure(metric: SimilarityMetric) -> Option<&'static dyn Measure> {
     match metric {
-        SimilarityMetric::Lexical => &Lexical,
-        SimilarityMetric::Exact => &Exact,
+        SimilarityMetric::Lexical => Some(&Lexical),
+        SimilarityMetric::Exact => Some(&Exact),
+        SimilarityMetric::Semantic => None,
     }
 }

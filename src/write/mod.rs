@@ -9,6 +9,7 @@ pub mod pairs;
 mod provenance;
 pub mod rejects;
 pub mod scores;
+pub mod vectors;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};

@@ -96,12 +96,8 @@ fn repair_structs(fields: &Fields, all: &[&RepairRecord], labels: &RunLabels) ->
             "kind" => texts(|r| r.kind.name()),
             "granularity" => texts(|r| r.granularity.name()),
             "measure" => same(&labels.measure, all.len()),
-            "similarity" => {
-                let mut list =
-                    ListBuilder::new(Float64Builder::new()).with_field(Field::new("element", DataType::Float64, true));
-                all.iter().for_each(|r| list.append_value(r.similarity.iter().map(|&s| Some(s))));
-                Arc::new(list.finish())
-            }
+            "similarity" => numbers(all.iter().map(|r| Some(&r.similarity))),
+            "semantic_similarity" => numbers(all.iter().map(|r| r.semantic_similarity.as_ref())),
             "error_types" => {
                 let mut list =
                     ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
@@ -113,11 +109,17 @@ fn repair_structs(fields: &Fields, all: &[&RepairRecord], labels: &RunLabels) ->
             "removed_tokens" => Arc::new(Int32Array::from_iter(all.iter().map(|r| r.removed_tokens.map(narrow)))),
             "log_is" => Arc::new(Float64Array::from_iter(all.iter().map(|r| r.log_is))),
             "log_is_mean" => Arc::new(Float64Array::from_iter(all.iter().map(|r| r.log_is_mean))),
-            // Guards and meaning-based similarity are filled in by the commands that compute them.
+            // Guards are filled in by the command that computes them.
             _ => new_null_array(field.data_type(), all.len()),
         })
         .collect();
     StructArray::try_new_with_length(fields.clone(), arrays, None, all.len())
+}
+
+fn numbers<'r>(rows: impl Iterator<Item = Option<&'r Vec<f64>>>) -> ArrayRef {
+    let mut list = ListBuilder::new(Float64Builder::new()).with_field(Field::new("element", DataType::Float64, true));
+    rows.for_each(|row| list.append_option(row.map(|values| values.iter().map(|&v| Some(v)))));
+    Arc::new(list.finish())
 }
 
 /// The behaviour log-probs that the kept tokens of a repaired row had; null for a row that stays as it is.

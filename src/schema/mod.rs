@@ -3,6 +3,8 @@
 //! Owns what a column is called and what type it may have. Reading values is [`crate::ingest`]'s work, building
 //! columns [`crate::write`]'s.
 
+pub mod vectors;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef};

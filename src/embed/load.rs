@@ -1,0 +1,91 @@
+//! From a name or a folder to an engine that is ready.
+//!
+//! Owns the choice of the engine, and what both engines do with a vector at the end. Where a name's files come from is
+//! [`hub`]'s.
+
+use std::path::{Path, PathBuf};
+
+use super::candle::CandleEngine;
+use super::folder::ModelFolder;
+use super::onnx::OnnxEngine;
+use super::{EmbedError, Embedder, Embedding, hub, runtime};
+use crate::config::{DeviceChoice, EmbedModel, EngineChoice};
+
+/// An engine, and what a user should know about how it was chosen.
+pub struct Loaded {
+    pub embedder: Box<dyn Embedder>,
+    pub notes: Vec<String>,
+}
+
+/// Loads the model that the options name. `shows_progress`: whether a download may draw a bar.
+pub fn load(name: &str, options: &EmbedModel, shows_progress: bool) -> Result<Loaded, EmbedError> {
+    let path = match Path::new(name) {
+        path if path.exists() => path.to_owned(),
+        _ => hub::fetch(name, options, shows_progress)?,
+    };
+    let folder = ModelFolder::read(&path, options)?;
+    let mut notes = Vec::new();
+    if !folder.is_pooling_known {
+        notes.push(format!("`{}` does not say how to pool: the mean is taken (--embed-pooling)", path.display()));
+    }
+    let known = hub::known_name(name).map_or_else(
+        || std::path::absolute(&path).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned())),
+        |known| Some(known.to_owned()),
+    );
+    let name = known.unwrap_or_else(|| name.to_owned());
+    let embedder: Box<dyn Embedder> = match choose(&folder, options, &mut notes)? {
+        Chosen::Onnx(path) => Box::new(OnnxEngine::load(folder, &path, &name, options.embed_device)?),
+        Chosen::Candle(path) => {
+            Box::new(CandleEngine::load(folder, &path, &name, options.embed_device, options.embed_precision)?)
+        }
+    };
+    Ok(Loaded { embedder, notes })
+}
+
+enum Chosen {
+    Onnx(PathBuf),
+    Candle(PathBuf),
+}
+
+fn choose(folder: &ModelFolder, options: &EmbedModel, notes: &mut Vec<String>) -> Result<Chosen, EmbedError> {
+    let missing = |file: &str| EmbedError::NoModel { path: folder.path.clone(), detail: format!("it holds no {file}") };
+    let wants_cuda = options.embed_device != DeviceChoice::Cpu && crate::device::has_cuda();
+    Ok(match (options.embed_engine, &folder.onnx, &folder.safetensors) {
+        (EngineChoice::Onnx, Some(onnx), _) => Chosen::Onnx(onnx.clone()),
+        (EngineChoice::Onnx, None, _) => return Err(missing("model.onnx")),
+        (EngineChoice::Candle, _, Some(weights)) => Chosen::Candle(weights.clone()),
+        (EngineChoice::Candle, _, None) => return Err(missing("model.safetensors")),
+        (EngineChoice::Auto, Some(_), Some(weights)) if wants_cuda => Chosen::Candle(weights.clone()),
+        (EngineChoice::Auto, Some(_), Some(weights)) if !runtime::is_there() => {
+            notes.push("ONNX Runtime is not found: candle computes, at about half its speed on a CPU".to_owned());
+            Chosen::Candle(weights.clone())
+        }
+        (EngineChoice::Auto, Some(onnx), _) => Chosen::Onnx(onnx.clone()),
+        (EngineChoice::Auto, None, Some(weights)) => Chosen::Candle(weights.clone()),
+        (EngineChoice::Auto, None, None) => return Err(missing("model.onnx")),
+    })
+}
+
+/// Checks vectors and scales them to length 1, if the model does that.
+pub(super) fn finished(
+    vectors: Vec<Vec<f32>>,
+    normalises: bool,
+    texts: &[&str],
+    folder: &ModelFolder,
+) -> Result<Vec<Embedding>, EmbedError> {
+    if vectors.len() != texts.len() {
+        let detail = format!("it gave {} vectors for {} texts", vectors.len(), texts.len());
+        return Err(EmbedError::Compute { detail });
+    }
+    let finish = |(mut vector, text): (Vec<f32>, &&str)| {
+        if normalises {
+            let length = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+            vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+        }
+        Embedding::new(vector).ok_or_else(|| EmbedError::NoVector {
+            tokens: folder.lengths(&[text]).ok().and_then(|l| Some(l.first()?.tokens)).unwrap_or_default(),
+            head: text.chars().take(40).collect(),
+        })
+    };
+    vectors.into_iter().zip(texts).map(finish).collect()
+}

@@ -1,0 +1,303 @@
+//! `purify embed`: every step of the inputs as vectors, each distinct text once.
+//!
+//! Owns the run: texts from rows, a window of new ones at a time through the model, vectors into the journal, and in the end
+//! the file of vectors in order of their hashes and the index of steps. What an earlier file or a killed run has is not
+//! embedded again.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::semantic::{Engine, Observer, same_model};
+use crate::config::{ColumnConfig, EmbedConfig, TextKind};
+use crate::embed::batch::Batcher;
+use crate::embed::store::Store;
+use crate::embed::{EmbedError, ModelCard, TextHash};
+use crate::error::Error;
+use crate::ingest::vectors::VectorFile;
+use crate::ingest::{Input, decode_chunk, expand};
+use crate::rollout::{Role, Rollout};
+use crate::saar::step_text;
+use crate::write::vectors::{IndexWriter, VectorWriter, index_path};
+
+/// New texts that are held until they are embedded: enough that most find others of their length.
+const WINDOW_TEXTS: usize = 1 << 16;
+const WINDOW_BYTES: usize = 64 << 20;
+
+/// What a run did.
+#[derive(Debug, Serialize)]
+pub struct EmbedSummary {
+    pub rows: u64,
+    /// Rows that can't be read, by reason.
+    pub unreadable: BTreeMap<String, u64>,
+    pub first_unreadable: Option<String>,
+    pub steps: u64,
+    /// Texts of all steps, repeated ones each time.
+    pub texts: u64,
+    /// Different ones.
+    pub distinct: u64,
+    /// Share of the texts that repeat another.
+    pub repeated_share: f64,
+    pub embedded: u64,
+    /// Had by the file that was there.
+    pub from_file: u64,
+    /// Had by a run that was killed.
+    pub from_journal: u64,
+    /// In the file from before, in none of these inputs.
+    pub kept: u64,
+    /// Distinct texts of these inputs that the model's limit cuts.
+    pub cut: u64,
+    /// How often a batch had to be halved for want of memory.
+    pub halved: u32,
+    pub model: ModelCard,
+    pub outputs: Vec<PathBuf>,
+    pub seconds: f64,
+    /// Texts that were embedded, by the seconds that the model took.
+    pub embedded_per_second: f64,
+}
+
+/// Embeds the texts of all inputs.
+pub fn run(
+    config: &EmbedConfig,
+    columns: &ColumnConfig,
+    engine: Engine<'_>,
+    observer: &dyn Observer,
+    interrupted: &AtomicUsize,
+) -> Result<EmbedSummary, Error> {
+    let started = Instant::now();
+    let paths = expand(&config.inputs)?;
+    let index = index_path(&config.out);
+    for out in [&config.out, &index] {
+        super::outputs::refuse_input(out, &paths)?;
+    }
+    let card = engine.embedder.card().clone();
+    let earlier = match config.out.exists() {
+        true => Some(VectorFile::open(&config.out)?),
+        false => None,
+    };
+    if let Some(earlier) = &earlier {
+        same_model(&card, "the model", &earlier.card, &config.out)?;
+    }
+    let mut store = Store::open(&config.out, &card)?;
+    let mut summary = EmbedSummary {
+        rows: 0,
+        unreadable: BTreeMap::new(),
+        first_unreadable: None,
+        steps: 0,
+        texts: 0,
+        distinct: 0,
+        repeated_share: 0.0,
+        embedded: 0,
+        from_file: 0,
+        from_journal: 0,
+        kept: 0,
+        cut: 0,
+        halved: 0,
+        model: card,
+        outputs: Vec::new(),
+        seconds: 0.0,
+        embedded_per_second: 0.0,
+    };
+    let journaled: HashSet<TextHash> = store.entries().map(|(hash, _)| *hash).collect();
+    if let Some(earlier) = earlier {
+        earlier.read(|row| Ok::<(), Error>(store.put(row.hash, row.kind, row.is_cut, &row.embedding)?))?;
+        store.flush()?;
+    }
+    let mut run = Run {
+        kinds: kinds(&config.kinds),
+        seen: HashMap::new(),
+        window: Window::default(),
+        batcher: Batcher::new(engine.embedder, engine.batch_tokens, interrupted),
+        index: IndexWriter::create(&index)?,
+        store,
+        observer,
+        model_seconds: 0.0,
+    };
+    for path in &paths {
+        run.read(path, columns, &mut summary, interrupted)?;
+    }
+    run.embed_window(&mut summary)?;
+    observer.finish();
+    summary.halved = run.batcher.halved;
+    summary.distinct = run.seen.len() as u64;
+    summary.repeated_share = match summary.texts {
+        0 => 0.0,
+        texts => 1.0 - summary.distinct as f64 / texts as f64,
+    };
+    for (hash, seen) in &run.seen {
+        seen.kinds.iter().for_each(|&kind| run.store.see(hash, kind));
+        summary.cut += u64::from(run.store.get(hash).is_some_and(|e| e.is_cut));
+        match seen.is_new {
+            true => {}
+            false if journaled.contains(hash) => summary.from_journal += 1,
+            false => summary.from_file += 1,
+        }
+    }
+    summary.kept = run.store.entries().filter(|(hash, _)| !run.seen.contains_key(*hash)).count() as u64;
+    if run.model_seconds > 0.0 {
+        summary.embedded_per_second = summary.embedded as f64 / run.model_seconds;
+    }
+    let Run { index: steps, mut store, .. } = run;
+    write_vectors(&config.out, &summary.model, &mut store)?;
+    steps.finish()?;
+    store.remove()?;
+    summary.outputs = vec![config.out.clone(), index];
+    summary.seconds = started.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// Each kind once, in a fixed order.
+fn kinds(asked: &[TextKind]) -> Vec<TextKind> {
+    TextKind::ALL.into_iter().filter(|kind| asked.contains(kind)).collect()
+}
+
+fn write_vectors(path: &Path, card: &ModelCard, store: &mut Store) -> Result<(), Error> {
+    let mut writer = VectorWriter::create(path, card)?;
+    let entries: Vec<_> = store.entries().map(|(hash, entry)| (*hash, *entry)).collect();
+    let mut vector = Vec::with_capacity(card.dimension);
+    for (hash, entry) in entries {
+        vector.clear();
+        store.read(entry, &mut vector)?;
+        for kind in entry.kinds() {
+            writer.push(&hash, kind, entry.is_cut, &vector)?;
+        }
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// A text of these inputs.
+struct Seen {
+    /// Whether no vector was there for it.
+    is_new: bool,
+    kinds: Vec<TextKind>,
+}
+
+/// Texts that wait for the model.
+#[derive(Default)]
+struct Window {
+    texts: Vec<(TextHash, TextKind, String)>,
+    bytes: usize,
+}
+
+struct Run<'r> {
+    kinds: Vec<TextKind>,
+    seen: HashMap<TextHash, Seen>,
+    window: Window,
+    batcher: Batcher<'r>,
+    index: IndexWriter,
+    store: Store,
+    observer: &'r dyn Observer,
+    model_seconds: f64,
+}
+
+impl Run<'_> {
+    fn read(
+        &mut self,
+        path: &Path,
+        columns: &ColumnConfig,
+        summary: &mut EmbedSummary,
+        interrupted: &AtomicUsize,
+    ) -> Result<(), Error> {
+        let mut input = Input::open(path, columns)?;
+        let shape = input.shape();
+        let mut index = 0;
+        while let Some(chunk) = input.next_chunk(index)? {
+            index += 1;
+            let signal = interrupted.load(Ordering::Relaxed);
+            if signal != 0 {
+                return Err(EmbedError::Interrupted { signal: signal as u8 }.into());
+            }
+            let (batches, bad_lines) = decode_chunk(chunk, &shape)?;
+            let mut bad: Vec<_> = bad_lines.into_iter().map(|line| (line.row, line.error)).collect();
+            for batch in &batches {
+                for row in 0..batch.rows() {
+                    match batch.rollout(row) {
+                        Ok(rollout) => self.add(&rollout, summary)?,
+                        Err(error) => bad.push((batch.number(row), error)),
+                    }
+                    summary.rows += 1;
+                }
+            }
+            bad.sort_by_key(|(row, _)| *row);
+            for (row, error) in bad {
+                *summary.unreadable.entry(error.code().to_owned()).or_default() += 1;
+                summary
+                    .first_unreadable
+                    .get_or_insert_with(|| format!("row {row} of `{}`: {error}", path.to_string_lossy()));
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, rollout: &Rollout<'_>, summary: &mut EmbedSummary) -> Result<(), Error> {
+        let steps = rollout.messages.iter().filter(|m| m.role == Role::Assistant);
+        for (step, message) in steps.enumerate() {
+            summary.steps += 1;
+            for kind in self.kinds.clone() {
+                let text = step_text(message, kind);
+                if text.is_empty() {
+                    continue;
+                }
+                let hash = TextHash::of(&text);
+                summary.texts += 1;
+                self.index.push(&rollout.id, step, kind, &hash)?;
+                self.take(hash, kind, &text, summary)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, hash: TextHash, kind: TextKind, text: &str, summary: &mut EmbedSummary) -> Result<(), Error> {
+        match self.seen.entry(hash) {
+            Entry::Occupied(mut seen) => {
+                if !seen.get().kinds.contains(&kind) {
+                    seen.get_mut().kinds.push(kind);
+                }
+                return Ok(());
+            }
+            Entry::Vacant(vacant) => {
+                let is_new = self.store.get(&hash).is_none();
+                vacant.insert(Seen { is_new, kinds: vec![kind] });
+                if !is_new {
+                    return Ok(());
+                }
+            }
+        }
+        self.window.bytes += text.len();
+        self.window.texts.push((hash, kind, text.to_owned()));
+        if self.window.texts.len() >= WINDOW_TEXTS || self.window.bytes >= WINDOW_BYTES {
+            self.embed_window(summary)?;
+        }
+        Ok(())
+    }
+
+    fn embed_window(&mut self, summary: &mut EmbedSummary) -> Result<(), Error> {
+        let Window { texts, .. } = std::mem::take(&mut self.window);
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.observer.texts(summary.embedded + texts.len() as u64);
+        let borrowed: Vec<&str> = texts.iter().map(|(_, _, text)| text.as_str()).collect();
+        let (store, observer) = (&mut self.store, self.observer);
+        let result = self.batcher.embed(&borrowed, |batch| {
+            for one in &batch {
+                let (hash, kind, _) = &texts[one.index];
+                store.put(*hash, *kind, one.length.is_cut, &one.embedding)?;
+            }
+            observer.advance(batch.len() as u64);
+            Ok::<(), Error>(())
+        });
+        // What is done is kept, whatever ended the run.
+        self.store.flush()?;
+        self.model_seconds += started.elapsed().as_secs_f64();
+        result?;
+        summary.embedded += texts.len() as u64;
+        Ok(())
+    }
+}

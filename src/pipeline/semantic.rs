@@ -1,0 +1,255 @@
+//! Vectors for similarity by meaning, gathered before anything is written.
+//!
+//! Owns the first look at the inputs, which finds the texts that will be compared, and the gathering of their vectors: from
+//! files of `purify embed`, and from a model for those that no file has. So the main job itself only ever looks vectors up,
+//! its order and its threads are what they always are, and a text without a vector ends the run before it began.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Purifier;
+use crate::config::{Fraction, Settings, SimilarityMetric, TextKind};
+use crate::embed::batch::Batcher;
+use crate::embed::{EmbedError, Embedder, ModelCard, TextHash};
+use crate::error::Error;
+use crate::ingest::vectors::VectorFile;
+use crate::ingest::{IngestError, Input, decode_chunk, expand};
+use crate::rollout::Rollout;
+use crate::saar::{Comparison, Plan, Planner, step_text};
+use crate::similarity::semantic::{Vectors, default_threshold};
+use crate::similarity::{Measure, Similarity};
+use crate::steps::Trajectory;
+
+/// Told of texts as they are embedded.
+pub trait Observer {
+    /// So many texts are to be embedded, as far as is known.
+    fn texts(&self, total: u64);
+    fn advance(&self, texts: u64);
+    fn finish(&self);
+}
+
+/// Vectors for a run, and what a user should know about them.
+#[derive(Debug)]
+pub struct Prepared {
+    pub vectors: Vectors,
+    pub card: ModelCard,
+    /// Distinct texts that are compared.
+    pub texts: u64,
+    /// Those that no file had.
+    pub embedded: u64,
+    /// Embedded ones that the model's limit cut.
+    pub cut: u64,
+}
+
+/// A model, and how much of it goes through at once.
+pub struct Engine<'e> {
+    pub embedder: &'e mut dyn Embedder,
+    pub batch_tokens: Option<usize>,
+}
+
+/// Gathers the vectors that a run with these settings needs, and completes the settings: the threshold, if none is given,
+/// and the model's card.
+///
+/// # Errors
+/// A file that is no file of vectors, vectors of two models, a text without a vector, no threshold.
+pub fn prepare(
+    inputs: &[PathBuf],
+    settings: &mut Settings,
+    engine: Option<Engine<'_>>,
+    observer: &dyn Observer,
+    interrupted: &AtomicUsize,
+) -> Result<Option<Prepared>, Error> {
+    if !settings.semantic.is_used(settings.method.similarity_metric) {
+        return Ok(None);
+    }
+    let prepared = gather(inputs, settings, engine, observer, interrupted)?;
+    if settings.method.similarity_metric == SimilarityMetric::Semantic && settings.semantic.semantic_threshold.is_none()
+    {
+        let known = default_threshold(&prepared.card.weights, settings.semantic.semantic_of);
+        settings.semantic.semantic_threshold = Some(known.and_then(Fraction::new).ok_or_else(no_threshold)?);
+    }
+    settings.vectors = serde_json::to_value(&prepared.card).ok();
+    Ok(Some(prepared))
+}
+
+pub(super) fn no_threshold() -> Error {
+    Error::usage(
+        "no threshold is known for this model and these texts",
+        Some("`purify calibrate` finds one on your data; give it with --semantic-threshold"),
+    )
+}
+
+/// The vectors of all texts that are compared in the inputs.
+pub(super) fn gather(
+    inputs: &[PathBuf],
+    settings: &Settings,
+    engine: Option<Engine<'_>>,
+    observer: &dyn Observer,
+    interrupted: &AtomicUsize,
+) -> Result<Prepared, Error> {
+    if engine.is_none() && settings.semantic.embeddings.is_empty() {
+        return Err(Error::usage(
+            "similarity by meaning needs vectors, and nothing gives them",
+            Some("give --embeddings with a file of `purify embed`, or --embed-model"),
+        ));
+    }
+    let mut card = engine.as_ref().map(|e| (e.embedder.card().clone(), "the model".to_owned()));
+    for path in &settings.semantic.embeddings {
+        let found = VectorFile::open(path)?.card;
+        match &card {
+            Some((first, name)) => same_model(first, name, &found, path)?,
+            None => card = Some((found, format!("`{}`", path.display()))),
+        }
+    }
+    let needs = Needs::find(inputs, settings, engine.is_some(), interrupted)?;
+    let kind = settings.semantic.semantic_of;
+    let mut vectors = Vectors::default();
+    for path in &settings.semantic.embeddings {
+        VectorFile::open(path)?.read(|row| {
+            if needs.texts.contains_key(&row.hash) {
+                vectors.insert(row.hash, row.embedding);
+            }
+            Ok::<(), IngestError>(())
+        })?;
+    }
+    let missing: Vec<(&TextHash, &Need)> = needs.texts.iter().filter(|(hash, _)| !vectors.contains(hash)).collect();
+    let (mut embedded, mut cut) = (0, 0);
+    if let (false, Some(engine)) = (missing.is_empty(), engine) {
+        let texts: Vec<&str> = missing.iter().filter_map(|(_, need)| need.text.as_deref()).collect();
+        observer.texts(texts.len() as u64);
+        let mut found = Vec::new();
+        let mut batcher = Batcher::new(engine.embedder, engine.batch_tokens, interrupted);
+        batcher.embed(&texts, |batch| {
+            observer.advance(batch.len() as u64);
+            found.extend(batch);
+            Ok::<(), EmbedError>(())
+        })?;
+        observer.finish();
+        embedded = found.len() as u64;
+        cut = found.iter().filter(|e| e.length.is_cut).count() as u64;
+        for one in found {
+            vectors.insert(*missing[one.index].0, one.embedding);
+        }
+    } else if let Some((_, need)) = missing.iter().min_by_key(|(_, need)| (need.file, need.row)) {
+        return Err(Error::NoVector {
+            path: needs.files[need.file].clone(),
+            row: need.row,
+            kind: kind.name(),
+            missing: missing.len(),
+            texts: needs.texts.len(),
+        });
+    }
+    let Some((card, _)) = card else { return Err(no_threshold()) };
+    Ok(Prepared { vectors, card, texts: needs.texts.len() as u64, embedded, cut })
+}
+
+/// Vectors of two models can't be compared.
+pub(super) fn same_model(first: &ModelCard, first_name: &str, found: &ModelCard, path: &Path) -> Result<(), Error> {
+    match found.difference(first) {
+        None => Ok(()),
+        Some((what, found, expected)) => Err(Error::Mismatch {
+            path: path.to_owned(),
+            detail: format!(
+                "its vectors are of another model: {what} is {found}, expected {expected} as of {first_name}"
+            ),
+            hint: "embed with one model, or write to another file",
+        }),
+    }
+}
+
+/// A text that will be compared.
+struct Need {
+    /// Where it stands first.
+    file: usize,
+    row: u64,
+    /// Kept only where it may have to be embedded.
+    text: Option<Box<str>>,
+}
+
+/// The texts that a run compares.
+struct Needs {
+    files: Vec<PathBuf>,
+    texts: BTreeMap<TextHash, Need>,
+}
+
+/// A measure that takes no time: which runs are repaired does not depend on it.
+struct Nothing;
+
+impl Measure for Nothing {
+    fn similarity(&self, _: &str, _: &str) -> Similarity {
+        Similarity::new(1.0)
+    }
+}
+
+impl Needs {
+    fn find(
+        inputs: &[PathBuf],
+        settings: &Settings,
+        keeps_text: bool,
+        interrupted: &AtomicUsize,
+    ) -> Result<Needs, Error> {
+        let mut out = Needs { files: expand(inputs)?, texts: BTreeMap::new() };
+        let kind = settings.semantic.semantic_of;
+        for_each_plan(&out.files, settings, None, interrupted, |at, trajectory, plan| {
+            for step in plan.repairs.iter().flat_map(|repair| repair.steps.clone()) {
+                add(&mut out.texts, at, trajectory.rollout, trajectory.steps[step].message, kind, keeps_text);
+            }
+        })?;
+        Ok(out)
+    }
+}
+
+fn add(
+    texts: &mut BTreeMap<TextHash, Need>,
+    (file, row): (usize, u64),
+    rollout: &Rollout<'_>,
+    message: usize,
+    kind: TextKind,
+    keeps_text: bool,
+) {
+    let text = step_text(&rollout.messages[message], kind);
+    if !text.is_empty() {
+        let text_of = || keeps_text.then(|| Box::from(&*text));
+        texts.entry(TextHash::of(&text)).or_insert_with(|| Need { file, row, text: text_of() });
+    }
+}
+
+/// Goes over the plan of every row that can be read: (file, row), trajectory, plan. The others are passed over; the run
+/// itself rejects them. Without a comparison the granularity of the plans means nothing.
+pub(super) fn for_each_plan(
+    files: &[PathBuf],
+    settings: &Settings,
+    comparison: Option<Comparison<'_>>,
+    interrupted: &AtomicUsize,
+    mut take: impl FnMut((usize, u64), &Trajectory<'_, '_>, &Plan),
+) -> Result<(), Error> {
+    let mut lexical = settings.clone();
+    lexical.method.similarity_metric = SimilarityMetric::Lexical;
+    lexical.semantic.also_semantic = false;
+    let purifier = Purifier::new(&lexical)?;
+    let comparison = comparison.unwrap_or(Comparison::Text(&Nothing));
+    let planner = Planner { config: purifier.method, comparison, marker: purifier.marker.as_ref() };
+    for (file, path) in files.iter().enumerate() {
+        let mut input = Input::open(path, &settings.columns)?;
+        purifier.check(&input)?;
+        let shape = input.shape();
+        let mut index = 0;
+        while let Some(chunk) = input.next_chunk(index)? {
+            index += 1;
+            let signal = interrupted.load(Ordering::Relaxed);
+            if signal != 0 {
+                return Err(Error::Interrupted { signal: signal as u8 });
+            }
+            for batch in &decode_chunk(chunk, &shape)?.0 {
+                for row in (0..batch.rows()).filter(|&row| purifier.is_ours(batch.group(row), &batch.id(row))) {
+                    let Ok(rollout) = batch.rollout(row) else { continue };
+                    let trajectory = Trajectory::new(&rollout, purifier.detector());
+                    let Ok(plan) = planner.plan(&trajectory, None) else { continue };
+                    take((file, batch.number(row)), &trajectory, &plan);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The texts of a step: what is compared, and what is embedded (saar.md, sections 1 and 4).
+//!
+//! Owns how an assistant message is cut into reasoning and call, and how a call is rendered.
+
+use std::borrow::Cow;
+
+use crate::config::TextKind;
+use crate::rollout::{CALL_MARKER, END_OF_TURN, Message};
+
+/// Arguments that hold code, in the order in which they are looked for (`--compare code`).
+const CODE_ARGUMENTS: &[&str] = &["code", "command", "cmd", "script", "source", "query", "sql", "input"];
+
+/// A text of an assistant message; empty where it has none.
+pub fn step_text<'r>(message: &'r Message<'_>, kind: TextKind) -> Cow<'r, str> {
+    match kind {
+        TextKind::Reasoning => reasoning(message),
+        _ if kind != TextKind::Step && !message.has_call() => Cow::Borrowed(""),
+        TextKind::Call => call_segment(message),
+        TextKind::Code => Cow::Owned(call_code(message)),
+        TextKind::Step if message.has_call() => {
+            let (reasoning, call) = (reasoning(message), call_segment(message));
+            if reasoning.is_empty() { call } else { Cow::Owned(format!("{reasoning}\n{call}")) }
+        }
+        TextKind::Step => reasoning(message),
+    }
+}
+
+/// The text before the first call, behind `reasoning_content` if there is any.
+fn reasoning<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
+    let content = message.content.unwrap_or_default();
+    let content = &content[..message.inline_call().unwrap_or(content.len())];
+    match message.reasoning.filter(|r| !r.is_empty()) {
+        None => Cow::Borrowed(content),
+        Some(reasoning) if content.is_empty() => Cow::Borrowed(reasoning),
+        Some(reasoning) => Cow::Owned(format!("{reasoning}\n{content}")),
+    }
+}
+
+/// The call segment of an attempt as text (saar.md, section 4): rendered, or cut from the content.
+pub fn call_segment<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
+    if let Some(at) = message.inline_call() {
+        let text = &message.content.unwrap_or_default()[at..];
+        return match text.trim_end().ends_with(END_OF_TURN) {
+            true => Cow::Borrowed(text),
+            false => Cow::Owned(format!("{text}{END_OF_TURN}")),
+        };
+    }
+    let mut out = String::new();
+    for (k, call) in message.calls.iter().enumerate() {
+        if k > 0 {
+            out.push('\n');
+        }
+        for part in
+            [CALL_MARKER, "\n{\"name\": \"", call.name, "\", \"arguments\": ", call.arguments, "}\n</tool_call>"]
+        {
+            out.push_str(part);
+        }
+    }
+    out.push_str(END_OF_TURN);
+    Cow::Owned(out)
+}
+
+/// The code of an attempt: of each call the code argument if there is one, else the arguments.
+pub fn call_code(message: &Message<'_>) -> String {
+    let inline;
+    let arguments: Vec<&str> = match message.inline_call() {
+        Some(at) => {
+            inline = inline_arguments(&message.content.unwrap_or_default()[at..]);
+            inline.iter().map(String::as_str).collect()
+        }
+        None => message.calls.iter().map(|c| c.arguments).collect(),
+    };
+    let code = |arguments: &str| -> String {
+        let parsed: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(arguments).ok();
+        parsed
+            .as_ref()
+            .and_then(|object| CODE_ARGUMENTS.iter().find_map(|name| object.get(*name)?.as_str()))
+            .map_or_else(|| arguments.to_owned(), str::to_owned)
+    };
+    arguments.into_iter().map(code).collect::<Vec<_>>().join("\n")
+}
+
+/// The `arguments` of calls that stand in text; a call that is no JSON stands for itself, whole.
+fn inline_arguments(segment: &str) -> Vec<String> {
+    segment
+        .split(CALL_MARKER)
+        .map(|part| part.split("</tool_call>").next().unwrap_or(part).trim())
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let object: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(part).ok();
+            match object.as_ref().and_then(|o| o.get("arguments")) {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => part.to_owned(),
+            }
+        })
+        .collect()
+}
