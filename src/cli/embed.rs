@@ -15,6 +15,9 @@ use super::bar::Bar;
 use super::printer::{Printer, Verbosity, escaped};
 use super::signals::Watch;
 
+/// Below this agreement is called fair at best (Landis and Koch, 1977: 0.21 to 0.40 is fair).
+const LEAST_KAPPA: f64 = 0.4;
+
 /// Embeds the inputs' steps.
 pub(super) fn run(
     config: &EmbedConfig,
@@ -120,8 +123,13 @@ fn table(found: &Calibration) -> Vec<String> {
         "  threshold  both shallow   both deep  deep by text  deep by meaning   agree    kappa".to_owned(),
     ];
     out.extend(found.table.iter().map(line));
-    out.push("agreeing best:".to_owned());
+    out.push("agreeing best, beyond chance:".to_owned());
     out.push(line(&found.best));
+    if found.best.kappa < LEAST_KAPPA {
+        out.push(format!(
+            "a kappa below {LEAST_KAPPA}: on this data the two see different things, and no threshold makes one the other"
+        ));
+    }
     if found.cut > 0 {
         out.push(format!("texts cut at the model's limit of {} tokens: {}", found.model.max_tokens, found.cut));
     }

@@ -30,14 +30,14 @@ const ENDPOINT: &str = "HF_ENDPOINT";
 const NOT_FOUND: &str = "404";
 const NO_FOLDER: &str = "the cache holds no folder for it";
 
-/// The short name of a known model, by that or by its repository.
-pub(super) fn known_name(name: &str) -> Option<&'static str> {
-    KNOWN.iter().find(|(short, full)| *short == name || *full == name).map(|(short, _)| *short)
+/// The repository that a name stands for: a short one, or itself.
+pub(super) fn repository(name: &str) -> &str {
+    KNOWN.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full)
 }
 
 /// The folder of a model's files, downloaded if need be.
 pub(super) fn fetch(name: &str, options: &EmbedModel, shows_progress: bool) -> Result<PathBuf, EmbedError> {
-    let repository = KNOWN.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full);
+    let repository = repository(name);
     if !is_repository(repository) {
         let detail = "there is no such folder, and it is neither a known name nor a repository".to_owned();
         return Err(EmbedError::NoModel { path: PathBuf::from(name), detail });

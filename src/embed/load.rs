@@ -1,7 +1,7 @@
 //! From a name or a folder to an engine that is ready.
 //!
 //! Owns the choice of the engine, and what both engines do with a vector at the end. Where a name's files come from is
-//! [`hub`]'s.
+//! `hub`'s.
 
 use std::path::{Path, PathBuf};
 
@@ -19,20 +19,19 @@ pub struct Loaded {
 
 /// Loads the model that the options name. `shows_progress`: whether a download may draw a bar.
 pub fn load(name: &str, options: &EmbedModel, shows_progress: bool) -> Result<Loaded, EmbedError> {
-    let path = match Path::new(name) {
-        path if path.exists() => path.to_owned(),
-        _ => hub::fetch(name, options, shows_progress)?,
+    let (path, name) = match Path::new(name) {
+        path if path.exists() => {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            let last = absolute.file_name().map_or_else(|| name.to_owned(), |n| n.to_string_lossy().into_owned());
+            (path.to_owned(), last)
+        }
+        _ => (hub::fetch(name, options, shows_progress)?, hub::repository(name).to_owned()),
     };
     let folder = ModelFolder::read(&path, options)?;
     let mut notes = Vec::new();
     if !folder.is_pooling_known {
         notes.push(format!("`{}` does not say how to pool: the mean is taken (--embed-pooling)", path.display()));
     }
-    let known = hub::known_name(name).map_or_else(
-        || std::path::absolute(&path).ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned())),
-        |known| Some(known.to_owned()),
-    );
-    let name = known.unwrap_or_else(|| name.to_owned());
     let embedder: Box<dyn Embedder> = match choose(&folder, options, &mut notes)? {
         Chosen::Onnx(path) => Box::new(OnnxEngine::load(folder, &path, &name, options.embed_device)?),
         Chosen::Candle(path) => {

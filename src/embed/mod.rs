@@ -1,6 +1,6 @@
 //! Text in, vector out (saar.md, section 4: semantic similarity).
 //!
-//! Owns the [`Embedder`] trait, its two engines ([`onnx`], [`candle`]), the order in which texts go through them
+//! Owns the [`Embedder`] trait, its two engines (`onnx`, `candle`), the order in which texts go through them
 //! ([`batch`]) and the store in which vectors wait to be written ([`store`]). It knows no rollouts: which texts are
 //! embedded, and what their vectors decide, is left to others. A text's vector depends on model, engine and device alone,
 //! never on the texts beside it.
@@ -92,7 +92,7 @@ impl Embedding {
 /// All that a text's vector depends on. Vectors of two cards that differ are not compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelCard {
-    /// As it was asked for, for people; two names of the same weights are the same model.
+    /// Its repository, or the last part of its folder's path: for people; two names of the same weights are the same model.
     pub name: String,
     /// blake3 of the file of weights.
     pub weights: String,

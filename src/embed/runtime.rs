@@ -4,7 +4,7 @@
 //! the program where the library is missing or too old; here both are errors.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ort::environment::Environment;
 
@@ -23,6 +23,10 @@ pub(super) fn environment() -> Result<Environment, EmbedError> {
     let builder = ort::init_from(&path).map_err(|e| EmbedError::NoRuntime { detail: e.to_string() })?;
     let environment = builder
         .with_name("purify")
+        // It would write to stderr by itself, control sequences included; what matters comes back as an error as well.
+        .with_logger(Arc::new(|_, category, _, place, message| {
+            tracing::trace!("ONNX Runtime: {category}, {place}: {}", message.escape_debug());
+        }))
         .build()
         .map_err(|e| EmbedError::NoRuntime { detail: format!("`{}`: {e}", path.display()) })?;
     tracing::debug!("ONNX Runtime from {}", path.display());

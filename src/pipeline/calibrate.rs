@@ -1,7 +1,8 @@
 //! `purify calibrate`: the threshold at which meaning decides most like text does.
 //!
 //! Owns the comparison of both decisions, repair by repair. A repair is deep if any of its comparisons falls below the
-//! threshold, so its least similarity decides.
+//! threshold, so its least similarity decides. Most repairs are of one sort, so a threshold that always says the same agrees
+//! often by chance; the best one agrees most beyond that (Cohen's kappa).
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -47,7 +48,7 @@ pub struct Calibration {
     pub model: ModelCard,
     /// Texts that the model's limit cut, of those that were embedded now.
     pub cut: u64,
-    /// The semantic threshold that agrees best; the middle one of several.
+    /// The semantic threshold with the highest kappa; the middle one of several.
     pub best: Agreement,
     pub table: Vec<Agreement>,
 }
@@ -109,11 +110,11 @@ fn agreement(pairs: &[(f64, f64)], gamma: f64, threshold: f64) -> Agreement {
     out
 }
 
-/// The middle of the longest stretch of thresholds that agree most.
+/// The middle of the longest stretch of thresholds that agree most beyond chance.
 fn best(all: &[Agreement]) -> Agreement {
-    let most = all.iter().map(|a| a.agreement).fold(0.0, f64::max);
-    let stretches = all.chunk_by(|a, b| (a.agreement == most) == (b.agreement == most));
-    let longest = stretches.filter(|s| s[0].agreement == most).max_by_key(|s| s.len()).unwrap_or_default();
+    let most = all.iter().map(|a| a.kappa).fold(f64::NEG_INFINITY, f64::max);
+    let stretches = all.chunk_by(|a, b| (a.kappa == most) == (b.kappa == most));
+    let longest = stretches.filter(|s| s[0].kappa == most).max_by_key(|s| s.len()).unwrap_or_default();
     longest.get(longest.len() / 2).copied().unwrap_or_default()
 }
 
@@ -129,6 +130,17 @@ mod tests {
         let found = best(&all);
         assert_eq!((found.agreement, found.kappa), (1.0, 1.0));
         assert!((found.threshold - 0.7).abs() <= 0.002, "{}", found.threshold);
+    }
+
+    #[test]
+    fn threshold_that_always_says_the_same_is_not_best_for_being_often_right() {
+        // Nine of ten are shallow by text; meaning sees the tenth, at the price of two others.
+        let pairs: Vec<(f64, f64)> =
+            (0..10).map(|k| (if k == 0 { 0.1 } else { 0.9 }, if k < 3 { 0.4 } else { 0.8 })).collect();
+        let all: Vec<_> = (0..=STEPS).map(|k| agreement(&pairs, 0.5, k as f64 / STEPS as f64)).collect();
+        let found = best(&all);
+        assert_eq!((found.both_deep, found.meaning_deep), (1, 2));
+        assert!(found.agreement < agreement(&pairs, 0.5, 0.0).agreement);
     }
 
     #[test]

@@ -290,11 +290,11 @@ impl Run<'_> {
                 let (hash, kind, _) = &texts[one.index];
                 store.put(*hash, *kind, one.length.is_cut, &one.embedding)?;
             }
+            // What is done is kept, whatever ends the run.
+            store.flush()?;
             observer.advance(batch.len() as u64);
             Ok::<(), Error>(())
         });
-        // What is done is kept, whatever ended the run.
-        self.store.flush()?;
         self.model_seconds += started.elapsed().as_secs_f64();
         result?;
         summary.embedded += texts.len() as u64;

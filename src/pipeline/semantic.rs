@@ -66,7 +66,7 @@ pub fn prepare(
     let prepared = gather(inputs, settings, engine, observer, interrupted)?;
     if settings.method.similarity_metric == SimilarityMetric::Semantic && settings.semantic.semantic_threshold.is_none()
     {
-        let known = default_threshold(&prepared.card.weights, settings.semantic.semantic_of);
+        let known = default_threshold(&prepared.card, settings.semantic.semantic_of);
         settings.semantic.semantic_threshold = Some(known.and_then(Fraction::new).ok_or_else(no_threshold)?);
     }
     settings.vectors = serde_json::to_value(&prepared.card).ok();
