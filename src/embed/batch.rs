@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{EmbedError, Embedder, Embedding, TextLength};
 
 /// Texts of a batch that can't be halved any more.
-pub(super) const SMALLEST_BATCH: usize = 1;
+const SMALLEST_BATCH: usize = 1;
 
 /// Goes over texts with one model, remembering how much fits.
 pub struct Batcher<'e> {

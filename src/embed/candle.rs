@@ -1,4 +1,4 @@
-//! The candle engine: the BERT family (MiniLM, bge, gte, e5) from safetensors, on the CPU and on CUDA, in float32 or float16.
+//! The candle engine: the BERT family (MiniLM, bge, gte) from safetensors, on the CPU and on CUDA, in float32 or float16.
 //!
 //! The encoder is candle-transformers'. The embeddings below it and the mask are ours: its own entry multiplies the mask by
 //! the least float32, which is minus infinity in float16, and every vector would be no number. With texts of one length
@@ -55,6 +55,15 @@ impl CandleEngine {
             let detail = "it has no tensor `embeddings.word_embeddings.weight`".to_owned();
             return Err(EmbedError::Weights { path: path.to_owned(), detail });
         };
+        let beyond = format!("{prefix}encoder.layer.{}.", config.num_hidden_layers);
+        if let Some(name) = tensors.keys().filter(|name| name.starts_with(&beyond)).min() {
+            let detail = format!(
+                "it has a tensor `{}`, config.json says `num_hidden_layers` is {}",
+                name.escape_debug(),
+                config.num_hidden_layers
+            );
+            return Err(EmbedError::Weights { path: path.to_owned(), detail });
+        }
         let root = VarBuilder::from_tensors(tensors, dtype, &device);
         let root = if prefix.is_empty() { root } else { root.pp(prefix.trim_end_matches('.')) };
         let build = || -> candle_core::Result<_> {
@@ -73,6 +82,10 @@ impl CandleEngine {
         let card = ModelCard {
             name: name.to_owned(),
             weights: blake3::hash(&bytes).to_hex().to_string(),
+            config: format!(
+                "{} layers, {} heads, {:?}, epsilon {:e}",
+                config.num_hidden_layers, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
+            ),
             tokenizer: folder.tokenizer_hash.clone(),
             engine: "candle".to_owned(),
             precision: if dtype == DType::F16 { "float16" } else { "float32" }.to_owned(),
@@ -114,11 +127,9 @@ impl Embedder for CandleEngine {
     }
 
     fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
-        let encoded = self
-            .folder
-            .tokenizer
-            .encode_batch_fast(texts.to_vec(), true)
-            .map_err(|e| EmbedError::Compute { detail: format!("the tokenizer: {e}") })?;
+        let encoded = self.folder.tokenizer.encode_batch_fast(texts.to_vec(), true).map_err(|e| {
+            EmbedError::Compute { path: self.folder.path.clone(), detail: format!("the tokenizer: {e}") }
+        })?;
         let ids: Vec<&[u32]> = encoded.iter().map(|e| e.get_ids()).collect();
         let run = |ids: &[&[u32]]| -> candle_core::Result<Vec<Vec<f32>>> {
             let shape = (ids.len(), ids.first().map_or(0, |ids| ids.len()));
@@ -133,7 +144,7 @@ impl Embedder for CandleEngine {
         } else {
             run(&ids)
         };
-        let vectors = vectors.map_err(|e| classified(&e))?;
+        let vectors = vectors.map_err(|e| classified(&e, &self.folder.path))?;
         super::load::finished(vectors, self.folder.normalises, texts, &self.folder)
     }
 }
@@ -178,11 +189,11 @@ fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-fn classified(error: &candle_core::Error) -> EmbedError {
+fn classified(error: &candle_core::Error, path: &Path) -> EmbedError {
     let text = error.to_string();
     let detail = first_line(error);
     match ["OUT_OF_MEMORY", "out of memory"].iter().any(|word| text.contains(word)) {
         true => EmbedError::Memory { detail },
-        false => EmbedError::Compute { detail },
+        false => EmbedError::Compute { path: path.to_owned(), detail },
     }
 }

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::batch::SMALLEST_BATCH;
-
 /// Why texts can't be embedded.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbedError {
@@ -28,14 +26,14 @@ pub enum EmbedError {
     Device { device: &'static str, detail: String },
     #[error("model `{}` can't be fetched from the hub: {detail}", name.escape_debug())]
     Download { name: String, detail: String, files: Vec<String> },
-    #[error("{SMALLEST_BATCH} text of {tokens} tokens needs more memory than there is: {detail}")]
+    #[error("a text of {tokens} tokens needs more memory than there is: {detail}")]
     TooLarge { tokens: usize, detail: String },
     #[error("memory is too small: {detail}")]
     Memory { detail: String },
-    #[error("the model failed: {detail}")]
-    Compute { detail: String },
-    #[error("the model gives no vector for a text of {tokens} tokens that begins `{}`", head.escape_debug())]
-    NoVector { tokens: usize, head: String },
+    #[error("the model in `{}` failed: {detail}", path.display())]
+    Compute { path: PathBuf, detail: String },
+    #[error("the model in `{}` gives no vector for a text of {tokens} tokens that begins `{}`", path.display(), head.escape_debug())]
+    NoVector { path: PathBuf, tokens: usize, head: String },
     #[error("interrupted by signal {signal}")]
     Interrupted { signal: u8 },
 }
@@ -72,7 +70,10 @@ impl EmbedError {
             }
             EmbedError::TooLarge { .. } => "cut texts earlier with --embed-max-tokens".to_owned(),
             EmbedError::Interrupted { .. } => "run it again: what is embedded is kept".to_owned(),
-            EmbedError::Memory { .. } | EmbedError::Compute { .. } | EmbedError::NoVector { .. } => return None,
+            EmbedError::Memory { .. } => "give --embed-batch-tokens a smaller number".to_owned(),
+            EmbedError::Compute { .. } | EmbedError::NoVector { .. } => {
+                "its files may be damaged, or not belong together; fetch or export it again".to_owned()
+            }
         })
     }
 }

@@ -122,7 +122,7 @@ impl ModelFolder {
         let encoded = self
             .tokenizer
             .encode_batch_fast(texts.to_vec(), true)
-            .map_err(|e| EmbedError::Compute { detail: format!("the tokenizer: {e}") })?;
+            .map_err(|e| EmbedError::Compute { path: self.path.clone(), detail: format!("the tokenizer: {e}") })?;
         let length = |e: &tokenizers::Encoding| TextLength { tokens: e.len(), is_cut: !e.get_overflowing().is_empty() };
         Ok(encoded.iter().map(length).collect())
     }

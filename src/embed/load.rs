@@ -74,7 +74,7 @@ pub(super) fn finished(
 ) -> Result<Vec<Embedding>, EmbedError> {
     if vectors.len() != texts.len() {
         let detail = format!("it gave {} vectors for {} texts", vectors.len(), texts.len());
-        return Err(EmbedError::Compute { detail });
+        return Err(EmbedError::Compute { path: folder.path.clone(), detail });
     }
     let finish = |(mut vector, text): (Vec<f32>, &&str)| {
         if normalises {
@@ -82,6 +82,7 @@ pub(super) fn finished(
             vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
         }
         Embedding::new(vector).ok_or_else(|| EmbedError::NoVector {
+            path: folder.path.clone(),
             tokens: folder.lengths(&[text]).ok().and_then(|l| Some(l.first()?.tokens)).unwrap_or_default(),
             head: text.chars().take(40).collect(),
         })

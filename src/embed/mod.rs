@@ -94,8 +94,10 @@ impl Embedding {
 pub struct ModelCard {
     /// Its repository, or the last part of its folder's path: for people; two names of the same weights are the same model.
     pub name: String,
-    /// blake3 of the file of weights.
+    /// blake3 of the weights, of all files that hold them.
     pub weights: String,
+    /// What the engine takes from config.json.
+    pub config: String,
     /// blake3 of tokenizer.json.
     pub tokenizer: String,
     /// onnx or candle.
@@ -118,6 +120,7 @@ impl ModelCard {
             [
                 ("dimension", card.dimension.to_string()),
                 ("weights", card.weights.clone()),
+                ("config", card.config.clone()),
                 ("tokenizer", card.tokenizer.clone()),
                 ("engine", card.engine.clone()),
                 ("precision", card.precision.clone()),
@@ -177,6 +180,7 @@ pub(crate) mod fake {
             let card = ModelCard {
                 name: "fake".to_owned(),
                 weights: "0".to_owned(),
+                config: String::new(),
                 tokenizer: "0".to_owned(),
                 engine: "fake".to_owned(),
                 precision: "float32".to_owned(),

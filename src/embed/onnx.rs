@@ -37,16 +37,19 @@ impl OnnxEngine {
     pub(super) fn load(folder: ModelFolder, path: &Path, name: &str, device: DeviceChoice) -> Result<Self, EmbedError> {
         let environment = runtime::environment()?;
         let graph = std::fs::read(path).map_err(|source| EmbedError::Read { path: path.to_owned(), source })?;
-        let weights = blake3::hash(&graph).to_hex().to_string();
+        let external = external_data(path)?;
+        let mut weights = blake3::Hasher::new();
+        weights.update(&graph);
+        external.iter().for_each(|(_, bytes)| {
+            weights.update(bytes);
+        });
+        let weights = weights.finalize().to_hex().to_string();
         let is_one_by_one = RANGE_OPERATORS.iter().any(|op| contains(&graph, op));
         let is_quantised = is_one_by_one || [&b"MatMulInteger"[..], b"QLinear"].iter().any(|op| contains(&graph, op));
         let mut model = UserDefinedEmbeddingModel::new(graph, tokenizer_files(&folder)?)
-            .with_pooling(match folder.pooling {
-                folder::Pooling::Mean => Pooling::Mean,
-                folder::Pooling::Cls => Pooling::Cls,
-            })
+            .with_pooling(folder.pooling.into())
             .with_quantization(if is_one_by_one { QuantizationMode::Dynamic } else { QuantizationMode::None });
-        for (name, bytes) in external_data(path)? {
+        for (name, bytes) in external {
             model = model.with_external_initializer(name, bytes);
         }
         let has_cuda = CUDA::is_available().unwrap_or(false);
@@ -63,22 +66,24 @@ impl OnnxEngine {
                 .with_max_length(folder.max_tokens)
         };
         let failed = |error: Error| EmbedError::Weights { path: path.to_owned(), detail: one_line(&error.to_string()) };
-        let (mut engine, on_cuda) = match TextEmbedding::try_new_from_user_defined(model.clone(), options(providers)) {
-            Ok(engine) => (engine, on_cuda),
-            // A library with CUDA on a machine without.
-            Err(error) if on_cuda && device == DeviceChoice::Auto => {
+        // A library with CUDA may stand on a machine without.
+        let again = (on_cuda && device == DeviceChoice::Auto).then(|| model.clone());
+        let (mut engine, on_cuda) = match (TextEmbedding::try_new_from_user_defined(model, options(providers)), again) {
+            (Ok(engine), _) => (engine, on_cuda),
+            (Err(error), Some(model)) => {
                 tracing::info!("no CUDA for ONNX Runtime: {}", one_line(&error.to_string()));
                 (TextEmbedding::try_new_from_user_defined(model, options(Vec::new())).map_err(failed)?, false)
             }
-            Err(error) if on_cuda => {
+            (Err(error), None) if on_cuda => {
                 return Err(EmbedError::Device { device: "cuda", detail: one_line(&error.to_string()) });
             }
-            Err(error) => return Err(failed(error)),
+            (Err(error), None) => return Err(failed(error)),
         };
         engine.tokenizer = folder.tokenizer.clone();
         let card = ModelCard {
             name: name.to_owned(),
             weights,
+            config: "in the graph".to_owned(),
             tokenizer: folder.tokenizer_hash.clone(),
             engine: "onnx".to_owned(),
             precision: if is_quantised { "quantised" } else { "as stored" }.to_owned(),
@@ -91,7 +96,7 @@ impl OnnxEngine {
         let mut out = OnnxEngine { folder, engine, card, is_one_by_one };
         // Whether tokenizer, graph and pooling go together shows only when a text goes through.
         let (vectors, pools) = out.run(&["a"]).map_err(|error| match error {
-            EmbedError::Compute { detail } => EmbedError::Weights { path: path.to_owned(), detail },
+            EmbedError::Compute { detail, .. } => EmbedError::Weights { path: path.to_owned(), detail },
             error => error,
         })?;
         out.card.dimension = vectors.first().map_or(0, Vec::len);
@@ -103,16 +108,13 @@ impl OnnxEngine {
 
     /// The vectors as the graph and the pooling give them, and whether there was anything to pool.
     fn run(&mut self, texts: &[&str]) -> Result<(Vec<Vec<f32>>, bool), EmbedError> {
-        let pooling = match self.folder.pooling {
-            folder::Pooling::Mean => Pooling::Mean,
-            folder::Pooling::Cls => Pooling::Cls,
-        };
+        let pooling = Pooling::from(self.folder.pooling);
         let pool = |batch: &SingleBatchOutput| -> Result<(Vec<Vec<f32>>, bool), Error> {
             let pools = batch.select_output(&OUTPUTS)?.ndim() == 3;
             let rows = batch.select_and_pool_output(&OUTPUTS, Some(pooling.clone()))?;
             Ok((rows.rows().into_iter().map(|row| row.to_vec()).collect(), pools))
         };
-        let output = self.engine.transform(texts, Some(texts.len())).map_err(|e| classified(&e))?;
+        let output = self.engine.transform(texts, Some(texts.len())).map_err(|e| classified(&e, &self.folder.path))?;
         output
             .export_with_transformer(|batches| {
                 let mut all = (Vec::new(), true);
@@ -123,7 +125,7 @@ impl OnnxEngine {
                 }
                 Ok(all)
             })
-            .map_err(|e| classified(&e))
+            .map_err(|e| classified(&e, &self.folder.path))
     }
 }
 
@@ -147,6 +149,15 @@ impl Embedder for OnnxEngine {
     fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         let (vectors, _) = self.run(texts)?;
         super::load::finished(vectors, self.folder.normalises, texts, &self.folder)
+    }
+}
+
+impl From<folder::Pooling> for Pooling {
+    fn from(pooling: folder::Pooling) -> Self {
+        match pooling {
+            folder::Pooling::Mean => Pooling::Mean,
+            folder::Pooling::Cls => Pooling::Cls,
+        }
     }
 }
 
@@ -182,13 +193,13 @@ fn external_data(graph: &Path) -> Result<Vec<(String, Vec<u8>)>, EmbedError> {
 }
 
 /// Memory that is too small is told from everything else by the words of ONNX Runtime and CUDA.
-fn classified(error: &Error) -> EmbedError {
+fn classified(error: &Error, path: &Path) -> EmbedError {
     let detail = one_line(&error.to_string());
     let is_memory =
         ["bad_alloc", "out of memory", "Failed to allocate memory", "CUDA_ERROR_OUT_OF_MEMORY", "bad allocation"];
     match is_memory.iter().any(|word| detail.contains(word)) {
         true => EmbedError::Memory { detail },
-        false => EmbedError::Compute { detail },
+        false => EmbedError::Compute { path: path.to_owned(), detail },
     }
 }
 

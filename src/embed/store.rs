@@ -1,7 +1,8 @@
 //! Vectors on disk until all of them are there.
 //!
 //! Owns a journal beside the output: a header with the model's card, then one record of fixed size for each text, appended
-//! as it is embedded. A killed run goes on behind the last whole record. Only hashes and places are held in memory; vectors
+//! as it is embedded. A killed run goes on behind the last whole record. Each model has a journal of its own: a run with
+//! another one takes nothing over, and takes nothing away. Only hashes and places are held in memory; vectors
 //! are read back one by one. Who writes the final file, and in what form, is left to others.
 
 use std::collections::BTreeMap;
@@ -38,6 +39,13 @@ fn bit(kind: TextKind) -> u8 {
     1 << (kind as u8)
 }
 
+/// Hidden, beside the output, with a mark of the model.
+fn journal_path(out: &Path, card: &ModelCard) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let mark = blake3::hash(format!("{card:?}").as_bytes()).to_hex();
+    out.with_file_name(format!(".{name}.{}.journal", &mark[..8]))
+}
+
 /// The vectors of one model, by text.
 pub struct Store {
     path: PathBuf,
@@ -56,9 +64,11 @@ pub struct Store {
 impl Store {
     /// Opens the journal of `out`, and takes over what a killed run of the same model has left in it.
     pub fn open(out: &Path, card: &ModelCard) -> Result<Self, EmbedError> {
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
-        let path = out.with_file_name(format!(".{name}.journal"));
+        let path = journal_path(out, card);
         let failed = |source| EmbedError::Write { path: path.clone(), source };
+        if std::fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
+            return Err(failed(io::Error::other("there is something that is no file")));
+        }
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -213,7 +223,7 @@ mod tests {
         store.put(TextHash::of("a"), TextKind::Code, false, &vector(1.0)).expect("it is written");
         store.put(TextHash::of("b"), TextKind::Call, true, &vector(2.0)).expect("it is written");
         store.flush().expect("it is written");
-        folder.join(".steps.parquet.journal")
+        journal_path(&out, &FakeEmbedder::new(1).card)
     }
 
     #[test]
@@ -251,12 +261,27 @@ mod tests {
     }
 
     #[test]
-    fn journal_of_another_model_is_begun_anew() {
+    fn run_with_another_model_takes_nothing_over_and_nothing_away() {
         let folder = tempfile::tempdir().expect("a folder");
         filled(folder.path());
-        let other = ModelCard { weights: "1".to_owned(), ..FakeEmbedder::new(1).card };
-        let store = Store::open(&folder.path().join("steps.parquet"), &other).expect("it opens");
+        let (out, card) = (folder.path().join("steps.parquet"), FakeEmbedder::new(1).card);
+        let other = ModelCard { weights: "1".to_owned(), ..card.clone() };
+        let store = Store::open(&out, &other).expect("it opens");
         assert_eq!(store.resumed, 0);
+        store.remove().expect("it is removed");
+        assert_eq!(Store::open(&out, &card).expect("it opens").resumed, 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn link_in_the_place_of_a_journal_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (out, card) = (folder.path().join("steps.parquet"), FakeEmbedder::new(1).card);
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "text").expect("it is written");
+        std::os::unix::fs::symlink(&precious, journal_path(&out, &card)).expect("a link");
+        assert!(matches!(Store::open(&out, &card), Err(EmbedError::Write { .. })));
+        assert_eq!(std::fs::read_to_string(&precious).expect("it is there"), "text");
     }
 
     #[test]

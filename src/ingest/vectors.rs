@@ -104,6 +104,21 @@ impl VectorFile {
     }
 }
 
+/// Refuses a file that is no index of steps: it would be overwritten by one.
+pub fn check_index(path: &Path) -> Result<(), IngestError> {
+    let refuse = |detail: String| IngestError::Vectors { path: path.to_owned(), detail };
+    let file = File::open(path).map_err(|source| IngestError::Open { path: path.to_owned(), source })?;
+    let is_index = ArrowReaderMetadata::load(&file, Default::default()).is_ok_and(|metadata| {
+        let (found, expected) = (metadata.schema().fields(), columns::index());
+        found.len() == expected.fields().len()
+            && found.iter().zip(expected.fields()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type())
+    });
+    match is_index {
+        true => Ok(()),
+        false => Err(refuse("the index of steps goes there, and it is something else".to_owned())),
+    }
+}
+
 /// Names and nullability of list items differ between writers; they don't matter.
 fn is_as_expected(found: &DataType, expected: &DataType) -> bool {
     match (found, expected) {

@@ -18,7 +18,7 @@ use crate::embed::batch::Batcher;
 use crate::embed::store::Store;
 use crate::embed::{EmbedError, ModelCard, TextHash};
 use crate::error::Error;
-use crate::ingest::vectors::VectorFile;
+use crate::ingest::vectors::{VectorFile, check_index};
 use crate::ingest::{Input, decode_chunk, expand};
 use crate::rollout::{Role, Rollout};
 use crate::saar::step_text;
@@ -74,6 +74,9 @@ pub fn run(
     for out in [&config.out, &index] {
         super::outputs::refuse_input(out, &paths)?;
     }
+    if index.exists() {
+        check_index(&index)?;
+    }
     let card = engine.embedder.card().clone();
     let earlier = match config.out.exists() {
         true => Some(VectorFile::open(&config.out)?),
@@ -104,7 +107,15 @@ pub fn run(
     };
     let journaled: HashSet<TextHash> = store.entries().map(|(hash, _)| *hash).collect();
     if let Some(earlier) = earlier {
-        earlier.read(|row| Ok::<(), Error>(store.put(row.hash, row.kind, row.is_cut, &row.embedding)?))?;
+        let copied: Result<(), Error> =
+            earlier.read(|row| Ok(store.put(row.hash, row.kind, row.is_cut, &row.embedding)?));
+        if let Err(error) = copied {
+            // A journal of copies alone is of no use.
+            if journaled.is_empty() {
+                store.remove()?;
+            }
+            return Err(error);
+        }
         store.flush()?;
     }
     let mut run = Run {
@@ -213,6 +224,7 @@ impl Run<'_> {
                 return Err(EmbedError::Interrupted { signal: signal as u8 }.into());
             }
             let (batches, bad_lines) = decode_chunk(chunk, &shape)?;
+            summary.rows += bad_lines.len() as u64;
             let mut bad: Vec<_> = bad_lines.into_iter().map(|line| (line.row, line.error)).collect();
             for batch in &batches {
                 for row in 0..batch.rows() {

@@ -18,9 +18,10 @@ use crate::schema::vectors as columns;
 const GROUP_ROWS: usize = 1 << 14;
 const COMPRESSION_LEVEL: i32 = 1;
 
-/// The file that ties steps to the texts of `out`.
+/// The file that ties steps to the texts of `out`: `steps.parquet` has `steps.index.parquet`.
 pub fn index_path(out: &Path) -> PathBuf {
-    out.with_extension("index.parquet")
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{}.index.parquet", name.strip_suffix(".parquet").unwrap_or(&name)))
 }
 
 /// Rows that are written group by group.

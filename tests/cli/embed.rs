@@ -220,7 +220,9 @@ fn interrupted_embedding_keeps_what_it_has_and_says_so() {
     let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let until = Instant::now() + Duration::from_secs(60);
     // The first flush of the journal shows that it embeds.
-    while place.path(".s.parquet.journal").metadata().map_or(0, |m| m.len()) == 0 && Instant::now() < until {
+    let journal = |place: &Place| place.files().into_iter().find(|f| f.ends_with(".journal"));
+    let size = |place: &Place| journal(place).map_or(0, |f| place.path(&f).metadata().map_or(0, |m| m.len()));
+    while size(&place) == 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(2));
     }
     std::thread::sleep(Duration::from_millis(100));
@@ -419,7 +421,7 @@ fn cached_file_that_is_damaged_is_named_with_what_is_wrong() {
         writer.write(rows).expect("rows");
         writer.close().expect("a footer");
     };
-    let card = json!({"name": "x", "weights": "w", "tokenizer": "t", "engine": "candle", "precision": "float32", "device": "cpu",
+    let card = json!({"name": "x", "weights": "w", "config": "c", "tokenizer": "t", "engine": "candle", "precision": "float32", "device": "cpu",
         "pooling": "mean", "normalised": true, "max_tokens": 48, "dimension": 64});
     rewritten("wide.parquet", &rows, &card.to_string());
     let wide = read("wide.parquet");
@@ -597,4 +599,46 @@ fn known_model_brings_its_own_threshold_but_none_for_reasoning() {
     let none = run("reasoning");
     assert_eq!(none.code, 2);
     assert!(none.stderr.contains("no threshold is known for this model and these texts"), "{}", none.stderr);
+}
+
+#[test]
+fn models_that_differ_in_their_config_alone_are_two_models() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "modules.json", "1_Pooling/config.json"] {
+        place.with(&format!("models/tiny-bert/{name}"), &format!("model/{name}"));
+    }
+    let args = [
+        "embed",
+        "--in",
+        "raw.parquet",
+        "--out",
+        "s.parquet",
+        "--model",
+        "model",
+        "--engine",
+        "candle",
+        "--device",
+        "cpu",
+    ];
+    assert_eq!(place.run(&args).code, 0);
+    let config = String::from_utf8(place.bytes("model/config.json")).expect("text");
+    std::fs::write(place.path("model/config.json"), config.replace("\"gelu\"", "\"relu\"")).expect("it is written");
+    let other = place.run(&args);
+    assert_eq!(other.code, 3);
+    assert!(other.stderr.contains("its vectors are of another model: config is"), "{}", other.stderr);
+}
+
+#[test]
+fn index_never_overwrites_a_file_that_is_none() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    let other = place.with("rollouts/all.parquet", "s.index.parquet");
+    let before = std::fs::read(&other).expect("it is there");
+    let failed = embed(&place, "raw.parquet", "s.parquet", &[]);
+    assert_eq!(failed.code, 3);
+    assert!(failed.stderr.contains("the index of steps goes there, and it is something else"), "{}", failed.stderr);
+    assert_eq!(std::fs::read(&other).expect("it is there"), before);
+    assert_eq!(embed(&place, "raw.parquet", "steps.a", &[]).code, 0);
+    assert!(place.path("steps.a.index.parquet").exists());
 }
