@@ -235,6 +235,12 @@ const BROKEN: &[Broken] = &[
         "it has 140 tokens, the model knows 100",
     ),
     (
+        "a tokenizer that frames nothing",
+        |f| edit_json(f, "tokenizer.json", |all| all["post_processor"] = Value::Null),
+        &[],
+        "its `post_processor` is missing",
+    ),
+    (
         "weights that are cut off",
         |f| write(f, "model.safetensors", "12345678901234"),
         &[],
@@ -297,6 +303,13 @@ fn edit(folder: &Path, name: &str, from: &str, to: &str) {
     let text = std::fs::read_to_string(folder.join(name)).expect("it is there");
     assert!(text.contains(from), "{name} has no {from}: {text}");
     write(folder, name, &text.replace(from, to));
+}
+
+fn edit_json(folder: &Path, name: &str, edit: fn(&mut Value)) {
+    let mut value: Value =
+        serde_json::from_slice(&std::fs::read(folder.join(name)).expect("it is there")).expect("it is JSON");
+    edit(&mut value);
+    write(folder, name, &value.to_string());
 }
 
 #[test]

@@ -70,7 +70,9 @@ impl EmbedError {
             }
             EmbedError::TooLarge { .. } => "cut texts earlier with --embed-max-tokens".to_owned(),
             EmbedError::Interrupted { .. } => "run it again: what is embedded is kept".to_owned(),
-            EmbedError::Memory { .. } => "give --embed-batch-tokens a smaller number".to_owned(),
+            EmbedError::Memory { .. } => {
+                "free some memory, take a smaller model, or give --embed-batch-tokens a smaller number".to_owned()
+            }
             EmbedError::Compute { .. } | EmbedError::NoVector { .. } => {
                 "its files may be damaged, or not belong together; fetch or export it again".to_owned()
             }

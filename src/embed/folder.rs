@@ -104,6 +104,12 @@ impl ModelFolder {
         if let Some(known) = config["vocab_size"].as_u64().filter(|&known| highest > known) {
             return Err(unusable(format!("it has {highest} tokens, the model knows {known}")));
         }
+        let empty = tokenizer.encode_fast("", true).map_err(|e| unusable(e.to_string()))?;
+        if empty.is_empty() {
+            let detail =
+                "it frames a text with no tokens of its own, so some texts have none: its `post_processor` is missing";
+            return Err(unusable(detail.to_owned()));
+        }
         Ok(ModelFolder {
             path: path.to_owned(),
             onnx,

@@ -65,7 +65,10 @@ impl OnnxEngine {
                 .with_execution_providers(providers)
                 .with_max_length(folder.max_tokens)
         };
-        let failed = |error: Error| EmbedError::Weights { path: path.to_owned(), detail: one_line(&error.to_string()) };
+        let failed = |error: Error| match classified(&error, path) {
+            EmbedError::Compute { detail, .. } => EmbedError::Weights { path: path.to_owned(), detail },
+            error => error,
+        };
         // A library with CUDA may stand on a machine without.
         let again = (on_cuda && device == DeviceChoice::Auto).then(|| model.clone());
         let (mut engine, on_cuda) = match (TextEmbedding::try_new_from_user_defined(model, options(providers)), again) {

@@ -64,6 +64,8 @@ pub struct Store {
 impl Store {
     /// Opens the journal of `out`, and takes over what a killed run of the same model has left in it.
     pub fn open(out: &Path, card: &ModelCard) -> Result<Self, EmbedError> {
+        // Whatever the model is called.
+        let card = &ModelCard { name: String::new(), ..card.clone() };
         let path = journal_path(out, card);
         let failed = |source| EmbedError::Write { path: path.clone(), source };
         if std::fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
@@ -217,13 +219,17 @@ mod tests {
         Embedding::new([first, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).expect("a vector")
     }
 
+    fn nameless() -> ModelCard {
+        ModelCard { name: String::new(), ..FakeEmbedder::new(1).card }
+    }
+
     fn filled(folder: &Path) -> PathBuf {
         let out = folder.join("steps.parquet");
         let mut store = Store::open(&out, &FakeEmbedder::new(1).card).expect("it opens");
         store.put(TextHash::of("a"), TextKind::Code, false, &vector(1.0)).expect("it is written");
         store.put(TextHash::of("b"), TextKind::Call, true, &vector(2.0)).expect("it is written");
         store.flush().expect("it is written");
-        journal_path(&out, &FakeEmbedder::new(1).card)
+        journal_path(&out, &nameless())
     }
 
     #[test]
@@ -265,6 +271,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         filled(folder.path());
         let (out, card) = (folder.path().join("steps.parquet"), FakeEmbedder::new(1).card);
+        let renamed = ModelCard { name: "renamed".to_owned(), ..card.clone() };
+        assert_eq!(Store::open(&out, &renamed).expect("it opens").resumed, 2);
         let other = ModelCard { weights: "1".to_owned(), ..card.clone() };
         let store = Store::open(&out, &other).expect("it opens");
         assert_eq!(store.resumed, 0);
@@ -279,7 +287,7 @@ mod tests {
         let (out, card) = (folder.path().join("steps.parquet"), FakeEmbedder::new(1).card);
         let precious = folder.path().join("precious");
         std::fs::write(&precious, "text").expect("it is written");
-        std::os::unix::fs::symlink(&precious, journal_path(&out, &card)).expect("a link");
+        std::os::unix::fs::symlink(&precious, journal_path(&out, &nameless())).expect("a link");
         assert!(matches!(Store::open(&out, &card), Err(EmbedError::Write { .. })));
         assert_eq!(std::fs::read_to_string(&precious).expect("it is there"), "text");
     }

@@ -277,10 +277,12 @@ pub fn run(
     let outputs = if config.dry_run {
         None
     } else {
-        Some(Outputs::plan(&paths, config.out.as_deref(), settings.shard, config.report.as_deref())?)
+        let (out, report) = (config.out.as_deref(), config.report.as_deref());
+        Some(Outputs::plan(&paths, &settings.semantic.embeddings, out, settings.shard, report)?)
     };
     if let Some(report) = &config.report {
         outputs::refuse_input(report, &paths)?;
+        outputs::refuse_input(report, &settings.semantic.embeddings)?;
     }
     check_inputs(&purifier, &paths)?;
     let mut summary = Summary {

@@ -32,9 +32,11 @@ pub struct Outputs {
 impl Outputs {
     /// Names all files, and refuses a name that is an input's.
     ///
-    /// `report` is written by the same run and must be none of the others either.
+    /// `read` are files besides the inputs that are read. `report` is written by the same run and must be none of the others
+    /// either.
     pub fn plan(
         inputs: &[PathBuf],
+        read: &[PathBuf],
         out: Option<&Path>,
         shard: Option<Shard>,
         report: Option<&Path>,
@@ -66,6 +68,7 @@ impl Outputs {
             .collect();
         for path in written.iter().copied().map(PathBuf::as_path).chain(report) {
             refuse_input(path, inputs)?;
+            refuse_input(path, read)?;
         }
         if let Some(report) = report.filter(|r| written.iter().any(|w| place(w) == place(r))) {
             return Err(Error::usage(

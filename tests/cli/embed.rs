@@ -642,3 +642,18 @@ fn index_never_overwrites_a_file_that_is_none() {
     assert_eq!(embed(&place, "raw.parquet", "steps.a", &[]).code, 0);
     assert!(place.path("steps.a.index.parquet").exists());
 }
+
+#[test]
+fn vectors_are_never_overwritten_by_the_main_job() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    embed(&place, "raw.parquet", "v.parquet", &[]);
+    let before = place.bytes("v.parquet");
+    for more in [["--out", "v.parquet"], ["--report", "v.parquet"]] {
+        let args = ["--in", "raw.parquet", "--also-semantic", "--embeddings", "v.parquet"];
+        let failed = place.run(&[&args[..], &more].concat());
+        assert_eq!(failed.code, 4, "{}", failed.stderr);
+        assert!(failed.stderr.contains("`v.parquet` is the input itself"), "{}", failed.stderr);
+        assert_eq!(place.bytes("v.parquet"), before);
+    }
+}
