@@ -235,6 +235,12 @@ const BROKEN: &[Broken] = &[
         "it has 140 tokens, the model knows 100",
     ),
     (
+        "a tokenizer without a token for unknown words",
+        |f| edit(f, "tokenizer.json", "\"unk_token\": \"[UNK]\"", "\"unk_token\": \"[NONE]\""),
+        &[],
+        "tokenizer.json` can't be used: WordPiece error",
+    ),
+    (
         "a tokenizer that frames nothing",
         |f| edit_json(f, "tokenizer.json", |all| all["post_processor"] = Value::Null),
         &[],

@@ -145,6 +145,9 @@ pub(super) fn vectors(
     printer: &Printer,
 ) -> Result<Option<Prepared>, Error> {
     if !settings.semantic.is_used(settings.method.similarity_metric) {
+        if !settings.semantic.embeddings.is_empty() || settings.semantic.semantic_threshold.is_some() {
+            printer.line("nothing is compared by meaning: --similarity-metric semantic or --also-semantic does that");
+        }
         return Ok(None);
     }
     let mut loaded = load(model, printer)?;

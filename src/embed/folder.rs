@@ -17,6 +17,7 @@ const ONNX_FILES: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 const SAFETENSORS: &str = "model.safetensors";
 /// The limit of BERT, where nothing says otherwise.
 const DEFAULT_MAX_TOKENS: usize = 512;
+const PROBE: &str = "a \u{1f980}";
 /// Libraries write 1e30 for "no limit".
 const NO_LIMIT: f64 = 1e9;
 
@@ -104,6 +105,8 @@ impl ModelFolder {
         if let Some(known) = config["vocab_size"].as_u64().filter(|&known| highest > known) {
             return Err(unusable(format!("it has {highest} tokens, the model knows {known}")));
         }
+        // Words that no vocabulary has show whether there is a token for them.
+        tokenizer.encode_fast(PROBE, true).map_err(|e| unusable(e.to_string()))?;
         let empty = tokenizer.encode_fast("", true).map_err(|e| unusable(e.to_string()))?;
         if empty.is_empty() {
             let detail =

@@ -47,7 +47,7 @@ pub enum RowError {
     NoJson { line: u64, detail: String },
     #[error("line {line} does not fit the columns of the file: {detail}")]
     NoFit { line: u64, detail: String },
-    #[error("it was purified before with other settings and needs further repairs; the first record would be lost")]
+    #[error("it was purified before and needs further repairs now; the record of the first would be lost")]
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
     Unrecovered { runs: usize },

@@ -96,7 +96,8 @@ impl VectorFile {
                 let values = values.filter(|v| v.null_count() == 0);
                 let values = values.map(|v| v.as_primitive::<Float32Type>().values().to_vec());
                 let embedding = values.and_then(Embedding::new).ok_or_else(|| refuse("`embedding` is no direction"))?;
-                take(VectorRow { hash, kind, is_cut: cut.is_valid(k) && cut.value(k), embedding })?;
+                let is_cut = cut.is_valid(k).then(|| cut.value(k)).ok_or_else(|| refuse("`is_cut` is null"))?;
+                take(VectorRow { hash, kind, is_cut, embedding })?;
             }
             row += batch.num_rows() as u64;
         }
