@@ -4,12 +4,12 @@
 //! the least float32, which is minus infinity in float16, and every vector would be no number. With texts of one length
 //! there is nothing to mask.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Embedding as Table, LayerNorm, Module, VarBuilder, embedding, layer_norm};
 use candle_transformers::models::bert::{BertEncoder, Config};
-use rayon::prelude::*;
 
 use super::folder::{ModelFolder, Pooling};
 use super::{EmbedError, Embedder, Embedding, ModelCard, TextLength};
@@ -64,6 +64,7 @@ impl CandleEngine {
             );
             return Err(EmbedError::Weights { path: path.to_owned(), detail });
         }
+        let tensors = if device.is_cpu() { by_input(tensors).map_err(unusable)? } else { tensors };
         let root = VarBuilder::from_tensors(tensors, dtype, &device);
         let root = if prefix.is_empty() { root } else { root.pp(prefix.trim_end_matches('.')) };
         let build = || -> candle_core::Result<_> {
@@ -131,22 +132,27 @@ impl Embedder for CandleEngine {
             EmbedError::Compute { path: self.folder.path.clone(), detail: format!("the tokenizer: {e}") }
         })?;
         let ids: Vec<&[u32]> = encoded.iter().map(|e| e.get_ids()).collect();
-        let run = |ids: &[&[u32]]| -> candle_core::Result<Vec<Vec<f32>>> {
+        let run = || -> candle_core::Result<Vec<Vec<f32>>> {
             let shape = (ids.len(), ids.first().map_or(0, |ids| ids.len()));
             let pooled = self.forward(&Tensor::from_vec(ids.concat(), shape, &self.device)?)?;
             pooled.contiguous()?.to_device(&Device::Cpu)?.to_vec2()
         };
-        let vectors = if self.device.is_cpu() {
-            // How a product is blocked depends on its number of rows: one text at a time has always the same bits. The
-            // cores are busy with texts beside each other instead, which is no slower.
-            let alone: candle_core::Result<Vec<_>> = ids.par_iter().map(|one| run(&[one])).collect();
-            alone.map(|vectors| vectors.concat())
-        } else {
-            run(&ids)
-        };
-        let vectors = vectors.map_err(|e| classified(&e, &self.folder.path))?;
+        let vectors = run().map_err(|e| classified(&e, &self.folder.path))?;
         super::load::finished(vectors, self.folder.normalises, texts, &self.folder)
     }
+}
+
+/// Lays the weights of products out with their inputs as rows.
+///
+/// As stored, a product of few rows is a row of dot products, which sums in another order than one of many: a text's bits
+/// would depend on the texts beside it.
+fn by_input(mut tensors: HashMap<String, Tensor>) -> candle_core::Result<HashMap<String, Tensor>> {
+    for (name, tensor) in &mut tensors {
+        if tensor.rank() == 2 && name.ends_with(".weight") && !name.contains("embeddings.") {
+            *tensor = tensor.t()?.contiguous()?.t()?;
+        }
+    }
+    Ok(tensors)
 }
 
 /// The model's config, held to what the encoder computes.
