@@ -17,7 +17,8 @@
 //!
 //! - [`config`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
 //!   columns are called. No stage does any of this again.
-//! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns.
+//! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns; what other
+//!   programs write is turned into native rows first ([`ingest::formats`]).
 //! - [`steps`] splits a rollout into steps, judges each tool result and finds failure runs.
 //! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast; or the cosine
 //!   of two vectors. [`embed`] makes those, with ONNX Runtime or candle (cargo feature `embed`); a text's vector has the same

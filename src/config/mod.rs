@@ -191,6 +191,43 @@ pub enum TokenColumns {
     Drop,
 }
 
+/// What the rows of a file look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// `messages` of role and content: OpenAI, TRL, the hubs' data sets.
+    Messages,
+    /// `conversations` of from and value (LLaMA-Factory).
+    #[value(name = "sharegpt")]
+    #[serde(rename = "sharegpt")]
+    ShareGpt,
+    /// `prompt` and `completion`.
+    PromptCompletion,
+    /// `text` in ChatML, special tokens kept.
+    ChatText,
+    /// `input`, `output`, `score`: verl's rollout dump.
+    Verl,
+    /// `response.output` items: NeMo-Gym's rollouts.
+    NemoGym,
+    /// `traces` of `nodes`: verifiers and prime-rl.
+    Traces,
+}
+
+impl Layout {
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layout::Messages => "messages",
+            Layout::ShareGpt => "sharegpt",
+            Layout::PromptCompletion => "prompt-completion",
+            Layout::ChatText => "chat-text",
+            Layout::Verl => "verl",
+            Layout::NemoGym => "nemo-gym",
+            Layout::Traces => "traces",
+        }
+    }
+}
+
 /// How a repair is decided (saar.md, sections 2, 3, 6).
 #[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Method")]
@@ -255,6 +292,9 @@ pub struct DetectConfig {
 #[derive(Args, Clone, Debug, Default, Serialize)]
 #[command(next_help_heading = "Columns and tokens")]
 pub struct ColumnConfig {
+    /// What the rows of JSON lines look like; recognised by their fields without this
+    #[arg(long, env = "PURIFY_FORMAT", value_enum)]
+    pub format: Option<Layout>,
     /// Column of the rollout's unique name
     #[arg(long, env = "PURIFY_ID_COLUMN", value_name = "NAME")]
     pub id_column: Option<String>,

@@ -47,6 +47,8 @@ pub enum RowError {
     NoJson { line: u64, detail: String },
     #[error("line {line} does not fit the columns of the file: {detail}")]
     NoFit { line: u64, detail: String },
+    #[error("line {line} is no row of the format `{layout}`: {detail}")]
+    Layout { line: u64, layout: &'static str, detail: String },
     #[error("it was purified before and needs further repairs now; the record of the first would be lost")]
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
@@ -73,6 +75,7 @@ impl RowError {
             RowError::NoUtf8 { .. } => "no_utf8",
             RowError::NoJson { .. } => "no_json",
             RowError::NoFit { .. } => "no_fit",
+            RowError::Layout { .. } => "wrong_format",
             RowError::PurifiedBefore => "purified_before",
             RowError::Unrecovered { .. } => "unrecovered",
             RowError::NoTools { .. } => "no_tools",

@@ -1,6 +1,6 @@
 //! JSON lines: a schema from a first pass, batches from a second.
 //!
-//! Owns lines and the inference of types. A field that has different kinds of value in different lines becomes
+//! Owns lines and the inference of types; what a line looks like is its layout's ([`super::formats`]). A field that has different kinds of value in different lines becomes
 //! text that holds JSON; so do a call's `arguments` where they are no string. A line that is no JSON object is a
 //! [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
 
@@ -15,7 +15,9 @@ use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use serde_json::Value;
 
+use super::formats::Row;
 use super::{BadLine, RowError};
+use crate::config::Layout;
 use crate::schema::MESSAGES;
 
 /// Fields that are text if their first value is.
@@ -214,13 +216,21 @@ fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<Stri
     }
 }
 
-/// The schema that holds every line; `None` if no line is an object.
-pub(super) fn infer_schema(file: &File) -> io::Result<Option<Schema>> {
+/// The layout of the lines, if it is not `asked` for, and the schema that holds every row; `None` if no line is an object.
+///
+/// The first line that is an object of a known layout decides; one that has none is read as messages, and the columns tell
+/// what is missing.
+pub(super) fn infer_schema(file: &File, asked: Option<Layout>) -> io::Result<Option<(Layout, Schema)>> {
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let (mut line, mut fields): (Vec<u8>, Vec<(String, Kind)>) = (Vec::new(), Vec::new());
+    let mut layout = asked;
     while reader.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(Value::Object(object)) = serde_json::from_slice(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line)) {
-            absorb_fields(&mut fields, &object, Within::Row);
+        if let Ok(Value::Object(row)) = serde_json::from_slice(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line)) {
+            layout = layout.or_else(|| Layout::recognise(&row));
+            // A row that does not convert is a bad line, and says nothing of the types.
+            for row in layout.unwrap_or(Layout::Messages).convert(row).unwrap_or_default() {
+                absorb_fields(&mut fields, &row, Within::Row);
+            }
         }
         line.clear();
     }
@@ -228,7 +238,7 @@ pub(super) fn infer_schema(file: &File) -> io::Result<Option<Schema>> {
         .iter()
         .map(|(name, kind)| Arc::new(Field::new(name, kind.data_type(name, Within::Row), true)) as FieldRef)
         .collect();
-    Ok((!fields.is_empty()).then(|| Schema::new(fields)))
+    Ok((!fields.is_empty()).then(|| (layout.unwrap_or(Layout::Messages), Schema::new(fields))))
 }
 
 /// Batches with the numbers of their lines, and the lines that are no rows.
@@ -236,6 +246,7 @@ pub(super) fn decode_lines(
     block: &[u8],
     schema: &SchemaRef,
     first_line: u64,
+    layout: Layout,
 ) -> (Vec<(RecordBatch, Vec<u64>)>, Vec<BadLine>) {
     let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let as_rows = DataType::Struct(schema.fields().clone());
@@ -245,11 +256,14 @@ pub(super) fn decode_lines(
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match parse(line, number) {
-            Ok(mut value) => {
-                fit(&mut value, &as_rows);
-                rows.push(value);
-                numbers.push(number);
+        match parse(line, number).and_then(|row| converted(row, layout, number)) {
+            Ok(converted) => {
+                for row in converted {
+                    let mut value = Value::Object(row);
+                    fit(&mut value, &as_rows);
+                    rows.push(value);
+                    numbers.push(number);
+                }
             }
             Err(error) => bad.push(BadLine { row: number, text: String::from_utf8_lossy(line).into_owned(), error }),
         }
@@ -273,13 +287,17 @@ pub(super) fn decode_lines(
     (batches, bad)
 }
 
-fn parse(line: &[u8], number: u64) -> Result<Value, RowError> {
+fn converted(row: Row, layout: Layout, number: u64) -> Result<Vec<Row>, RowError> {
+    layout.convert(row).map_err(|detail| RowError::Layout { line: number + 1, layout: layout.name(), detail })
+}
+
+fn parse(line: &[u8], number: u64) -> Result<Row, RowError> {
     let line_number = number + 1;
     if let Err(error) = std::str::from_utf8(line) {
         return Err(RowError::NoUtf8 { line: line_number, byte: error.valid_up_to() });
     }
     match serde_json::from_slice(line) {
-        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(Value::Object(row)) => Ok(row),
         Ok(_) => Err(RowError::NoJson { line: line_number, detail: "it is another kind of value".to_owned() }),
         // serde_json counts lines of its own input, which is always one.
         Err(error) => Err(RowError::NoJson {

@@ -4,6 +4,7 @@
 //! on threads, so that what is written from chunks is the same everywhere. Memory is bounded by a chunk.
 
 pub mod decode;
+pub mod formats;
 mod jsonl;
 pub mod sample;
 pub mod vectors;
@@ -19,7 +20,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::KeyValue;
 
-use crate::config::ColumnConfig;
+use crate::config::{ColumnConfig, Layout};
 use crate::schema::{Columns, SchemaError};
 pub use decode::{Decoded, RowError, RowNumbers};
 
@@ -181,6 +182,8 @@ pub struct Input {
     pub size: u64,
     /// Known beforehand for Parquet.
     pub rows: Option<u64>,
+    /// What its rows looked like before they were turned into native ones.
+    pub layout: Layout,
     pub schema: SchemaRef,
     pub columns: Columns,
     /// The file's own key-value metadata, the Arrow schema left out.
@@ -217,16 +220,17 @@ pub struct BadLine {
 impl Input {
     /// Opens rollouts with messages.
     pub fn open(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
-        Self::open_with(path, |schema| Columns::recognise(schema, config))
+        Self::open_with(path, config.format, |schema| Columns::recognise(schema, config))
     }
 
     /// Opens rollouts with messages or with tokens alone, or preference pairs: what can be scored and trained on.
     pub fn open_any(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
-        Self::open_with(path, |schema| Columns::recognise_any(schema, config))
+        Self::open_with(path, config.format, |schema| Columns::recognise_any(schema, config))
     }
 
     fn open_with(
         path: &Path,
+        layout: Option<Layout>,
         recognise: impl Fn(&Schema) -> Result<Columns, SchemaError>,
     ) -> Result<Self, IngestError> {
         let failed = |source| IngestError::Open { path: path.to_owned(), source };
@@ -266,6 +270,7 @@ impl Input {
                     format,
                     size,
                     rows: Some(rows),
+                    layout: Layout::Messages,
                     schema,
                     columns,
                     metadata: key_values,
@@ -275,7 +280,7 @@ impl Input {
                 })
             }
             Format::JsonLines => {
-                let schema = jsonl::infer_schema(&file)
+                let (layout, schema) = jsonl::infer_schema(&file, layout)
                     .map_err(failed)?
                     .ok_or_else(|| IngestError::NoObjects { path: path.to_owned() })?;
                 let columns = recognise(&schema).map_err(schema_error)?;
@@ -285,6 +290,7 @@ impl Input {
                     format,
                     size,
                     rows: None,
+                    layout,
                     schema: Arc::new(schema),
                     columns,
                     metadata: Vec::new(),
@@ -293,6 +299,14 @@ impl Input {
                     stem,
                 })
             }
+        }
+    }
+
+    /// Container and layout, for people.
+    pub fn format_name(&self) -> String {
+        match self.layout {
+            Layout::Messages => self.format.name().to_owned(),
+            layout => format!("{}, {}", self.format.name(), layout.name()),
         }
     }
 
@@ -336,6 +350,7 @@ impl Input {
     pub fn shape(&self) -> Shape {
         Shape {
             path: self.path.clone(),
+            layout: self.layout,
             schema: Arc::clone(&self.schema),
             columns: self.columns.clone(),
             stem: Arc::clone(&self.stem),
@@ -347,6 +362,7 @@ impl Input {
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub path: PathBuf,
+    layout: Layout,
     pub schema: SchemaRef,
     pub columns: Columns,
     stem: Arc<str>,
@@ -372,7 +388,7 @@ pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<(Vec<Decoded>, Vec<Ba
             Ok((decoded.collect::<Result<_, _>>()?, Vec::new()))
         }
         ChunkData::Lines(block) => {
-            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row);
+            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row, shape.layout);
             let decoded =
                 batches.into_iter().map(|(batch, numbers)| decode(batch, RowNumbers::Listed(numbers), chunk.first_row));
             Ok((decoded.collect::<Result<_, _>>()?, bad))

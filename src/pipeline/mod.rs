@@ -422,7 +422,7 @@ fn do_part(
     part: Option<&PartPaths>,
     threads: &Threads<'_>,
 ) -> Result<(InputRecord, PartResult), Error> {
-    let (path, format, bytes) = (input.path.clone(), input.format.name().to_owned(), input.size);
+    let (path, format, bytes) = (input.path.clone(), input.format_name(), input.size);
     let (hash, result) = std::thread::scope(|scope| {
         // The pool's, so that one thread stays one; done beside the rest, since only the record needs it.
         let hash = scope.spawn(|| threads.pool.install(|| hash_file(&path)));

@@ -96,7 +96,7 @@ fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize)
     let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
     let mut out = Survey {
         file: input.path.to_string_lossy().into_owned(),
-        format: input.format.name().to_owned(),
+        format: input.format_name(),
         bytes: input.size,
         passed_through: input.schema.fields().iter().map(|f| f.name().clone()).filter(|n| !named.contains(n)).collect(),
         recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),

@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Makes fixtures/formats: the same rollout as each supported program writes it.
+
+A user asks, the model's first call raises a NameError, its second works, it answers. Needs verifiers (0.4) for traces.jsonl,
+whose classes write it; the other forms are put together from their field lists.
+"""
+import json
+import pathlib
+
+OUT = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "formats"
+SYSTEM, QUESTION, ANSWER = "You have a tool: python.", "What is the 10th prime?", "The 10th prime is 29."
+THOUGHTS = ["I list primes.\n", "The name was misspelt.\n"]
+CODE = ["print(nth_prim(10))", "print(nth_prime(10))"]
+RESULTS = ["Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\nNameError: name 'nth_prim' is not defined", "29"]
+ARGUMENTS = [json.dumps({"code": code}) for code in CODE]
+TOOLS = [{"type": "function", "function": {"name": "python", "parameters": {"type": "object"}}}]
+
+
+def call_text(k):
+    return f'<tool_call>\n{{"name": "python", "arguments": {ARGUMENTS[k]}}}\n</tool_call>'
+
+
+def lines(name, *rows):
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def native():
+    out = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+    for k in range(2):
+        call = {"id": f"c{k}", "type": "function", "function": {"name": "python", "arguments": ARGUMENTS[k]}}
+        out.append({"role": "assistant", "content": THOUGHTS[k], "tool_calls": [call]})
+        out.append({"role": "tool", "tool_call_id": f"c{k}", "content": RESULTS[k]})
+    return [*out, {"role": "assistant", "content": ANSWER}]
+
+
+def with_parts(message):
+    return {**message, "content": [{"type": "text", "text": message["content"]}]}
+
+
+def sharegpt():
+    turns = [{"from": "human", "value": QUESTION}]
+    for k in range(2):
+        turns.append({"from": "gpt", "value": THOUGHTS[k]})
+        turns.append({"from": "function_call", "value": json.dumps({"name": "python", "arguments": ARGUMENTS[k]})})
+        turns.append({"from": "observation", "value": RESULTS[k]})
+    return {"conversations": [*turns, {"from": "gpt", "value": ANSWER}], "system": SYSTEM, "tools": json.dumps(TOOLS)}
+
+
+def chat_text():
+    turn = lambda role, text: f"<|im_start|>{role}\n{text}<|im_end|>\n"
+    out = turn("system", SYSTEM) + turn("user", QUESTION)
+    for k in range(2):
+        out += turn("assistant", THOUGHTS[k] + call_text(k)) + turn("user", f"<tool_response>\n{RESULTS[k]}\n</tool_response>")
+    return out + turn("assistant", ANSWER)
+
+
+def verl():
+    output = ""
+    for k in range(2):
+        output += f"{THOUGHTS[k]}{call_text(k)}\nuser\n<tool_response>\n{RESULTS[k]}\n</tool_response>\nassistant\n"
+    return {"input": f"system\n{SYSTEM}\nuser\n{QUESTION}\nassistant\n", "output": output + ANSWER, "gts": "29", "score": 1.0, "step": 5}
+
+
+def nemo_gym():
+    items = []
+    for k in range(2):
+        items.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": THOUGHTS[k]}]})
+        items.append({"type": "function_call", "call_id": f"c{k}", "name": "python", "arguments": ARGUMENTS[k]})
+        items.append({"type": "function_call_output", "call_id": f"c{k}", "output": RESULTS[k]})
+    items.append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": ANSWER}]})
+    given = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+    return {"responses_create_params": {"input": given, "tools": TOOLS}, "response": {"output": items}, "reward": 1.0,
+            "_ng_task_index": 3, "_ng_rollout_index": 0}
+
+
+def traces():
+    from verifiers.v1.graph import MessageNode
+    from verifiers.v1.types import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
+
+    messages = [SystemMessage(content=SYSTEM), UserMessage(content=QUESTION)]
+    for k in range(2):
+        messages.append(AssistantMessage(
+            content=THOUGHTS[k], tool_calls=[ToolCall(id=f"c{k}", name="python", arguments=ARGUMENTS[k])]))
+        messages.append(ToolMessage(tool_call_id=f"c{k}", content=RESULTS[k]))
+    messages.append(AssistantMessage(content=ANSWER))
+    nodes = []
+    for k, message in enumerate(messages):
+        sampled = message.role == "assistant"
+        # A token of the template, then two of the message; between them the call's marker, as Qwen has it.
+        asks = sampled and message.tool_calls
+        ids = [10 * k, 10 * k + 1, *([151657] if asks else []), 10 * k + 2]
+        nodes.append(MessageNode(
+            parent=k - 1 if k else None, message=message, sampled=sampled, timestamp=0.0, token_ids=ids,
+            mask=[False, *[sampled] * (len(ids) - 1)],
+            logprobs=[-0.5, -0.25, -0.125][:len(ids) - 1] if sampled else []).model_dump(mode="json"))
+    trace = {"version": 1, "id": "trace-1", "nodes": nodes, "tools": [], "rewards": {"right": {"score": 1.0, "weight": 1.0}},
+             "metrics": {"turns": 3.0}, "is_completed": True, "ok": True, "stop_condition": "done"}
+    return {"id": "episode-1", "env": {"id": "primes"}, "group": {"id": "group-1"}, "ok": True, "traces": [trace]}
+
+
+if __name__ == "__main__":
+    lines("messages.jsonl", {"messages": native(), "reward": 1.0})
+    lines("parts.jsonl", {"messages": [with_parts(m) for m in native()], "reward": 1.0})
+    lines("sharegpt.jsonl", sharegpt())
+    lines("prompt_completion.jsonl", {"prompt": native()[:2], "completion": native()[2:], "reward": 1.0})
+    lines("chat_text.jsonl", {"text": chat_text(), "reward": 1.0})
+    lines("verl.jsonl", verl(), {**verl(), "score": 0.0})
+    lines("verl_uid.jsonl", {**verl(), "uid": "q7_0_0"})
+    lines("nemo_gym.jsonl", nemo_gym())
+    lines("traces.jsonl", traces())

@@ -1,0 +1,172 @@
+//! verl's rollout dump (`{step}.jsonl`): `input`, `output`, `score`, and whatever the reward function returned. CLEANER's
+//! reference writes it too.
+//!
+//! Owns the cutting of decoded text into messages. Special tokens were skipped in decoding: of a turn's start only the word
+//! for its role is left, on a line of its own. So a role is looked for only where it may come next, and a tool's answer only
+//! by its marker; what a model writes in between stays its own.
+
+use serde_json::Value;
+
+use super::chat_text::{START, parse, split_answer};
+use super::{Row, message, text, with_messages};
+
+/// What stands between a call and the tools' answers.
+const ASKED: &str = "\nuser\n<tool_response>";
+const ANSWER: &str = "<tool_response>";
+/// What stands between the answers and the model's next words.
+const GOES_ON: &str = "\nassistant\n";
+
+pub(super) fn is_row(row: &Row) -> bool {
+    ["input", "output"].iter().all(|name| row.get(*name).is_some_and(Value::is_string)) && row.contains_key("score")
+}
+
+pub(super) fn convert(mut row: Row) -> Result<Row, String> {
+    let (input, output) = (text(&row, "input")?, text(&row, "output")?);
+    let messages = if input.contains(START) {
+        parse(&format!("{input}{output}")).map_err(|detail| format!("`input` and `output`: {detail}"))?
+    } else {
+        let mut messages = prompt(input)?;
+        messages.extend(response(output));
+        messages
+    };
+    // The newer trainer names each rollout, the group first; the older one knows no groups, but equal prompts are one.
+    let (rollout, group) = match row.get("uid").and_then(Value::as_str) {
+        Some(uid) => (Some(uid.to_owned()), uid.rsplitn(3, '_').nth(2).unwrap_or(uid).to_owned()),
+        None => (None, format!("input:{}", &blake3::hash(input.as_bytes()).to_hex()[..16])),
+    };
+    if !row.contains_key("group_id") {
+        row.insert("group_id".to_owned(), Value::String(group));
+    }
+    if let Some(rollout) = rollout.filter(|_| !row.contains_key("rollout_id")) {
+        row.insert("rollout_id".to_owned(), Value::String(rollout));
+    }
+    Ok(with_messages(row, &["input", "output"], messages))
+}
+
+/// The messages of a prompt: a role on the first line, the next ones where they may follow.
+fn prompt(input: &str) -> Result<Vec<Row>, String> {
+    let role_of =
+        |text: &str| ["system", "user", "assistant"].into_iter().find(|r| text.starts_with(&format!("{r}\n")));
+    let mut role = role_of(input).ok_or_else(|| {
+        let head: String = input.chars().take(20).collect();
+        format!("`input` starts with `{}`, expected a line `system` or `user`", head.escape_debug())
+    })?;
+    let (mut out, mut rest) = (Vec::new(), &input[role.len() + 1..]);
+    loop {
+        let next = if role == "user" { "assistant" } else { "user" };
+        let Some((content, behind)) = rest.split_once(&format!("\n{next}\n")) else { break };
+        out.push(message(role, content));
+        (role, rest) = (next, behind);
+    }
+    // The place where the model was to write.
+    if !(role == "assistant" && rest.is_empty()) {
+        out.push(message(role, rest));
+    }
+    Ok(out)
+}
+
+/// The model's turns, and the tools' answers between them.
+fn response(output: &str) -> Vec<Row> {
+    let (mut out, mut rest) = (Vec::new(), output);
+    while let Some(at) = rest.find(ASKED) {
+        out.push(message("assistant", &rest[..at]));
+        let mut behind = &rest[at + ASKED.len()..];
+        loop {
+            let (answer, next) = split_answer(behind);
+            out.push(message("tool", answer));
+            match next.strip_prefix('\n').and_then(|n| n.strip_prefix(ANSWER)) {
+                Some(more) => behind = more,
+                None => {
+                    behind = next;
+                    break;
+                }
+            }
+        }
+        match behind.strip_prefix(GOES_ON) {
+            Some(next) => rest = next,
+            // The rollout ended with a tool's answer.
+            None if behind.trim().is_empty() => return out,
+            None => rest = behind,
+        }
+    }
+    out.push(message("assistant", rest));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn converted(row: Value) -> Result<Value, String> {
+        let Value::Object(row) = row else { panic!("a row is an object") };
+        convert(row).map(Value::Object)
+    }
+
+    const OUTPUT: &str = "Let me try.\n<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1/0\"}}\n</tool_call>\nuser\n\
+                          <tool_response>\nZeroDivisionError\n</tool_response>\nassistant\nAgain.\n<tool_call>\n{}\n</tool_call>\nuser\n\
+                          <tool_response>\n2\n</tool_response>\n<tool_response>\n\n3\n</tool_response>\nassistant\n\\boxed{2}";
+
+    #[test]
+    fn decoded_text_is_cut_into_messages_byte_for_byte() {
+        let row = json!({"input": "system\nBe good.\n\n# Tools\nuser\nWhat is 1+1?\nassistant\n", "output": OUTPUT, "gts": "2",
+            "score": 1.0, "step": 3});
+        let found = converted(row).expect("it is a row");
+        let expected = json!([
+            {"role": "system", "content": "Be good.\n\n# Tools"}, {"role": "user", "content": "What is 1+1?"},
+            {"role": "assistant", "content":
+                "Let me try.\n<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"1/0\"}}\n</tool_call>"},
+            {"role": "tool", "content": "ZeroDivisionError"},
+            {"role": "assistant", "content": "Again.\n<tool_call>\n{}\n</tool_call>"},
+            {"role": "tool", "content": "2"}, {"role": "tool", "content": "\n3"},
+            {"role": "assistant", "content": "\\boxed{2}"}]);
+        assert_eq!(found["messages"], expected);
+        assert_eq!((&found["gts"], &found["score"], &found["step"]), (&json!("2"), &json!(1.0), &json!(3)));
+    }
+
+    #[test]
+    fn equal_prompts_are_one_group_and_a_uid_names_group_and_rollout() {
+        let row = |input: &str| json!({"input": input, "output": "a", "score": 0.0});
+        let group = |row: Value| converted(row).expect("it is a row")["group_id"].clone();
+        assert_eq!(group(row("user\nq\nassistant\n")), group(row("user\nq\nassistant\n")));
+        assert_ne!(group(row("user\nq\nassistant\n")), group(row("user\nr\nassistant\n")));
+        let named = converted(json!({"input": "user\nq\nassistant\n", "output": "a", "score": 0.0, "uid": "a_b_12_3"}));
+        let named = named.expect("it is a row");
+        assert_eq!((&named["rollout_id"], &named["group_id"]), (&json!("a_b_12_3"), &json!("a_b")));
+    }
+
+    #[test]
+    fn role_words_that_a_model_writes_are_its_own() {
+        let output = "The table\nuser\nid\nassistant\nis empty.";
+        let row = json!({"input": "user\nq\nassistant\n", "output": output, "score": 0.0});
+        assert_eq!(
+            converted(row).expect("it is a row")["messages"][1],
+            json!({"role": "assistant", "content": output})
+        );
+    }
+
+    #[test]
+    fn rollout_that_ends_with_a_tools_answer_or_in_the_middle_of_one_loses_nothing() {
+        let ended = response("a\nuser\n<tool_response>\n1\n</tool_response>");
+        assert_eq!(ended, [message("assistant", "a"), message("tool", "1")]);
+        let cut = response("a\nuser\n<tool_response>\n1 and th");
+        assert_eq!(cut, [message("assistant", "a"), message("tool", "1 and th")]);
+    }
+
+    #[test]
+    fn text_with_its_special_tokens_is_read_by_them() {
+        let row = json!({"input": "<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n", "output": "a<|im_end|>", "score": 1});
+        let expected = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]);
+        assert_eq!(converted(row).expect("it is a row")["messages"], expected);
+    }
+
+    #[test]
+    fn prompt_without_a_role_is_refused() {
+        let found = converted(json!({"input": "What is\u{7} it?", "output": "", "score": 0}));
+        assert_eq!(
+            found,
+            Err("`input` starts with `What is\\u{7} it?`, expected a line `system` or `user`".to_owned())
+        );
+    }
+}

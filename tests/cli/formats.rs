@@ -1,0 +1,142 @@
+//! What other programs write, pointed at as it is.
+//!
+//! `fixtures/formats` holds the same rollout in every form (`scripts/make_format_fixtures.py`): one call fails, its correction
+//! follows.
+
+use serde_json::Value;
+
+use crate::harness::{Place, fixture, json_rows};
+
+/// (file, what `inspect` calls it, whether calls stand in the text).
+const FORMS: &[(&str, &str, bool)] = &[
+    ("messages", "JSON lines", false),
+    ("parts", "JSON lines", false),
+    ("sharegpt", "JSON lines, sharegpt", false),
+    ("prompt_completion", "JSON lines, prompt-completion", false),
+    ("chat_text", "JSON lines, chat-text", true),
+    ("verl", "JSON lines, verl", true),
+    ("verl_uid", "JSON lines, verl", true),
+    ("nemo_gym", "JSON lines, nemo-gym", false),
+    ("traces", "JSON lines, traces", false),
+];
+
+const CALL: &str =
+    "<tool_call>\n{\"name\": \"python\", \"arguments\": {\"code\": \"print(nth_prime(10))\"}}\n</tool_call>";
+
+/// (role, content) of every message, and the arguments of every call.
+fn shape(messages: &Value) -> Vec<(String, String, Vec<String>)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let arguments = |m: &Value| {
+        let calls = m["tool_calls"].as_array().cloned().unwrap_or_default();
+        calls.iter().map(|c| text(&c["function"]["arguments"])).collect()
+    };
+    let messages = messages.as_array().expect("messages");
+    messages.iter().map(|m| (text(&m["role"]), text(&m["content"]), arguments(m))).collect()
+}
+
+#[test]
+fn every_form_is_recognised_and_gives_the_same_purified_rollout() {
+    for (name, format, is_inline) in FORMS {
+        let place = Place::new();
+        place.with(&format!("formats/{name}.jsonl"), "raw.jsonl");
+        let inspected = place.run(&["inspect", "raw.jsonl", "--json"]);
+        assert_eq!(inspected.json()["format"], *format, "{name}: {}", inspected.stdout);
+        // Token columns of the traces are ids without a tokenizer of theirs.
+        let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--tokens", "drop"]);
+        assert_eq!(done.code, 0, "{name}: {}", done.stderr);
+        assert_eq!(done.count("rows_rejected"), 0, "{name}: {}", done.stdout);
+        for row in json_rows(&place.rows("p.parquet")) {
+            let (thought, call) = ("I list primes.\n", "{\"code\": \"print(nth_prime(10))\"}");
+            let (content, calls) = match is_inline {
+                true => (format!("{thought}{CALL}"), vec![]),
+                false => (thought.to_owned(), vec![call.to_owned()]),
+            };
+            let message = |role: &str, content: &str| (role.to_owned(), content.to_owned(), vec![]);
+            let expected = [
+                message("system", "You have a tool: python."),
+                message("user", "What is the 10th prime?"),
+                ("assistant".to_owned(), content, calls),
+                message("tool", "29"),
+                message("assistant", "The 10th prime is 29."),
+            ];
+            assert_eq!(shape(&row["messages"]), expected, "{name}");
+            let repairs = row["purification"]["repairs"].as_array().expect("repairs");
+            assert_eq!((repairs.len(), &repairs[0]["error_types"][0]), (1, &Value::from("NameError")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn reward_group_and_name_of_each_form_are_found() {
+    let row = |name: &str| {
+        let place = Place::new();
+        place.with(&format!("formats/{name}.jsonl"), "raw.jsonl");
+        assert_eq!(place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--tokens", "drop"]).code, 0, "{name}");
+        json_rows(&place.rows("p.parquet"))
+    };
+    let verl = row("verl");
+    assert_eq!((&verl[0]["score"], &verl[1]["score"]), (&Value::from(1.0), &Value::from(0.0)));
+    assert_eq!(verl[0]["group_id"], verl[1]["group_id"], "the same prompt is one group");
+    let uid = &row("verl_uid")[0];
+    assert_eq!((&uid["rollout_id"], &uid["group_id"]), (&Value::from("q7_0_0"), &Value::from("q7")));
+    let gym = &row("nemo_gym")[0];
+    assert_eq!((&gym["reward"], &gym["group_id"]), (&Value::from(1.0), &Value::from("3")));
+    let trace = &row("traces")[0];
+    assert_eq!((&trace["reward"], &trace["group_id"]), (&Value::from(1.0), &Value::from("group-1")));
+    assert_eq!(trace["rollout_id"], "trace-1");
+}
+
+#[test]
+fn tokens_of_traces_are_spliced_with_their_messages() {
+    let place = Place::new();
+    place.with("formats/traces.jsonl", "raw.jsonl");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--call-marker-ids", "151657"]);
+    assert_eq!((done.code, done.count("repairs_shallow")), (0, 1), "{}", done.stderr);
+    let row = &json_rows(&place.rows("p.parquet"))[0];
+    let numbers = |name: &str| serde_json::from_value::<Vec<Option<f64>>>(row[name].clone()).expect("numbers");
+    // The first thought, the second call, and everything behind it.
+    let ids = [21, 151657, 42, 50, 51, 52, 60, 61, 62].map(|id| Some(f64::from(id)));
+    assert_eq!(numbers("response_ids"), ids);
+    assert_eq!(numbers("response_mask"), [1, 1, 1, 0, 0, 0, 0, 1, 1].map(|m| Some(f64::from(m))));
+    assert_eq!(numbers("response_logprobs")[0], Some(-0.5));
+    assert_eq!(numbers("response_logprobs")[1..], [None; 8], "what was sampled behind the error has none");
+}
+
+#[test]
+fn format_can_be_forced_and_lines_of_another_one_are_rejected_by_name() {
+    let place = Place::new();
+    let verl = std::fs::read_to_string(fixture("formats/verl_uid.jsonl")).expect("it is there");
+    std::fs::write(place.path("mixed.jsonl"), format!("{verl}{{\"input\": 7, \"output\": \"\", \"score\": 0}}\n"))
+        .expect("written");
+    let done = place.run(&["--in", "mixed.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 1), "{}", done.stderr);
+    assert_eq!(done.json()["rejects"]["wrong_format"], 1);
+    let reason = json_rows(&place.rows("p.rejects.parquet"))[0]["reject_reason"].as_str().expect("a reason").to_owned();
+    let expected = "wrong_format: row 1 of `mixed.jsonl`: line 2 is no row of the format `verl`: `input` is a number, expected text";
+    assert_eq!(reason, expected);
+    let forced = place.run(&["--in", "mixed.jsonl", "--out", "f.parquet", "--format", "sharegpt"]);
+    assert_eq!(forced.code, 3, "{}", forced.stderr);
+}
+
+#[test]
+fn conversion_changes_no_byte_of_what_a_model_wrote() {
+    let place = Place::new();
+    place.with("formats/verl.jsonl", "raw.jsonl");
+    assert_eq!(
+        place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--max-retries", "1", "--repair-probability", "0"]).code,
+        0
+    );
+    let raw: Value = serde_json::from_str(
+        std::fs::read_to_string(place.path("raw.jsonl")).expect("it is there").lines().next().expect("a line"),
+    )
+    .expect("JSON");
+    let rows = json_rows(&place.rows("p.parquet"));
+    let mut output = String::new();
+    for (role, content, _) in shape(&rows[0]["messages"]).into_iter().skip(2) {
+        output += &match role.as_str() {
+            "tool" => format!("\nuser\n<tool_response>\n{content}\n</tool_response>\nassistant\n"),
+            _ => content,
+        };
+    }
+    assert_eq!(Value::from(output), raw["output"], "the messages, put together again, are the text");
+}
