@@ -188,7 +188,9 @@ enum Command {
     /// Print the options in force, as purify.toml
     Config {
         #[command(flatten)]
-        settings: SettingsArgs,
+        settings: Box<SettingsArgs>,
+        #[command(flatten)]
+        model: Box<EmbedModel>,
     },
 }
 
@@ -268,8 +270,8 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.man(command());
             Ok(ExitStatus::Done)
         }
-        Some(Command::Config { settings }) => {
-            printer.config(&settings.into_settings(false, None, 1));
+        Some(Command::Config { settings, model }) => {
+            printer.config(&settings.into_settings(false, None, 1), &model);
             Ok(ExitStatus::Done)
         }
     }

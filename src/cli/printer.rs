@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::diff::{Line, RolloutDiff};
-use crate::config::Settings;
+use crate::config::{EmbedModel, Settings};
 use crate::error::Error;
 use crate::pipeline::revert::RevertReport;
 use crate::pipeline::survey::Survey;
@@ -260,13 +260,15 @@ impl Printer {
     }
 
     /// The settings in force, in the form of `purify.toml`.
-    pub fn config(&self, settings: &Settings) {
+    pub fn config(&self, settings: &Settings, model: &EmbedModel) {
         let mut out = String::new();
         let sections = [
             serde_json::to_value(&settings.method),
             serde_json::to_value(&settings.errors),
             serde_json::to_value(&settings.columns),
+            serde_json::to_value(&settings.gate),
             serde_json::to_value(&settings.semantic),
+            serde_json::to_value(model),
         ];
         for section in sections.into_iter().flatten() {
             for (name, value) in section.as_object().into_iter().flatten() {

@@ -80,7 +80,7 @@ pub enum PoolingChoice {
 }
 
 /// Which embedding model, and how it is run.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Serialize)]
 #[command(next_help_heading = "Embedding model")]
 pub struct EmbedModel {
     /// Embedding model: a folder with model.onnx or model.safetensors and tokenizer.json, a known name (minilm, bge-small,

@@ -148,3 +148,19 @@ fn patterns_of_the_user_decide_what_an_error_is() {
             .is_some_and(Vec::is_empty)
     );
 }
+
+#[test]
+fn options_in_force_can_be_given_back_as_a_file_and_stay_what_they_are() {
+    let place = Place::new();
+    let first =
+        place.run(&["config", "--similarity-threshold", "0.6", "--is-threshold", "0.25", "--semantic-of", "call"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    for line in
+        ["similarity-threshold = 0.6", "is-threshold = 0.25", "semantic-of = \"call\"", "embed-engine = \"auto\""]
+    {
+        assert!(first.stdout.contains(line), "{line} is not in {}", first.stdout);
+    }
+    std::fs::write(place.path("mine.toml"), &first.stdout).expect("it is written");
+    let again = place.run(&["config", "--config", "mine.toml"]);
+    assert_eq!((again.code, again.stdout), (0, first.stdout), "{}", again.stderr);
+}
