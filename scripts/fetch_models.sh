@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 mkdir -p models
 # Two test programs may want the same files at once.
 exec 9> models/.lock
-flock 9
+if command -v flock > /dev/null; then flock 9; fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [ $# -gt 0 ] || set -- policy embed
