@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes fixtures/formats: the same rollout as each supported program writes it.
 
-A user asks, the model's first call raises a NameError, its second works, it answers. Needs verifiers (0.4) for traces.jsonl,
-whose classes write it; the other forms are put together from their field lists.
+A user asks, the model's first call raises a NameError, its second works, it answers. Needs verifiers (0.4) for traces.jsonl
+and atif (1.8) for atif/, whose classes write them; the other forms are put together from their field lists.
 """
 import json
 import pathlib
@@ -99,7 +99,27 @@ def traces():
     return {"id": "episode-1", "env": {"id": "primes"}, "group": {"id": "group-1"}, "ok": True, "traces": [trace]}
 
 
+def trial():
+    from atif import Agent, Observation, ObservationResult, Step, ToolCall, Trajectory
+
+    steps = [Step(step_id=1, source="system", message=SYSTEM), Step(step_id=2, source="user", message=QUESTION)]
+    for k in range(2):
+        steps.append(Step(
+            step_id=3 + k, source="agent", message=THOUGHTS[k],
+            tool_calls=[ToolCall(tool_call_id=f"c{k}", function_name="python", arguments={"code": CODE[k]})],
+            observation=Observation(results=[ObservationResult(source_call_id=f"c{k}", content=RESULTS[k])])))
+    steps.append(Step(step_id=5, source="agent", message=ANSWER))
+    trajectory = Trajectory(
+        schema_version="ATIF-v1.8", trajectory_id="trial-1", agent=Agent(name="agent", version="1"), steps=steps)
+    folder = OUT / "atif" / "agent"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trajectory.json").write_text(json.dumps(trajectory.model_dump(mode="json", exclude_none=True), indent=2) + "\n")
+    result = {"task_name": "primes/tenth", "verifier_result": {"rewards": {"reward": 1.0}}}
+    (OUT / "atif" / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
 if __name__ == "__main__":
+    trial()
     lines("messages.jsonl", {"messages": native(), "reward": 1.0})
     lines("parts.jsonl", {"messages": [with_parts(m) for m in native()], "reward": 1.0})
     lines("sharegpt.jsonl", sharegpt())

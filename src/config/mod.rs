@@ -211,6 +211,8 @@ pub enum Layout {
     NemoGym,
     /// `traces` of `nodes`: verifiers and prime-rl.
     Traces,
+    /// `steps` of a trajectory: harbor and its agents.
+    Atif,
 }
 
 impl Layout {
@@ -224,6 +226,7 @@ impl Layout {
             Layout::Verl => "verl",
             Layout::NemoGym => "nemo-gym",
             Layout::Traces => "traces",
+            Layout::Atif => "atif",
         }
     }
 }
@@ -292,7 +295,7 @@ pub struct DetectConfig {
 #[derive(Args, Clone, Debug, Default, Serialize)]
 #[command(next_help_heading = "Columns and tokens")]
 pub struct ColumnConfig {
-    /// What the rows of JSON lines look like; recognised by their fields without this
+    /// What the rows of JSON look like; recognised by their fields without this
     #[arg(long, env = "PURIFY_FORMAT", value_enum)]
     pub format: Option<Layout>,
     /// Column of the rollout's unique name

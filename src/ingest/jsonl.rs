@@ -5,7 +5,6 @@
 //! [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
@@ -31,13 +30,13 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads whole lines, many at a time.
 pub(super) struct LineReader {
-    reader: BufReader<File>,
+    reader: BufReader<Box<dyn Read + Send>>,
     rest: Vec<u8>,
 }
 
 impl LineReader {
-    pub(super) fn new(file: File) -> Self {
-        LineReader { reader: BufReader::with_capacity(1 << 20, file), rest: Vec::new() }
+    pub(super) fn new(source: impl Read + Send + 'static) -> Self {
+        LineReader { reader: BufReader::with_capacity(1 << 20, Box::new(source)), rest: Vec::new() }
     }
 
     /// About `bytes` of whole lines, and how many; `None` at the end.
@@ -220,8 +219,8 @@ fn absorb_fields(fields: &mut Vec<(String, Kind)>, object: &serde_json::Map<Stri
 ///
 /// The first line that is an object of a known layout decides; one that has none is read as messages, and the columns tell
 /// what is missing.
-pub(super) fn infer_schema(file: &File, asked: Option<Layout>) -> io::Result<Option<(Layout, Schema)>> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+pub(super) fn infer_schema(source: &mut dyn Read, asked: Option<Layout>) -> io::Result<Option<(Layout, Schema)>> {
+    let mut reader = BufReader::with_capacity(1 << 20, source);
     let (mut line, mut fields): (Vec<u8>, Vec<(String, Kind)>) = (Vec::new(), Vec::new());
     let mut layout = asked;
     while reader.read_until(b'\n', &mut line)? > 0 {

@@ -4,6 +4,7 @@
 //! on threads, so that what is written from chunks is the same everywhere. Memory is bounded by a chunk.
 
 pub mod decode;
+mod document;
 pub mod formats;
 mod jsonl;
 pub mod sample;
@@ -56,6 +57,8 @@ pub enum IngestError {
     Rows { path: PathBuf, row: u64, source: ArrowError },
     #[error("`{}` holds no line that is a JSON object", path.display())]
     NoObjects { path: PathBuf },
+    #[error("`{}` is no JSON document: {detail}", path.display())]
+    NotJson { path: PathBuf, detail: String },
     #[error("`{}` is no file of vectors: {detail}", path.display())]
     Vectors { path: PathBuf, detail: String },
 }
@@ -76,6 +79,7 @@ impl IngestError {
             IngestError::Schema { source: SchemaError::NoMask, .. } => "--tokens drop writes the data without tokens",
             IngestError::Schema { .. } => "the README lists the types that columns may have",
             IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
+            IngestError::NotJson { .. } => "give JSON lines the ending .jsonl or .ndjson",
             IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",
             IngestError::NoObjects { .. } => "each line must be one rollout, such as {\"messages\": [...]}",
         })
@@ -87,6 +91,8 @@ impl IngestError {
 pub enum Format {
     Parquet,
     JsonLines,
+    /// One document.
+    Json,
 }
 
 impl Format {
@@ -94,6 +100,7 @@ impl Format {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" | "pq" => Some(Format::Parquet),
             "jsonl" | "ndjson" => Some(Format::JsonLines),
+            "json" => Some(Format::Json),
             _ => None,
         }
     }
@@ -114,6 +121,7 @@ impl Format {
         match self {
             Format::Parquet => "Parquet",
             Format::JsonLines => "JSON lines",
+            Format::Json => "JSON",
         }
     }
 }
@@ -159,6 +167,14 @@ fn is_companion(path: &Path) -> bool {
     })
 }
 
+/// Folders are full of JSON that is no data: of documents only trajectories are taken from them.
+fn is_listed(path: &Path) -> bool {
+    match Format::of(path) {
+        Some(Format::Json) => path.file_name().is_some_and(|name| name == "trajectory.json"),
+        found => found.is_some(),
+    }
+}
+
 fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError> {
     let open = |source| IngestError::Open { path: folder.to_owned(), source };
     for entry in std::fs::read_dir(folder).map_err(open)? {
@@ -167,7 +183,7 @@ fn list_folder(folder: &Path, out: &mut Vec<PathBuf>) -> Result<(), IngestError>
         if is_hidden || is_companion(&path) {
         } else if path.is_dir() {
             list_folder(&path, out)?;
-        } else if Format::of(&path).is_some() {
+        } else if is_listed(&path) {
             out.push(path);
         }
     }
@@ -279,8 +295,16 @@ impl Input {
                     stem,
                 })
             }
-            Format::JsonLines => {
-                let (layout, schema) = jsonl::infer_schema(&file, layout)
+            Format::JsonLines | Format::Json => {
+                let document = match format {
+                    Format::Json => Some(document::lines(path)?),
+                    _ => None,
+                };
+                let source: &mut dyn Read = match &document {
+                    Some(lines) => &mut lines.as_slice(),
+                    None => &mut file,
+                };
+                let (layout, schema) = jsonl::infer_schema(source, layout)
                     .map_err(failed)?
                     .ok_or_else(|| IngestError::NoObjects { path: path.to_owned() })?;
                 let columns = recognise(&schema).map_err(schema_error)?;
@@ -294,7 +318,10 @@ impl Input {
                     schema: Arc::new(schema),
                     columns,
                     metadata: Vec::new(),
-                    reader: Reader::Lines(jsonl::LineReader::new(file)),
+                    reader: Reader::Lines(match document {
+                        Some(lines) => jsonl::LineReader::new(io::Cursor::new(lines)),
+                        None => jsonl::LineReader::new(file),
+                    }),
                     next_row: 0,
                     stem,
                 })

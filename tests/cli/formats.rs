@@ -140,3 +140,34 @@ fn conversion_changes_no_byte_of_what_a_model_wrote() {
     }
     assert_eq!(Value::from(output), raw["output"], "the messages, put together again, are the text");
 }
+
+#[test]
+fn trial_folder_is_read_with_the_reward_beside_its_trajectory() {
+    let place = Place::new();
+    place.with("formats/atif/agent/trajectory.json", "trial/agent/trajectory.json");
+    place.with("formats/atif/result.json", "trial/result.json");
+    let inspected = place.run(&["inspect", "trial", "--json"]);
+    assert_eq!(inspected.json()["format"], "JSON, atif", "{}", inspected.stdout);
+    let done = place.run(&["--in", "trial", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("repairs_shallow")), (0, 1), "{}", done.stderr);
+    let row = &json_rows(&place.rows("p.parquet"))[0];
+    assert_eq!((&row["rollout_id"], &row["group_id"]), (&Value::from("trial-1"), &Value::from("primes/tenth")));
+    assert_eq!(row["reward"], 1.0);
+    let messages = shape(&row["messages"]);
+    assert_eq!((messages.len(), messages[3].1.as_str()), (5, "29"));
+    assert_eq!(messages[2].2, ["{\"code\":\"print(nth_prime(10))\"}"]);
+}
+
+#[test]
+fn list_of_rollouts_in_one_document_is_read_and_a_broken_document_is_named() {
+    let place = Place::new();
+    let line = std::fs::read_to_string(fixture("formats/sharegpt.jsonl")).expect("it is there");
+    std::fs::write(place.path("all.json"), format!("[{line},\n{line}]")).expect("it is written");
+    let done = place.run(&["--in", "all.json", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out"), done.count("repairs")), (0, 2, 2), "{}", done.stderr);
+    std::fs::write(place.path("cut.json"), &line[..40]).expect("it is written");
+    let cut = place.run(&["--in", "cut.json", "--out", "q.parquet"]);
+    assert_eq!(cut.code, 3);
+    assert!(cut.stderr.contains("`cut.json` is no JSON document: EOF"), "{}", cut.stderr);
+    assert!(!place.path("q.parquet").exists());
+}

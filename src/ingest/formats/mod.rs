@@ -3,6 +3,7 @@
 //! Owns the list of layouts, how one is recognised, and nothing of files: a layout gets one JSON value and gives rows. Text
 //! is taken over byte for byte; what a layout can't say stays absent. Fields that have no native name pass through.
 
+mod atif;
 mod chat_text;
 mod messages;
 mod nemo_gym;
@@ -18,13 +19,22 @@ use crate::config::Layout;
 /// A row as JSON: fields in the order in which they came.
 pub type Row = Map<String, Value>;
 
+/// Field under which a trial's `result.json` is given to the trajectory beside it.
+pub(super) const TRIAL_RESULT: &str = "trial_result";
+
+/// Whether a row is a trajectory that may have a trial beside it.
+pub(super) fn is_trajectory(row: &Row) -> bool {
+    atif::is_row(row)
+}
+
 /// Whether a row is of a layout.
 type IsRow = fn(&Row) -> bool;
 
 impl Layout {
     /// The layout of a row, by its fields; the first that fits.
     pub fn recognise(row: &Row) -> Option<Layout> {
-        let known: [(Layout, IsRow); 7] = [
+        let known: [(Layout, IsRow); 8] = [
+            (Layout::Atif, atif::is_row),
             (Layout::Traces, traces::is_row),
             (Layout::NemoGym, nemo_gym::is_row),
             (Layout::Verl, verl::is_row),
@@ -43,6 +53,7 @@ impl Layout {
     pub fn convert(self, row: Row) -> Result<Vec<Row>, String> {
         match self {
             Layout::Traces => return traces::convert(row),
+            Layout::Atif => atif::convert(row),
             Layout::Messages => messages::convert(row),
             Layout::ShareGpt => sharegpt::convert(row),
             Layout::PromptCompletion => prompt_completion::convert(row),

@@ -131,15 +131,22 @@ impl Turns {
     }
 }
 
-/// Prompt, response, mask and log-probs; `None` where items carry none, or where a prompt is not what came before it.
+/// Prompt, response, mask and log-probs of the items that carry ids.
 fn tokens(output: &[Value]) -> Option<Row> {
-    let ids = |item: &Value, name: &str| -> Option<Vec<Value>> { item.get(name)?.as_array().cloned() };
+    let fields = ["prompt_token_ids", "generation_token_ids", "generation_log_probs"];
+    put_together(output.iter().map(|item| fields.map(|name| item.get(name))))
+}
+
+/// The tokens of a rollout from (prompt, generated, log-probs) of each of its model calls; `None` where there are none, or
+/// where a prompt is not what came before it.
+pub(super) fn put_together<'v>(calls: impl Iterator<Item = [Option<&'v Value>; 3]>) -> Option<Row> {
+    let list = |value: Option<&Value>| value?.as_array().cloned();
     let mut all: Vec<Value> = Vec::new();
     let (mut prompt_len, mut mask, mut logprobs): (Option<usize>, Vec<Value>, Vec<Value>) =
         (None, Vec::new(), Vec::new());
-    for item in output {
-        let Some(generated) = ids(item, "generation_token_ids") else { continue };
-        let prompt = ids(item, "prompt_token_ids")?;
+    for [prompt, generated, of_call] in calls {
+        let Some(generated) = list(generated) else { continue };
+        let prompt = list(prompt)?;
         let behind = prompt.strip_prefix(all.as_slice())?;
         if prompt_len.is_none() {
             prompt_len = Some(prompt.len());
@@ -149,8 +156,8 @@ fn tokens(output: &[Value]) -> Option<Row> {
         }
         all.extend_from_slice(behind);
         mask.extend(generated.iter().map(|_| Value::from(1)));
-        let of_item = ids(item, "generation_log_probs").filter(|l| l.len() == generated.len());
-        logprobs.extend(of_item.unwrap_or_else(|| vec![Value::Null; generated.len()]));
+        let of_call = list(of_call).filter(|l| l.len() == generated.len());
+        logprobs.extend(of_call.unwrap_or_else(|| vec![Value::Null; generated.len()]));
         all.extend(generated);
     }
     let response = all.split_off(prompt_len?);
