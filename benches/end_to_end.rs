@@ -39,17 +39,7 @@ fn attempts(failing: usize) -> Vec<(String, String)> {
 
 fn end_to_end(criterion: &mut Criterion) {
     let Args { method, errors, columns } = Args::parse_from(["bench"]);
-    let settings = Settings {
-        method,
-        errors,
-        columns,
-        compression_level: 1,
-        pairs: false,
-        shard: None,
-        gate: Default::default(),
-        semantic: Default::default(),
-        vectors: None,
-    };
+    let settings = Settings::new(method, errors, columns);
     let purifier = Purifier::new(&settings).expect("the defaults are sound");
     let mut group = criterion.benchmark_group("one_rollout");
     group.throughput(Throughput::Elements(1));

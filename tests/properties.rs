@@ -25,17 +25,7 @@ struct Args {
 
 fn settings(args: &[&str]) -> Settings {
     let Args { method, errors, columns } = Args::parse_from([&["test"], args].concat());
-    Settings {
-        method,
-        errors,
-        columns,
-        compression_level: 1,
-        pairs: false,
-        shard: None,
-        gate: Default::default(),
-        semantic: Default::default(),
-        vectors: None,
-    }
+    Settings::new(method, errors, columns)
 }
 
 /// A message with text of its own.

@@ -280,7 +280,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
 impl SettingsArgs {
     fn into_settings(self, pairs: bool, shard: Option<crate::config::Shard>, compression_level: i32) -> Settings {
         let SettingsArgs { method, errors, columns, gate, semantic } = self;
-        Settings { method, errors, columns, compression_level, pairs, shard, gate, semantic, vectors: None }
+        Settings { compression_level, pairs, shard, gate, semantic, ..Settings::new(method, errors, columns) }
     }
 }
 

@@ -408,3 +408,20 @@ pub struct Settings {
     /// The card of the model whose vectors are compared, once it is known.
     pub vectors: Option<serde_json::Value>,
 }
+
+impl Settings {
+    /// Without what has to be asked for: pairs, shards, a gate, similarity by meaning.
+    pub fn new(method: SaarConfig, errors: DetectConfig, columns: ColumnConfig) -> Self {
+        Settings {
+            method,
+            errors,
+            columns,
+            compression_level: 1,
+            pairs: false,
+            shard: None,
+            gate: GateConfig::default(),
+            semantic: SemanticConfig::default(),
+            vectors: None,
+        }
+    }
+}

@@ -373,6 +373,12 @@ impl Input {
         Ok(data.map(|data| Chunk { index, first_row, data }))
     }
 
+    /// The next chunk, decoded, for those who read a file from its beginning to its end in one thread.
+    pub fn next_decoded(&mut self) -> Result<Option<DecodedChunk>, IngestError> {
+        let chunk = self.next_chunk(0)?;
+        chunk.map(|chunk| decode_chunk(chunk, &self.shape())).transpose()
+    }
+
     /// What [`decode_chunk`] needs to know of the file, shareable across threads.
     pub fn shape(&self) -> Shape {
         Shape {
@@ -395,8 +401,11 @@ pub struct Shape {
     stem: Arc<str>,
 }
 
+/// Batches of rows, and lines that are none.
+pub type DecodedChunk = (Vec<Decoded>, Vec<BadLine>);
+
 /// A chunk as batches that can be read row by row, with the lines that can't.
-pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<(Vec<Decoded>, Vec<BadLine>), IngestError> {
+pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<DecodedChunk, IngestError> {
     let decode = |batch, numbers, row| {
         Decoded::new(batch, &shape.columns, &shape.stem, numbers).map_err(|source| IngestError::Rows {
             path: shape.path.clone(),

@@ -19,7 +19,7 @@ use crate::embed::store::Store;
 use crate::embed::{EmbedError, ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::{VectorFile, check_index};
-use crate::ingest::{Input, decode_chunk, expand};
+use crate::ingest::{Input, expand};
 use crate::rollout::{Role, Rollout};
 use crate::saar::step_text;
 use crate::write::vectors::{IndexWriter, VectorWriter, index_path};
@@ -215,15 +215,11 @@ impl Run<'_> {
         interrupted: &AtomicUsize,
     ) -> Result<(), Error> {
         let mut input = Input::open(path, columns)?;
-        let shape = input.shape();
-        let mut index = 0;
-        while let Some(chunk) = input.next_chunk(index)? {
-            index += 1;
+        while let Some((batches, bad_lines)) = input.next_decoded()? {
             let signal = interrupted.load(Ordering::Relaxed);
             if signal != 0 {
                 return Err(EmbedError::Interrupted { signal: signal as u8 }.into());
             }
-            let (batches, bad_lines) = decode_chunk(chunk, &shape)?;
             summary.rows += bad_lines.len() as u64;
             let mut bad: Vec<_> = bad_lines.into_iter().map(|line| (line.row, line.error)).collect();
             for batch in &batches {

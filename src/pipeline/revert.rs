@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::config::ColumnConfig;
 use crate::error::Error;
-use crate::ingest::{Decoded, Input, Shape, decode_chunk};
+use crate::ingest::{Decoded, Input};
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 
@@ -92,10 +92,8 @@ struct Row<'d> {
 /// The rows of a file, one by one.
 struct Rows {
     input: Input,
-    shape: Shape,
     batches: std::collections::VecDeque<Decoded>,
     next: usize,
-    chunks: usize,
 }
 
 impl Rows {
@@ -103,8 +101,7 @@ impl Rows {
         // Tokens are copied with their rows and never looked into.
         let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
         let input = Input::open(path, &columns)?;
-        let shape = input.shape();
-        Ok(Rows { input, shape, batches: Default::default(), next: 0, chunks: 0 })
+        Ok(Rows { input, batches: Default::default(), next: 0 })
     }
 
     fn next(&mut self) -> Result<Option<Row<'_>>, Error> {
@@ -112,9 +109,8 @@ impl Rows {
             self.batches.pop_front();
             self.next = 0;
             if self.batches.is_empty() {
-                let Some(chunk) = self.input.next_chunk(self.chunks)? else { return Ok(None) };
-                self.chunks += 1;
-                self.batches.extend(decode_chunk(chunk, &self.shape)?.0);
+                let Some((batches, _)) = self.input.next_decoded()? else { return Ok(None) };
+                self.batches.extend(batches);
             }
         }
         let row = self.next;

@@ -14,7 +14,7 @@ use crate::embed::batch::Batcher;
 use crate::embed::{EmbedError, Embedder, ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::VectorFile;
-use crate::ingest::{IngestError, Input, decode_chunk, expand};
+use crate::ingest::{IngestError, Input, expand};
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Plan, Planner, step_text};
 use crate::similarity::semantic::{Vectors, default_threshold};
@@ -233,15 +233,12 @@ pub(super) fn for_each_plan(
     for (file, path) in files.iter().enumerate() {
         let mut input = Input::open(path, &settings.columns)?;
         purifier.check(&input)?;
-        let shape = input.shape();
-        let mut index = 0;
-        while let Some(chunk) = input.next_chunk(index)? {
-            index += 1;
+        while let Some((batches, _)) = input.next_decoded()? {
             let signal = interrupted.load(Ordering::Relaxed);
             if signal != 0 {
                 return Err(Error::Interrupted { signal: signal as u8 });
             }
-            for batch in &decode_chunk(chunk, &shape)?.0 {
+            for batch in &batches {
                 for row in (0..batch.rows()).filter(|&row| purifier.is_ours(batch.group(row), &batch.id(row))) {
                     let Ok(rollout) = batch.rollout(row) else { continue };
                     let trajectory = Trajectory::new(&rollout, purifier.detector());

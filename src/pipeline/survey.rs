@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{ColumnConfig, DetectConfig};
 use crate::error::Error;
-use crate::ingest::{Decoded, Input, decode_chunk, expand};
+use crate::ingest::{Decoded, Input, expand};
 use crate::rollout::{Message, Role, Rollout};
 use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory, answered_call};
 
@@ -105,11 +105,7 @@ fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize)
     };
     let mut groups: HashSet<blake3::Hash> = HashSet::new();
     let has_groups = input.columns.group.is_some();
-    let shape = input.shape();
-    let mut index = 0;
-    while let Some(chunk) = input.next_chunk(index)? {
-        index += 1;
-        let (batches, bad) = decode_chunk(chunk, &shape)?;
+    while let Some((batches, bad)) = input.next_decoded()? {
         for line in &bad {
             out.rows += 1;
             count(&mut out.unreadable, line.error.code());

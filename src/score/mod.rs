@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::config::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::ingest::sample::{Sample, SampleReader, SampleRepair};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, decode_chunk};
+use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
 use crate::judge::LogIs;
 use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
 use crate::policy::{Batch, Policy, PolicyError, device};
@@ -247,10 +247,7 @@ pub fn score(
     let shape = input.shape();
     let summary = ScoreSummary { device: scorer.device.clone(), out: out.clone(), ..ScoreSummary::default() };
     let mut walk = Walk { scorer: &scorer, shape: &shape, raw, summary, logprobs: 0.0, ratios: Vec::new() };
-    let mut index = 0;
-    while let Some(chunk) = input.next_chunk(index)? {
-        index += 1;
-        let (batches, bad) = decode_chunk(chunk, &shape)?;
+    while let Some((batches, bad)) = input.next_decoded()? {
         for line in bad {
             walk.summary.rows += 1;
             *walk.summary.unwritten.entry(line.error.code().to_owned()).or_default() += 1;

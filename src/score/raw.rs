@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ColumnConfig;
 use crate::ingest::sample::{Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, decode_chunk};
+use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
 use crate::policy::sequence::Sequence;
 
 use super::{ScoreError, Scorer};
@@ -17,14 +17,13 @@ pub(super) struct RawRows {
     shape: Shape,
     batches: VecDeque<(Decoded, Vec<Result<Sample, RowError>>)>,
     next: usize,
-    chunks: usize,
 }
 
 impl RawRows {
     pub(super) fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, IngestError> {
         let input = Input::open(path, columns)?;
         let shape = input.shape();
-        Ok(RawRows { path: path.to_owned(), input, shape, batches: VecDeque::new(), next: 0, chunks: 0 })
+        Ok(RawRows { path: path.to_owned(), input, shape, batches: VecDeque::new(), next: 0 })
     }
 
     /// The sequence of the raw row that became `purified`: that of its name, else that of its number. `None` if the row
@@ -57,9 +56,8 @@ impl RawRows {
     }
 
     fn read_on(&mut self) -> Result<bool, IngestError> {
-        let Some(chunk) = self.input.next_chunk(self.chunks)? else { return Ok(false) };
-        self.chunks += 1;
-        for batch in decode_chunk(chunk, &self.shape)?.0 {
+        let Some((batches, _)) = self.input.next_decoded()? else { return Ok(false) };
+        for batch in batches {
             let row = batch.number(0);
             let failed = |source| IngestError::Rows { path: self.path.clone(), row, source };
             let samples = {

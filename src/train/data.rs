@@ -12,7 +12,7 @@ use super::error::{Problem, TrainError};
 use crate::config::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfig};
 use crate::group::{GroupRules, Member, advantages, overlong_penalty};
 use crate::ingest::sample::{Preference, PreferenceReader, Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, decode_chunk, expand};
+use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, expand};
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};
 use crate::rollout::Rollout;
@@ -127,10 +127,7 @@ impl Loader<'_> {
         let mut input = Input::open_any(path, columns)?;
         self.check(&input)?;
         let shape = input.shape();
-        let mut index = 0;
-        while let Some(chunk) = input.next_chunk(index)? {
-            index += 1;
-            let (batches, bad) = decode_chunk(chunk, &shape)?;
+        while let Some((batches, bad)) = input.next_decoded()? {
             for line in bad {
                 self.report.rows += 1;
                 self.leave_out(row_error(path, line.row, "", line.error.into()))?;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, RecordBatch};
@@ -15,13 +15,14 @@ fn tiny() -> String {
     fixture("models/tiny-bert").to_string_lossy().into_owned()
 }
 
-/// Embeds with the tiny model, on the CPU, without ONNX Runtime.
-fn embed(place: &Place, input: &str, out: &str, more: &[&str]) -> Said {
+/// To embed with the tiny model, on the CPU, without ONNX Runtime.
+fn embedding(place: &Place, input: &str, out: &str) -> Command {
     let tiny = tiny();
-    let mut args =
-        vec!["embed", "--in", input, "--out", out, "--model", &tiny, "--engine", "candle", "--device", "cpu"];
-    args.extend(more);
-    place.run(&args)
+    place.command(&["embed", "--in", input, "--out", out, "--model", &tiny, "--engine", "candle", "--device", "cpu"])
+}
+
+fn embed(place: &Place, input: &str, out: &str, more: &[&str]) -> Said {
+    said(&embedding(place, input, out).args(more).output().expect("the program runs"))
 }
 
 fn texts(rows: &RecordBatch, name: &str) -> Vec<String> {
@@ -129,21 +130,7 @@ fn size_of_batches_and_threads_do_not_show_in_the_bytes() {
     place.with("rollouts/all.parquet", "raw.parquet");
     embed(&place, "raw.parquet", "a.parquet", &[]);
     embed(&place, "raw.parquet", "b.parquet", &["--batch-tokens", "1"]);
-    let tiny = tiny();
-    let args = [
-        "embed",
-        "--in",
-        "raw.parquet",
-        "--out",
-        "c.parquet",
-        "--model",
-        &tiny,
-        "--engine",
-        "candle",
-        "--device",
-        "cpu",
-    ];
-    let done = place.command(&args).env("RAYON_NUM_THREADS", "1").output().expect("it runs");
+    let done = embedding(&place, "raw.parquet", "c.parquet").env("RAYON_NUM_THREADS", "1").output().expect("it runs");
     assert_eq!(said(&done).code, 0);
     assert_eq!(place.bytes("a.parquet"), place.bytes("b.parquet"));
     assert_eq!(place.bytes("a.parquet"), place.bytes("c.parquet"));
@@ -165,24 +152,13 @@ fn embedding_killed_at_any_moment_goes_on_to_the_same_bytes() {
     let started = Instant::now();
     assert_eq!(embed(&place, "slow.jsonl", "whole.parquet", &[]).code, 0);
     let whole = started.elapsed();
-    let tiny = tiny();
-    let args = [
-        "embed",
-        "--in",
-        "slow.jsonl",
-        "--out",
-        "s.parquet",
-        "--model",
-        &tiny,
-        "--engine",
-        "candle",
-        "--device",
-        "cpu",
-    ];
     let mut kills = 0;
     loop {
-        let mut child =
-            place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let mut child = embedding(&place, "slow.jsonl", "s.parquet")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
         // The first life is short enough to be cut on a machine of any mood; each one lasts longer than the one before.
         std::thread::sleep(whole.mul_f64(0.05 + 0.15 * f64::from(kills)));
         if child.try_wait().expect("it can be asked").is_some() {
@@ -203,21 +179,11 @@ fn embedding_killed_at_any_moment_goes_on_to_the_same_bytes() {
 fn interrupted_embedding_keeps_what_it_has_and_says_so() {
     let place = Place::new();
     slow_input(&place);
-    let tiny = tiny();
-    let args = [
-        "embed",
-        "--in",
-        "slow.jsonl",
-        "--out",
-        "s.parquet",
-        "--model",
-        &tiny,
-        "--engine",
-        "candle",
-        "--device",
-        "cpu",
-    ];
-    let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = embedding(&place, "slow.jsonl", "s.parquet")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
     let until = Instant::now() + Duration::from_secs(60);
     // The first flush of the journal shows that it embeds.
     let journal = |place: &Place| place.files().into_iter().find(|f| f.ends_with(".journal"));
