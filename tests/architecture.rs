@@ -127,6 +127,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ort::", &["embed/onnx.rs", "embed/runtime.rs"]),
     ("hf_hub::", &["embed/hub.rs"]),
     ("minijinja::", &["policy/chat.rs"]),
+    ("ratatui::", &["cli/view"]),
+    ("ureq::", &["pipeline/emit.rs"]),
     ("rayon::", &["ingest/jsonl", "pipeline", "policy/ops"]),
     ("unsafe", &["main.rs", "policy/ops/dense.rs"]),
 ];

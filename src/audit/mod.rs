@@ -2,4 +2,6 @@
 //!
 //! Owns the numbers of both sides of the purifying. [`report`] says what they are called.
 
+pub mod lineage;
+pub mod repairs;
 pub mod report;

@@ -6,6 +6,7 @@
 
 mod embed;
 mod export;
+mod lineage;
 mod train;
 
 use std::fmt;
@@ -20,6 +21,7 @@ pub use embed::{
     SemanticConfig, TextKind,
 };
 pub use export::{ExportConfig, ExportTarget};
+pub use lineage::{DEFAULT_JOB, LineageConfig};
 pub use train::{
     DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, OnBadRow, Precision,
     ScoreConfig, TrainConfig,

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int8Array, Int32Array, LargeStringArray, ListArray, OffsetSizeTrait,
-    RecordBatch, StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int8Array, Int32Array, LargeStringArray, ListArray,
+    OffsetSizeTrait, RecordBatch, StringArray, StringViewArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Fields, Int8Type, Int32Type};
+use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int8Type, Int32Type};
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
@@ -347,6 +347,7 @@ pub struct Decoded {
     pub response: Option<Response>,
     id: Option<Text>,
     group: Option<Text>,
+    reward: Option<Float64Array>,
     /// Names rows that have no id of their own.
     stem: Arc<str>,
     numbers: RowNumbers,
@@ -375,6 +376,11 @@ impl Decoded {
             response: Response::new(&batch, columns)?,
             id: text(columns.id)?,
             group: text(columns.group)?,
+            reward: columns
+                .reward
+                .map(|k| strict_cast(batch.column(k), &DataType::Float64))
+                .transpose()?
+                .map(|array| array.as_primitive::<Float64Type>().clone()),
             stem: Arc::clone(stem),
             numbers,
             batch,
@@ -403,6 +409,10 @@ impl Decoded {
 
     pub fn group(&self, row: usize) -> Option<&str> {
         self.group.as_ref().and_then(|groups| groups.get(row))
+    }
+
+    pub fn reward(&self, row: usize) -> Option<f64> {
+        self.reward.as_ref().filter(|rewards| rewards.is_valid(row)).map(|rewards| rewards.value(row))
     }
 
     pub fn rollout(&self, row: usize) -> Result<Rollout<'_>, RowError> {

@@ -75,7 +75,6 @@ pub struct Preference {
 /// Columns of one batch, ready to be read row by row.
 pub struct SampleReader<'d> {
     decoded: &'d Decoded,
-    reward: Option<Float64Array>,
     tools: Option<Tools>,
     prompt: Option<(List, Int32Array)>,
     logprobs: Option<Float32Array>,
@@ -114,12 +113,10 @@ fn tokens_of(column: &str, (list, values): &(List, Int32Array), row: usize) -> R
 impl<'d> SampleReader<'d> {
     pub fn new(decoded: &'d Decoded, columns: &Columns) -> Result<Self, ArrowError> {
         let batch = &decoded.batch;
-        let reward = columns.reward.map(|k| strict_cast(batch.column(k), &DataType::Float64)).transpose()?;
         let logprobs = decoded.response.as_ref().and_then(|r| r.logprobs.as_ref());
         let logprobs = logprobs.map(|(_, list)| strict_cast(&list.values, &DataType::Float32)).transpose()?;
         Ok(SampleReader {
             decoded,
-            reward: reward.map(|array| array.as_primitive::<Float64Type>().clone()),
             tools: columns.tools.map(|k| Tools::new(batch, k)).transpose()?,
             prompt: columns.prompt_ids.map(|k| token_list(batch.column(k))).transpose()?,
             logprobs: logprobs.map(|array| array.as_primitive::<Float32Type>().clone()),
@@ -134,7 +131,7 @@ impl<'d> SampleReader<'d> {
             number: decoded.number(row),
             id: decoded.id(row).into_owned(),
             group: decoded.group(row).map(str::to_owned),
-            reward: self.reward.as_ref().filter(|a| a.is_valid(row)).map(|a| a.value(row)),
+            reward: decoded.reward(row),
             tokens: self.tokens(row)?,
             messages: self.messages.as_ref().and_then(|all| all[row].clone()),
             tools: self.tools.as_ref().map_or(Ok(None), |tools| tools.row(row))?,

@@ -46,7 +46,7 @@ pub(super) struct Done {
 /// Where rows go.
 enum Sink {
     Parquet(Box<ParquetFile>, Box<Encoder>),
-    Lines(LinesFile),
+    Lines(Box<LinesFile>),
 }
 
 /// A chunk's share of a file.
@@ -116,7 +116,7 @@ impl<'w> Writer<'w> {
     /// Writes the file from the sources that it is made of.
     pub(super) fn write(&self, content: Content, path: &Path, sources: &Sources) -> Result<Done, Error> {
         let mut sink = match content {
-            Content::Rows(Form::OpenAi) => Sink::Lines(LinesFile::create(path)?),
+            Content::Rows(Form::OpenAi) => Sink::Lines(Box::new(LinesFile::create(path)?)),
             content => {
                 let form = self.form(match content {
                     Content::Rows(form) => rows::schema(&form.columns()),
