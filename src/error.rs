@@ -62,6 +62,8 @@ pub enum Error {
     Embed(#[from] EmbedError),
     #[error("`{}`: {detail}", path.display())]
     Mismatch { path: PathBuf, detail: String, hint: &'static str },
+    #[error("lineage events can't be sent to `{target}`: {detail}")]
+    Emit { target: String, detail: String, hint: &'static str },
     #[error("interrupted by signal {signal}; nothing was left half-written")]
     Interrupted { signal: u8 },
     #[error("this is a bug: row {row}, rollout `{rollout}`: {detail}")]
@@ -100,7 +102,7 @@ impl Error {
             )),
             Error::Embed(error) => error.hint(),
             Error::Usage { hint, .. } => hint.clone(),
-            Error::Mismatch { hint, .. } => Some((*hint).to_owned()),
+            Error::Mismatch { hint, .. } | Error::Emit { hint, .. } => Some((*hint).to_owned()),
             Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
             Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
             Error::Gates { .. } => None,
@@ -126,7 +128,7 @@ impl Error {
                 EmbedError::Interrupted { signal } => ExitStatus::Signal(*signal),
                 _ => ExitStatus::Input,
             },
-            Error::Write(_) => ExitStatus::Output,
+            Error::Write(_) | Error::Emit { .. } => ExitStatus::Output,
             Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
             Error::Interrupted { signal } => ExitStatus::Signal(*signal),
             Error::Bug { .. } => ExitStatus::Bug,

@@ -133,6 +133,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tree_sitter", &["guard/python.rs"]),
     ("minijinja::", &["policy/chat.rs"]),
     ("rayon::", &["audit/mod.rs", "ingest/jsonl", "pipeline", "policy/ops"]),
+    ("ratatui::", &["cli/view"]),
+    ("ureq::", &["pipeline/emit.rs"]),
     ("unsafe", &["main.rs", "policy/ops/dense.rs"]),
 ];
 

@@ -5,6 +5,8 @@
 
 mod counts;
 mod groups;
+pub mod lineage;
+pub mod repairs;
 pub mod report;
 mod sensitivity;
 mod side;

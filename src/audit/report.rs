@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Version of the report's form.
@@ -307,7 +307,7 @@ pub struct RepairView {
 }
 
 /// A line of both sides, or of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "of", content = "text", rename_all = "lowercase")]
 pub enum DiffLine {
     Both(String),

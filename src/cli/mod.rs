@@ -14,13 +14,15 @@ pub mod schemas;
 mod score;
 mod signals;
 mod train;
+mod view;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::audit::repairs::RepairReader;
 use crate::config::{
     CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, GuardConfig, ModelChoice,
     RunConfig, SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
@@ -165,6 +167,15 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
+    /// Show the repairs of a purified file in the terminal: list, search, step through, before and after
+    View {
+        purified: PathBuf,
+        /// The file that was purified
+        #[arg(long, value_name = "FILE")]
+        raw: Option<PathBuf>,
+        #[command(flatten)]
+        columns: ColumnConfig,
+    },
     /// Write the raw rows of a purified file again, byte for byte
     Revert {
         purified: PathBuf,
@@ -257,6 +268,10 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.diffs(&found);
             Ok(ExitStatus::Done)
         }
+        Some(Command::View { purified, raw, columns }) => {
+            let raw = raw.ok_or_else(|| no_raw(&purified))?;
+            view::run(RepairReader::open(&purified, &raw, &columns)?, &purified, printer)
+        }
         Some(Command::Revert { purified, raw, out, columns }) => {
             let out = out.unwrap_or_else(|| purified.with_extension("reverted.parquet"));
             let report = pipeline::revert::revert(&purified, &raw, &out, &columns)?;
@@ -285,6 +300,11 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             Ok(ExitStatus::Done)
         }
     }
+}
+
+fn no_raw(purified: &Path) -> Error {
+    let hint = format!("give the file that was purified: purify view {} --raw FILE", purified.display());
+    Error::usage("`purify view` shows what was removed, which only the raw file has", Some(&hint))
 }
 
 impl SettingsArgs {

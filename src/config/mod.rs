@@ -8,6 +8,7 @@ mod audit;
 mod embed;
 mod export;
 mod guard;
+mod lineage;
 mod train;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use embed::{
 };
 pub use export::{ExportConfig, ExportTarget};
 pub use guard::{GuardConfig, OnDependency, OnResidue};
+pub use lineage::{DEFAULT_JOB, LineageConfig};
 pub use train::{
     DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, NonNegative, Objective, OnBadRow, Precision,
     ScoreConfig, TrainConfig,

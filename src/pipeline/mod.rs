@@ -6,6 +6,7 @@
 pub mod calibrate;
 pub mod counts;
 pub mod embed;
+pub mod emit;
 pub mod export;
 pub mod gate;
 mod guarded;

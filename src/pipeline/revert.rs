@@ -3,6 +3,7 @@
 //! Owns the walk over both files side by side. A row comes from the raw file, found by its rollout id in order; a row
 //! that was never repaired must be equal in both, else the files don't belong together.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,10 +50,10 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
     let (file, encoder) = (ParquetFile::create(out, &form)?, Encoder::new(out, &form)?);
     let mut sink = Sink { file, encoder, batches: Vec::new(), rows: 0 };
     let mut restored = 0;
-    while let Some(wanted) = after.next()? {
+    while let Some(wanted) = after.next_row()? {
         let id = has_ids.then(|| wanted.decoded.id(wanted.row).into_owned());
         let found = loop {
-            let Some(candidate) = before.next()? else {
+            let Some(candidate) = before.next_row()? else {
                 return Err(Error::Mismatch {
                     path: raw.to_owned(),
                     detail: format!(
@@ -83,43 +84,44 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
 }
 
 /// One row within its batch.
-struct Row<'d> {
-    decoded: &'d Decoded,
-    row: usize,
-    number: u64,
+pub struct Row {
+    pub decoded: Arc<Decoded>,
+    pub row: usize,
+    pub number: u64,
 }
 
 /// The rows of a file, one by one.
-struct Rows {
+pub struct Rows {
     input: Input,
-    batches: std::collections::VecDeque<Decoded>,
+    batches: VecDeque<Arc<Decoded>>,
     next: usize,
 }
 
 impl Rows {
-    fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
+    pub fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
         // Tokens are copied with their rows and never looked into.
         let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
         let input = Input::open(path, &columns)?;
         Ok(Rows { input, batches: Default::default(), next: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<Row<'_>>, Error> {
+    /// Of rows that are lines, those that are none are passed over.
+    pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         while self.batches.front().is_none_or(|batch| self.next >= batch.rows()) {
             self.batches.pop_front();
             self.next = 0;
             if self.batches.is_empty() {
                 let Some((batches, _)) = self.input.next_decoded()? else { return Ok(None) };
-                self.batches.extend(batches);
+                self.batches.extend(batches.into_iter().map(Arc::new));
             }
         }
         let row = self.next;
         self.next += 1;
-        Ok(self.batches.front().map(|decoded| Row { decoded, row, number: decoded.number(row) }))
+        Ok(self.batches.front().map(|batch| Row { decoded: Arc::clone(batch), row, number: batch.number(row) }))
     }
 }
 
-fn is_repaired(row: &Row<'_>) -> bool {
+fn is_repaired(row: &Row) -> bool {
     let purification = row.decoded.batch.column_by_name(PURIFICATION).and_then(|c| c.as_struct_opt());
     let repairs = purification.and_then(|p| p.column_by_name("repairs")).and_then(|r| r.as_list_opt::<i32>());
     let mode = purification.and_then(|p| p.column_by_name("mode")).and_then(|m| m.as_string_opt::<i32>());
@@ -127,8 +129,8 @@ fn is_repaired(row: &Row<'_>) -> bool {
         || mode.is_some_and(|m| m.is_valid(row.row) && m.value(row.row) == "mask")
 }
 
-fn same_messages(a: &Row<'_>, b: &Row<'_>) -> bool {
-    let slice = |row: &Row<'_>| {
+fn same_messages(a: &Row, b: &Row) -> bool {
+    let slice = |row: &Row| {
         let list = &row.decoded.messages.list;
         list.range(row.row).map(|range| list.values.slice(range.start, range.len()).to_data())
     };
@@ -147,7 +149,7 @@ struct Sink {
 const GROUP_ROWS: usize = 4096;
 
 impl Sink {
-    fn push(&mut self, row: &Row<'_>) -> Result<(), Error> {
+    fn push(&mut self, row: &Row) -> Result<(), Error> {
         let index = UInt32Array::from(vec![row.row as u32]);
         let one = take_record_batch(&row.decoded.batch, &index).map_err(|e| self.failed(e))?;
         self.batches.push(one);
@@ -194,7 +196,7 @@ pub fn open_side(path: &Path, columns: &ColumnConfig) -> Result<Side, Error> {
 impl Side {
     /// The next rollout that can be read.
     pub fn next_rollout(&mut self) -> Result<Option<Rendered>, Error> {
-        while let Some(row) = self.0.next()? {
+        while let Some(row) = self.0.next_row()? {
             let Ok(rollout) = row.decoded.rollout(row.row) else { continue };
             let messages = rollout.messages.iter().map(render).collect();
             let is_named = matches!(rollout.id, std::borrow::Cow::Borrowed(_));
@@ -204,7 +206,8 @@ impl Side {
     }
 }
 
-fn render(message: &crate::rollout::Message<'_>) -> String {
+/// A message as text for people: role, reasoning, content, calls.
+pub fn render(message: &crate::rollout::Message<'_>) -> String {
     use std::fmt::Write;
     let mut out = format!(
         "[{}]\n",

@@ -1,0 +1,152 @@
+//! One repair as rows of pieces: what is known of it, then its lines, below or beside each other.
+//!
+//! Owns which line stands opposite to which. Drawing the pieces is [`super::draw`]'s.
+
+use super::text::{cut, wrap};
+use crate::audit::report::{DiffLine, RepairView};
+use crate::cli::printer::escaped;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Fact,
+    Rule,
+    Both,
+    Before,
+    After,
+}
+
+/// Text of a row from one column on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub column: usize,
+    pub text: String,
+    pub side: Side,
+}
+
+impl Piece {
+    pub fn fact(text: &str) -> Self {
+        Piece { column: 0, text: text.to_owned(), side: Side::Fact }
+    }
+}
+
+pub type Row = Vec<Piece>;
+
+/// Which repair it is, and what was found of it.
+pub fn facts(view: &RepairView, width: usize) -> Vec<Row> {
+    let mut place = format!("{}, row {}, repair {}", view.rollout, view.row, view.repair);
+    view.group.iter().for_each(|group| place += &format!(", group {group}"));
+    view.reward.iter().for_each(|reward| place += &format!(", reward {reward}"));
+    let similarity: Vec<String> = view.similarity.iter().map(|s| format!("{s:.3}")).collect();
+    let mut what = format!("{}, {}, {} attempts", view.granularity, view.kind, view.attempts);
+    if !similarity.is_empty() {
+        what += &format!(", similarity {}", similarity.join(" "));
+    }
+    view.tool.iter().for_each(|tool| what += &format!(", {tool}"));
+    what += &format!(", {}, from message {}", view.error_types.join(" "), view.first_message);
+    let guards = [
+        (view.residue, "residue"),
+        (view.depends_on_removed, "depends on removed"),
+        (view.identical_retry, "identical retry"),
+        (view.lossy_result, "lossy result"),
+    ];
+    let found: Vec<&str> = guards.into_iter().filter(|(found, _)| *found == Some(true)).map(|(_, name)| name).collect();
+    let found = if found.is_empty() { String::new() } else { format!("found: {}", found.join(", ")) };
+    let texts = [place, what, found];
+    let shown = texts.iter().filter(|text| !text.is_empty());
+    let mut rows: Vec<Row> =
+        shown.flat_map(|text| wrap(&escaped(text), width)).map(|text| vec![Piece::fact(&text)]).collect();
+    rows.push(Vec::new());
+    rows
+}
+
+fn parts(line: &DiffLine) -> (&str, Side) {
+    match line {
+        DiffLine::Both(text) => (text, Side::Both),
+        DiffLine::Before(text) => (text, Side::Before),
+        DiffLine::After(text) => (text, Side::After),
+    }
+}
+
+/// A line as rows with its mark, from one column on.
+fn marked(line: &DiffLine, column: usize, width: usize, wraps: bool) -> Vec<Piece> {
+    let (text, side) = parts(line);
+    let mark = match side {
+        Side::Before => "- ",
+        Side::After => "+ ",
+        _ => "  ",
+    };
+    let (text, room) = (escaped(text), width.saturating_sub(mark.len()));
+    let rows = if wraps { wrap(&text, room) } else { vec![cut(&text, room)] };
+    let piece = |(k, text): (usize, String)| {
+        let mark = if k == 0 { mark } else { "  " };
+        Piece { column, text: format!("{mark}{text}"), side }
+    };
+    rows.into_iter().enumerate().map(piece).collect()
+}
+
+pub fn unified(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
+    lines.iter().flat_map(|line| marked(line, 0, width, wraps)).map(|piece| vec![piece]).collect()
+}
+
+/// Before on the left, after on the right; lines of one stretch stand opposite to each other in order.
+pub fn side_by_side(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
+    let half = width.saturating_sub(1) / 2;
+    let mut rows = Vec::new();
+    let mut rest = lines;
+    while let Some(line) = rest.first() {
+        if let DiffLine::Both(_) = line {
+            rows.extend(opposite(Some(line), Some(line), half, wraps));
+            rest = &rest[1..];
+            continue;
+        }
+        let end = rest.iter().position(|line| matches!(line, DiffLine::Both(_))).unwrap_or(rest.len());
+        let (stretch, behind) = rest.split_at(end);
+        let of = |side: Side| stretch.iter().filter(move |line| parts(line).1 == side);
+        let (mut before, mut after) = (of(Side::Before), of(Side::After));
+        loop {
+            match (before.next(), after.next()) {
+                (None, None) => break,
+                (left, right) => rows.extend(opposite(left, right, half, wraps)),
+            }
+        }
+        rest = behind;
+    }
+    rows
+}
+
+fn opposite(left: Option<&DiffLine>, right: Option<&DiffLine>, half: usize, wraps: bool) -> Vec<Row> {
+    let of = |line: Option<&DiffLine>, column| line.map(|line| marked(line, column, half, wraps)).unwrap_or_default();
+    let (left, right) = (of(left, 0), of(right, half + 1));
+    let rule = Piece { column: half, text: "│".to_owned(), side: Side::Rule };
+    let row = |k: usize| left.get(k).cloned().into_iter().chain([rule.clone()]).chain(right.get(k).cloned()).collect();
+    (0..left.len().max(right.len())).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use DiffLine::{After, Before, Both};
+
+    fn texts(rows: &[Row]) -> Vec<String> {
+        rows.iter()
+            .map(|row| row.iter().map(|p| format!("{}:{}", p.column, p.text)).collect::<Vec<_>>().join(" "))
+            .collect()
+    }
+
+    #[test]
+    fn lines_of_a_stretch_stand_opposite_to_each_other() {
+        let lines = [Both("a".into()), Before("b".into()), Before("c".into()), After("d".into()), Both("e".into())];
+        assert_eq!(
+            texts(&side_by_side(&lines, 21, true)),
+            ["0:  a 10:│ 11:  a", "0:- b 10:│ 11:+ d", "0:- c 10:│", "0:  e 10:│ 11:  e"]
+        );
+        assert_eq!(texts(&unified(&lines, 21, true)), ["0:  a", "0:- b", "0:- c", "0:+ d", "0:  e"]);
+    }
+
+    #[test]
+    fn long_line_is_wrapped_with_one_mark_or_cut() {
+        let lines = [Before("abcdefgh".into()), After("x".into())];
+        assert_eq!(texts(&side_by_side(&lines, 13, true)), ["0:- abcd 6:│ 7:+ x", "0:  efgh 6:│"]);
+        assert_eq!(texts(&unified(&lines, 6, false)), ["0:- abc…", "0:+ x"]);
+    }
+}
