@@ -4,7 +4,7 @@
 //! holds before it failed, unless it never ran (a syntax error). Those who use a name are the correction and every
 //! later step that stays and succeeds. Code that can't be read makes the answer unknown, not false.
 //!
-//! Most repairs are cleared by a glance at the words ([`super::glance`]); the others are parsed.
+//! Most repairs are cleared by a glance at the words (`glance`); the others are parsed.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};

@@ -1,6 +1,6 @@
 //! `purify export`, and `--to`: purified rollouts and pairs in the form that a trainer eats.
 //!
-//! Owns which files are read and written for a target ([`sources`]), and the record of it; [`file`](mod@file) writes one
+//! Owns which files are read and written for a target (`sources`), and the record of it; `file` writes one
 //! output. What stands in a row is [`crate::export`]'s decision.
 
 mod file;
