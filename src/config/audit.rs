@@ -13,9 +13,6 @@ pub struct AuditConfig {
     /// What purify made of them
     #[arg(value_name = "PURIFIED")]
     pub purified: Option<PathBuf>,
-    /// Write the report as one HTML file
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
     /// Write all numbers as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
