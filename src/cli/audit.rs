@@ -33,7 +33,7 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
         pipeline::write_json(path, &report)?;
     }
     printer.line(&table(&report));
-    for path in &args.audit.json {
+    if let Some(path) = &args.audit.json {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));
     }
     for failure in &report.gate_failures {
