@@ -1,10 +1,11 @@
 //! Audits: what was done to a data set, and whether it can be trusted. Reads, counts, draws; changes nothing.
 //!
-//! Owns the numbers of both sides of the purifying. [`report`] says what they are called. Given raw data alone, the other side
-//! is what purifying with the settings would make of it.
+//! Owns the numbers of both sides of the purifying. [`report`] says what they are called; [`html`] makes a page of them. Given
+//! raw data alone, the other side is what purifying with the settings would make of it.
 
 mod counts;
 mod groups;
+pub mod html;
 pub mod lineage;
 pub mod repairs;
 pub mod report;

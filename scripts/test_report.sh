@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Opens the HTML report in a real browser, headless: whether it works, how fast it opens, and that no text from data runs.
+#
+# usage: scripts/test_report.sh [SCREENSHOTS]
+#
+# Needs Debian's chromium (or CHROMIUM names one), node and npm; playwright-core comes from npm into .venv-report/. Pictures
+# are kept where SCREENSHOTS names a folder. Exits with 75 where no browser can be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+chromium=${CHROMIUM:-$(command -v chromium || true)}
+skip() { echo "*** SKIPPED: $1 ***" >&2; exit 75; }
+[ -n "$chromium" ] && command -v node >/dev/null || skip "no chromium or no node; apt-get install chromium nodejs npm"
+if [ ! -d .venv-report/node_modules/playwright-core ]; then
+  npm install --silent --no-save --prefix .venv-report playwright-core@1 >&2 || skip "playwright-core can't be had"
+fi
+work=$(mktemp -d "${TMPDIR:-/tmp}/purify-report.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cargo build --locked --example report_page
+page="${CARGO_TARGET_DIR:-target}/debug/examples/report_page"
+"$page" 0 >"$work/none.html"
+"$page" 1234 >"$work/some.html"
+"$page" 100000 >"$work/many.html"
+"$page" --texts fixtures/injections.json >"$work/texts.html"
+NODE_PATH=.venv-report/node_modules node scripts/test_report.cjs "$chromium" "$work" "${1:-$work}"
