@@ -46,7 +46,7 @@ impl Role {
 }
 
 /// One entry of `messages`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     pub role: Role,
     pub content: Option<&'a str>,

@@ -1,141 +1,67 @@
 //! The repairs of a purified file, one by one, with their lines before and after.
 //!
-//! Owns the finding of both sides of a repair and their comparison. What was repaired is what the column `purification`
-//! says; nothing is decided again. Rows with names of their own are matched by them, others by what a repair never
-//! changes: what system and user said.
+//! Owns the comparison of both sides of a repair. What was repaired is what the column `purification` says; nothing is decided
+//! again. Which rows belong together is [`super::walk`]'s.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
 use super::report::{DiffLine, RepairView};
-use crate::config::ColumnConfig;
+use super::walk::{Records, RowOf, TOGETHER, Walk};
+use crate::config::{ColumnConfig, TokenColumns};
 use crate::error::Error;
-use crate::ingest::record::{RecordReader, RecordedRepair};
-use crate::ingest::{Decoded, IngestError};
-use crate::pipeline::revert::{Row, Rows, render};
+use crate::ingest::expand;
+use crate::ingest::record::RecordedRepair;
+use crate::pipeline::Progress;
+use crate::pipeline::revert::render;
 use crate::rollout::{Message, Role, Rollout};
 
 /// Text of one side of a repair that is compared; what is behind it is cut.
 pub const MOST_CHARACTERS: usize = 20_000;
 
-/// Reads repairs in the order of the purified file.
-pub struct RepairReader {
-    raw: Rows,
-    purified: Rows,
-    raw_path: PathBuf,
-    purified_path: PathBuf,
-    /// Of the batch that the last row stood in.
-    records: Option<(Arc<Decoded>, RecordReader)>,
-    ready: VecDeque<RepairView>,
-    is_done: bool,
-}
-
-impl RepairReader {
-    pub fn open(purified: &Path, raw: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
-        Ok(RepairReader {
-            raw: Rows::open(raw, columns)?,
-            // What purify wrote is native, whatever it was made of.
-            purified: Rows::open(purified, &ColumnConfig { format: None, ..columns.clone() })?,
-            raw_path: raw.to_owned(),
-            purified_path: purified.to_owned(),
-            records: None,
-            ready: VecDeque::new(),
-            is_done: false,
-        })
-    }
-
-    fn next_view(&mut self) -> Result<Option<RepairView>, Error> {
-        loop {
-            if let Some(view) = self.ready.pop_front() {
-                return Ok(Some(view));
-            }
-            let Some(after) = self.purified.next_row()? else { return Ok(None) };
-            let repairs = self.recorded(&after)?;
-            let before = self.find_raw(&after)?;
-            if !repairs.is_empty() {
-                self.ready = self.views(&before, &after, &repairs)?.into();
+/// Tells each repair of purified data to `each`, in their order.
+///
+/// # Errors
+/// Files that do not belong together, and what `each` gives.
+pub fn each_repair(
+    purified: &Path,
+    raw: &Path,
+    columns: &ColumnConfig,
+    progress: &dyn Progress,
+    interrupted: &AtomicUsize,
+    mut each: impl FnMut(RepairView) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // Tokens are never looked into.
+    let columns = ColumnConfig { tokens: Some(TokenColumns::Drop), ..columns.clone() };
+    let (raw, paths) = (expand(&[raw.to_owned()])?, expand(&[purified.to_owned()])?);
+    let mut walk = Walk::new(&raw, Some(&paths), &columns, progress, interrupted);
+    let mut records = Records::new(purified.to_owned());
+    progress.start(0, 1, purified, None);
+    loop {
+        let stretches = walk.next_stretches(1)?;
+        if stretches.is_empty() {
+            progress.finish();
+            return Ok(());
+        }
+        for (before, after) in stretches.iter().flat_map(|stretch| &stretch.raw) {
+            let Some(after) = after else { continue };
+            let record = records.row(after)?;
+            if !record.repairs.is_empty() {
+                views_of(before, after, &record.repairs, purified)?.into_iter().try_for_each(&mut each)?;
             }
         }
     }
-
-    fn recorded(&mut self, row: &Row) -> Result<Vec<RecordedRepair>, Error> {
-        if self.records.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &row.decoded)) {
-            let failed = |source| IngestError::Rows { path: self.purified_path.clone(), row: row.number, source };
-            let reader = RecordReader::new(&row.decoded).map_err(failed)?.ok_or_else(|| Error::Mismatch {
-                path: self.purified_path.clone(),
-                detail: "it has no column `purification`".to_owned(),
-                hint: "give the file that purify wrote first, the raw one with --raw",
-            })?;
-            self.records = Some((Arc::clone(&row.decoded), reader));
-        }
-        let record = self.records.as_ref().and_then(|(_, reader)| reader.row(row.row));
-        Ok(record.map(|record| record.repairs).unwrap_or_default())
-    }
-
-    fn find_raw(&mut self, after: &Row) -> Result<Row, Error> {
-        while let Some(before) = self.raw.next_row()? {
-            if is_same(&before, after) {
-                return Ok(before);
-            }
-        }
-        Err(Error::Mismatch {
-            path: self.raw_path.clone(),
-            detail: format!("row {} of the purified file is not in it, or not in the same order", after.number),
-            hint: "give the file that was purified, unsorted",
-        })
-    }
-
-    fn views(&self, before: &Row, after: &Row, repairs: &[RecordedRepair]) -> Result<Vec<RepairView>, Error> {
-        let mismatch = |path: &Path, row: &Row, detail: String| Error::Mismatch {
-            path: path.to_owned(),
-            detail: format!("row {}: {detail}", row.number),
-            hint: "give the file that purify wrote first, and with --raw the one that it was made of",
-        };
-        let of_raw = |detail| mismatch(&self.raw_path, before, detail);
-        let raw = before.decoded.rollout(before.row).map_err(|error| of_raw(error.to_string()))?;
-        let new = after.decoded.rollout(after.row);
-        let new = new.map_err(|error| mismatch(&self.purified_path, after, error.to_string()))?;
-        let facts = RepairView {
-            rollout: raw.id.to_string(),
-            row: before.number,
-            group: new.group.map(str::to_owned),
-            reward: after.decoded.reward(after.row),
-            ..RepairView::default()
-        };
-        views(&facts, &raw, &new, repairs).map_err(of_raw)
-    }
 }
 
-impl Iterator for RepairReader {
-    type Item = Result<RepairView, Error>;
-
-    /// Nothing comes behind an error.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_done {
-            return None;
-        }
-        let next = self.next_view().transpose();
-        self.is_done = !matches!(next, Some(Ok(_)));
-        next
-    }
-}
-
-fn is_same(raw: &Row, purified: &Row) -> bool {
-    let (a, b) = (raw.decoded.id(raw.row), purified.decoded.id(purified.row));
-    if let (Cow::Borrowed(a), Cow::Borrowed(b)) = (&a, &b) {
-        return a == b;
-    }
-    match (raw.decoded.rollout(raw.row), purified.decoded.rollout(purified.row)) {
-        (Ok(a), Ok(b)) => asked(&a).eq(asked(&b)),
-        _ => false,
-    }
-}
-
-/// What system and user said.
-fn asked<'r>(rollout: &'r Rollout<'_>) -> impl Iterator<Item = Option<&'r str>> {
-    rollout.messages.iter().filter(|m| matches!(m.role, Role::System | Role::User)).map(|m| m.content)
+fn views_of(before: &RowOf, after: &RowOf, repairs: &[RecordedRepair], path: &Path) -> Result<Vec<RepairView>, Error> {
+    let mismatch = |detail: String| Error::Mismatch {
+        path: path.to_owned(),
+        detail: format!("row {}: {detail}", after.batch.number(after.row)),
+        hint: TOGETHER,
+    };
+    let raw = before.batch.rollout(before.row).map_err(|error| mismatch(error.to_string()))?;
+    let new = after.batch.rollout(after.row).map_err(|error| mismatch(error.to_string()))?;
+    views(&before.facts(), &raw, &new, repairs).map_err(mismatch)
 }
 
 /// The repairs of one rollout. `facts` says what holds for all of them.
@@ -222,6 +148,8 @@ fn bounded(messages: &[Message<'_>]) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::rollout::ToolCall;
 

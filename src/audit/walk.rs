@@ -1,26 +1,44 @@
 //! The walk over raw rows and, beside them, over what became of them.
 //!
-//! Owns which purified row belongs to which raw one, and the threads: as many chunks as there are threads are read, matched in
-//! order, and counted side by side. Rows with names of their own are matched by them, others by what a repair never
+//! Owns which purified row belongs to which raw one, what it records, and the threads: as many chunks as there are threads are
+//! read, matched in order, and looked at side by side. Rows with names of their own are matched by them, others by what a repair never
 //! changes: what system and user said.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::report::FileFacts;
+use super::report::{FileFacts, RepairView};
 use crate::config::ColumnConfig;
 use crate::error::Error;
-use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, Input, Shape, decode_chunk};
+use crate::ingest::record::{Record, RecordReader};
+use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
 use crate::pipeline::Progress;
 use crate::rollout::{Role, Rollout};
+
+/// What is told of files that are no two sides of one data set.
+pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purified, and what purify made of it";
 
 /// A row of a batch that is shared with others.
 #[derive(Clone)]
 pub(super) struct RowOf {
     pub batch: Arc<Decoded>,
     pub row: usize,
+}
+
+impl RowOf {
+    /// What a view of any of its repairs says of it.
+    pub(super) fn facts(&self) -> RepairView {
+        RepairView {
+            rollout: self.batch.id(self.row).into_owned(),
+            row: self.batch.number(self.row),
+            group: self.batch.group(self.row).map(str::to_owned),
+            reward: self.batch.reward(self.row),
+            ..RepairView::default()
+        }
+    }
 }
 
 /// A stretch of raw rows, each with what became of it, if it is in the purified data.
@@ -33,13 +51,13 @@ pub(super) struct Stretch {
 struct Files<'w> {
     rest: VecDeque<PathBuf>,
     open: Option<(Input, Shape)>,
-    columns: &'w ColumnConfig,
+    columns: Cow<'w, ColumnConfig>,
     facts: Vec<FileFacts>,
     next: usize,
 }
 
 impl<'w> Files<'w> {
-    fn new(paths: &[PathBuf], columns: &'w ColumnConfig) -> Self {
+    fn new(paths: &[PathBuf], columns: Cow<'w, ColumnConfig>) -> Self {
         Files { rest: paths.iter().cloned().collect(), open: None, columns, facts: Vec::new(), next: 0 }
     }
 
@@ -47,7 +65,7 @@ impl<'w> Files<'w> {
         loop {
             if self.open.is_none() {
                 let Some(path) = self.rest.pop_front() else { return Ok(None) };
-                let input = Input::open(&path, self.columns)?;
+                let input = Input::open(&path, &self.columns)?;
                 let shape = input.shape();
                 let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.facts.push(FileFacts { file, format: input.format_name(), bytes: input.size, rows: 0 });
@@ -121,12 +139,18 @@ impl<'w> Walk<'w> {
         interrupted: &'w AtomicUsize,
     ) -> Self {
         let of_purified = |paths: &[PathBuf]| Purified {
-            files: Files::new(paths, columns),
+            // What purify wrote is native, whatever it was made of.
+            files: Files::new(paths, Cow::Owned(ColumnConfig { format: None, ..columns.clone() })),
             batches: VecDeque::new(),
             next: 0,
             path: paths.first().cloned().unwrap_or_default(),
         };
-        Walk { raw: Files::new(raw, columns), purified: purified.map(of_purified), progress, interrupted }
+        Walk {
+            raw: Files::new(raw, Cow::Borrowed(columns)),
+            purified: purified.map(of_purified),
+            progress,
+            interrupted,
+        }
     }
 
     /// The next stretches, at most `most` of them; empty at the end.
@@ -169,7 +193,7 @@ impl<'w> Walk<'w> {
                         "row {} of it is not in the raw data, or not in the same order",
                         left.batch.number(left.row)
                     ),
-                    hint: "give the files that were purified, unsorted, first; then what purify made of them",
+                    hint: TOGETHER,
                 }),
             },
             _ => Ok(out),
@@ -186,6 +210,33 @@ impl<'w> Walk<'w> {
     pub(super) fn facts(self) -> Vec<FileFacts> {
         let purified = self.purified.map(|p| p.files.facts);
         self.raw.facts.into_iter().chain(purified.into_iter().flatten()).collect()
+    }
+}
+
+/// What purified rows record of themselves.
+pub(super) struct Records {
+    path: PathBuf,
+    /// Of the batch that the last row stood in.
+    of: Option<(Arc<Decoded>, RecordReader)>,
+}
+
+impl Records {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Records { path, of: None }
+    }
+
+    pub(super) fn row(&mut self, row: &RowOf) -> Result<Record, Error> {
+        if self.of.as_ref().is_none_or(|(batch, _)| !Arc::ptr_eq(batch, &row.batch)) {
+            let number = row.batch.number(row.row);
+            let failed = |source| IngestError::Rows { path: self.path.clone(), row: number, source };
+            let reader = RecordReader::new(&row.batch).map_err(failed)?.ok_or_else(|| Error::Mismatch {
+                path: self.path.clone(),
+                detail: "it has no column `purification`".to_owned(),
+                hint: TOGETHER,
+            })?;
+            self.of = Some((Arc::clone(&row.batch), reader));
+        }
+        Ok(self.of.as_ref().and_then(|(_, reader)| reader.row(row.row)).unwrap_or_default())
     }
 }
 

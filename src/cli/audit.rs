@@ -11,7 +11,6 @@ use crate::audit::report::{AuditReport, Tally};
 use crate::audit::{self};
 use crate::config::AuditConfig;
 use crate::error::{Error, ExitStatus};
-use crate::pipeline;
 
 /// Entries of a list that are shown; the JSON has all.
 const MOST_SHOWN: usize = 6;
@@ -28,12 +27,9 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
     let signals = super::signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
     let settings = args.settings.into_settings(false, None, 1);
-    let report = audit::audit(&args.audit, &settings, &progress, &signals.seen)?;
-    if let Some(path) = &args.audit.json {
-        pipeline::write_json(path, &report)?;
-    }
+    let report = audit::audit(&args.audit, &settings, None, &progress, &signals.seen)?;
     printer.line(&table(&report));
-    if let Some(path) = &args.audit.json {
+    for path in args.audit.json.iter().chain(&args.audit.html) {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));
     }
     for failure in &report.gate_failures {

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::audit::repairs::RepairReader;
 use crate::config::{
     CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, GuardConfig, ModelChoice,
     RunConfig, SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
@@ -270,7 +269,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         }
         Some(Command::View { purified, raw, columns }) => {
             let raw = raw.ok_or_else(|| no_raw(&purified))?;
-            view::run(RepairReader::open(&purified, &raw, &columns)?, &purified, printer)
+            view::run(&purified, &raw, &columns, printer)
         }
         Some(Command::Revert { purified, raw, out, columns }) => {
             let out = out.unwrap_or_else(|| purified.with_extension("reverted.parquet"));

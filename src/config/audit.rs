@@ -16,6 +16,9 @@ pub struct AuditConfig {
     /// Write all numbers as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write a page for the browser: the numbers as plots, and every repair before and after
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Exit with 1 if this holds for a number of the report, such as `guards.residue_rate > 0.05` (repeatable)
     #[arg(long, value_name = "EXPR")]
     pub fail_if: Vec<String>,

@@ -46,7 +46,7 @@ impl Purifier<'_> {
         loop {
             let gate = Gate { refused: &refused };
             let guarded = self.guarded(&trajectory, Some(gate))?;
-            let mut row = self.applied(rollout, &trajectory, guarded)?;
+            let mut row = self.applied(&trajectory, guarded)?;
             let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
                 row.judged = judged;
                 return Ok(row);
@@ -143,7 +143,6 @@ impl Purifier<'_> {
     /// Applies a plan, in the mode of the settings.
     pub(super) fn applied(
         &self,
-        rollout: &Rollout<'_>,
         trajectory: &Trajectory<'_, '_>,
         Guarded { plan, findings }: Guarded,
     ) -> Result<PurifiedRow, RowError> {
@@ -154,7 +153,7 @@ impl Purifier<'_> {
         }
         let purified = rewrite::apply(trajectory, &plan, self.marker.as_ref())?;
         let loss = match self.method.mode {
-            Mode::Mask => rewrite::loss_flags(rollout, purified.as_ref()),
+            Mode::Mask => rewrite::loss_flags(trajectory.rollout, purified.as_ref()),
             _ => Vec::new(),
         };
         let mut records = rewrite::records(trajectory, &plan, purified.as_ref());

@@ -141,9 +141,13 @@ impl<'c> Purifier<'c> {
 
     /// Decides and applies: the whole method on one rollout.
     pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
-        let trajectory = Trajectory::new(rollout, &self.detector);
-        let guarded = self.guarded(&trajectory, None)?;
-        self.applied(rollout, &trajectory, guarded)
+        self.decide(&Trajectory::new(rollout, &self.detector))
+    }
+
+    /// The same where the failures of the rollout are found already.
+    pub fn decide(&self, trajectory: &Trajectory<'_, '_>) -> Result<PurifiedRow, RowError> {
+        let guarded = self.guarded(trajectory, None)?;
+        self.applied(trajectory, guarded)
     }
 
     fn planner(&self) -> Planner<'_> {

@@ -107,7 +107,7 @@ pub(super) fn refuse_foreign_card(card: &Path) -> Result<(), Error> {
 }
 
 /// An input is never changed, under whatever name it is given.
-pub(super) fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
+pub fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
     match inputs.iter().any(|input| place(input) == place(path)) {
         true => Err(WriteError::IsInput { path: path.to_owned() }.into()),
         false => Ok(()),

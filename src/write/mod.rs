@@ -127,7 +127,7 @@ impl AtomicFile {
     }
 
     /// Flushes to the disk and gives the file its final name.
-    fn finish(mut self, rows: u64) -> Result<FileRecord, WriteError> {
+    pub fn finish(mut self, rows: u64) -> Result<FileRecord, WriteError> {
         let failed = |source| WriteError::Io { path: self.path.clone(), source };
         self.inner.flush().map_err(failed)?;
         self.inner.get_ref().sync_all().map_err(failed)?;

@@ -141,13 +141,13 @@ fn files_that_do_not_belong_together_are_refused() {
     place.with("audit/raw.parquet", "raw.parquet");
     place.with("rollouts/all.parquet", "other.parquet");
     place.run(&["--in", "other.parquet", "--out", "o.parquet"]);
-    let hint = "\n\nhint: give the files that were purified, unsorted, first; then what purify made of them\n";
+    let hint = "\n\nhint: give the raw data, unsorted, as it was purified, and what purify made of it\n";
     let done = place.run(&["audit", "raw.parquet", "o.parquet"]);
     let expected = format!("error: `o.parquet`: row 0 of it is not in the raw data, or not in the same order{hint}");
     assert_eq!((done.code, done.stderr), (3, expected));
     let done = place.run(&["audit", "raw.parquet", "raw.parquet"]);
-    let expected = "error: `raw.parquet`: it has no column `purification`\n\nhint: give the raw file first, then what purify made of it\n";
-    assert_eq!((done.code, done.stderr.as_str()), (3, expected));
+    let expected = format!("error: `raw.parquet`: it has no column `purification`{hint}");
+    assert_eq!((done.code, done.stderr), (3, expected));
 }
 
 #[test]

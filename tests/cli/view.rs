@@ -235,7 +235,10 @@ fn files_that_do_not_belong_together_are_told_before_the_screen_is_taken() {
     place.with("rollouts/two_runs.parquet", "other.parquet");
     place.run(&["--in", "raw.parquet"]);
     for (args, text) in [
-        (["view", "raw.purified.parquet", "--raw", "other.parquet"], "is not in it, or not in the same order"),
+        (
+            ["view", "raw.purified.parquet", "--raw", "other.parquet"],
+            "is not in the raw data, or not in the same order",
+        ),
         (["view", "raw.parquet", "--raw", "raw.parquet"], "it has no column `purification`"),
     ] {
         let (code, bytes, is_restored) = Terminal::open(&place, 200, 30, &args, true).ended();

@@ -11,6 +11,7 @@ mod text;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use signal_hook::consts::SIGINT;
 
 use super::printer::{Printer, escaped};
 use super::signals::{self, Watch};
-use crate::audit::report::RepairView;
+use crate::audit::repairs::each_repair;
+use crate::config::ColumnConfig;
 use crate::error::{Error, ExitStatus};
 use draw::Scene;
 use spool::Spool;
@@ -29,28 +31,23 @@ use state::{Asked, State};
 /// Longest time until a signal is seen.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows repairs until the user has seen enough. `file` is what they are named after.
-pub fn run(
-    repairs: impl Iterator<Item = Result<RepairView, Error>>,
-    file: &Path,
-    printer: &Printer,
-) -> Result<ExitStatus, Error> {
+/// Shows repairs until the user has seen enough.
+pub fn run(purified: &Path, raw: &Path, columns: &ColumnConfig, printer: &Printer) -> Result<ExitStatus, Error> {
     if !(io::stdout().is_terminal() && io::stdin().is_terminal()) {
         return Err(Error::usage(
             "`purify view` needs a terminal on stdin and stdout",
             Some("`purify diff RAW PURIFIED` prints repairs to a file or a pipe"),
         ));
     }
+    let watch = signals::watch();
+    let progress = printer.progress(Arc::clone(&watch.at_once));
     let mut spool = Spool::new();
-    for view in repairs {
-        spool.push(view?).map_err(no_spool)?;
-    }
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    each_repair(purified, raw, columns, &progress, &watch.seen, |view| spool.push(view).map_err(no_spool))?;
+    let name = purified.file_name().unwrap_or_default().to_string_lossy();
     if spool.entries.is_empty() {
         printer.line(&format!("no repairs in `{}`", escaped(&name)));
         return Ok(ExitStatus::Done);
     }
-    let watch = signals::watch();
     let mut screen = Screen::open().map_err(no_terminal)?;
     watch.at_once.store(false, Ordering::Relaxed);
     screen.show(&mut spool, &name, &watch)

@@ -1,0 +1,301 @@
+//! Counts a stretch of rows: each raw one, what became of it, and what other settings would have decided.
+//!
+//! Owns one row's share of every number, and its repairs as they are looked at. Sums are [`super::counts`]', the matching of
+//! rows [`super::walk`]'s.
+
+use std::path::{Path, PathBuf};
+
+use super::counts::{Counts, Done};
+use super::groups::Graded;
+use super::repairs::views;
+use super::report::{MOST_RETRIES, RepairView, Slice};
+use super::sensitivity::{InForce, Least};
+use super::side::{MessageTokens, entry};
+use super::walk::{Records, RowOf, Stretch, TOGETHER};
+use crate::config::{Mode, RepairFaults, SaarConfig, Settings, Unrecovered};
+use crate::error::Error;
+use crate::guard::calls::{ListedTools, faults};
+use crate::ingest::RowError;
+use crate::ingest::record::Record;
+use crate::pipeline::Purifier;
+use crate::rollout::Rollout;
+use crate::saar::{Comparison, Meaning, Planner, RepairKind};
+use crate::similarity::semantic::Vectors;
+use crate::similarity::{Exact, Lexical, measure};
+use crate::steps::{RunEnd, Trajectory};
+
+/// What a stretch of rows comes to.
+pub(super) struct Found {
+    pub counts: Counts,
+    /// In the order of the rows; empty unless they are asked for.
+    pub views: Vec<RepairView>,
+}
+
+/// Counts stretches of rows.
+pub(super) struct Auditor<'a> {
+    purifier: Purifier<'a>,
+    /// All runs with a correction that the curves look at, whatever the settings repair.
+    every_run: SaarConfig,
+    /// Text, and meaning where there are vectors.
+    comparison: Comparison<'a>,
+    now: InForce,
+    /// The first purified file, for messages.
+    purified: Option<&'a Path>,
+    wants_views: bool,
+}
+
+impl<'a> Auditor<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        vectors: Option<&'a Vectors>,
+        purified: Option<&'a Path>,
+        now: InForce,
+        wants_views: bool,
+    ) -> Result<Self, Error> {
+        let every_run = SaarConfig {
+            mode: Mode::Replace,
+            max_retries: MOST_RETRIES as u32,
+            unrecovered: Unrecovered::Keep,
+            stop_after_unrecovered: false,
+            max_attempts: 0,
+            repair_faults: RepairFaults::All,
+            ..settings.method.clone()
+        };
+        let text = measure(settings.method.similarity_metric).unwrap_or(&Lexical);
+        let comparison = match vectors {
+            Some(vectors) => Comparison::TextAndMeaning(text, Meaning { vectors, of: settings.semantic.semantic_of }),
+            None => Comparison::Text(text),
+        };
+        let purifier = Purifier::with_vectors(settings, vectors)?;
+        Ok(Auditor { purifier, every_run, comparison, now, purified, wants_views })
+    }
+
+    pub(super) fn count(&self, stretch: Stretch, column: Option<&str>) -> Result<Found, Error> {
+        let mut found = Found { counts: Counts::default(), views: Vec::new() };
+        for line in &stretch.bad {
+            found.counts.rows += 1;
+            *entry(&mut found.counts.unreadable, line.error.code()) += 1;
+        }
+        let mut listed = ListedTools::default();
+        let mut records = Records::new(self.path());
+        for (raw, became) in &stretch.raw {
+            found.counts.rows += 1;
+            let rollout = match raw.batch.rollout(raw.row) {
+                Ok(rollout) => rollout,
+                Err(error) => {
+                    *entry(&mut found.counts.unreadable, error.code()) += 1;
+                    continue;
+                }
+            };
+            let record = became.as_ref().map(|row| records.row(row)).transpose()?;
+            found.counts.add_faults(faults(&rollout.messages, listed.of(raw.batch.tools(raw.row))));
+            self.add_row(&mut found, raw, &rollout, became.as_ref().zip(record), column)?;
+        }
+        Ok(found)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.purified.map(Path::to_owned).unwrap_or_default()
+    }
+
+    fn add_row(
+        &self,
+        found: &mut Found,
+        raw: &RowOf,
+        rollout: &Rollout<'_>,
+        became: Option<(&RowOf, Record)>,
+        column: Option<&str>,
+    ) -> Result<(), Error> {
+        let detector = self.purifier.detector();
+        let before = Trajectory::new(rollout, detector);
+        let tokens = self.tokens(rollout);
+        let counts = &mut found.counts;
+        counts.before.add(&before, tokens.as_ref());
+        counts.reference.add(&before, detector, self.now.max_retries);
+        let mut slice = Slice {
+            rollouts: 1,
+            attempts: before.attempts() as u64,
+            failed_before: before.failed_attempts() as u64,
+            ..Slice::default()
+        };
+        let done = match became {
+            Some((row, record)) => Some(self.add_became(found, &mut slice, (raw, &before), (row, record))?),
+            None if self.purified.is_some() => None,
+            None => self.add_planned(found, &mut slice, (raw, &before), tokens.as_ref())?,
+        };
+        let stays = done.is_some();
+        let done = done.unwrap_or_default();
+        let counts = &mut found.counts;
+        counts.left_out += u64::from(!stays);
+        slice.add_done(&done.record);
+        counts.add_repairs(&done);
+        if before.failed_attempts() > 0 {
+            self.add_runs(counts, &before, &done.record);
+        }
+        self.add_slices(counts, raw, slice, stays, column);
+        Ok(())
+    }
+
+    /// The other side of a row, as it was written.
+    fn add_became(
+        &self,
+        found: &mut Found,
+        slice: &mut Slice,
+        (raw, before): (&RowOf, &Trajectory<'_, '_>),
+        (row, record): (&RowOf, Record),
+    ) -> Result<Done, Error> {
+        let after = row.batch.rollout(row.row).map_err(|error| self.unreadable(row, &error))?;
+        self.check(row, &record, before)?;
+        found.counts.purified_rows += 1;
+        // Most rows were left as they are, and finding their failures is most of the work.
+        match after.messages == before.rollout.messages {
+            true => {
+                found.counts.after.add(before, self.tokens(&after).as_ref());
+                slice.add_after(before);
+            }
+            false => {
+                let trajectory = Trajectory::new(&after, self.purifier.detector());
+                found.counts.after.add(&trajectory, self.tokens(&after).as_ref());
+                slice.add_after(&trajectory);
+            }
+        }
+        self.add_views(found, (raw, before.rollout), &after, &record)
+            .map_err(|detail| self.mismatch(format!("row {}: {detail}", row.batch.number(row.row))))?;
+        Ok(Done { record, skipped: Vec::new() })
+    }
+
+    /// The other side of a row that has not been purified yet; `None` if it would be rejected.
+    fn add_planned(
+        &self,
+        found: &mut Found,
+        slice: &mut Slice,
+        (raw, before): (&RowOf, &Trajectory<'_, '_>),
+        tokens: Option<&MessageTokens>,
+    ) -> Result<Option<Done>, Error> {
+        let Ok(row) = self.purifier.decide(before) else { return Ok(None) };
+        let done = Done::of_plan(&row);
+        let Some(purified) = &row.rollout else {
+            found.counts.after.add(before, tokens);
+            slice.add_after(before);
+            return Ok(Some(done));
+        };
+        let rollout = before.rollout;
+        let messages = purified.messages().iter().map(|source| source.of(rollout)).collect();
+        let after = Rollout { id: rollout.id.clone(), group: rollout.group, messages, tokens: None };
+        let trajectory = Trajectory::new(&after, self.purifier.detector());
+        let removed: u64 = row.records.iter().filter_map(|r| r.removed_tokens).map(|n| n as u64).sum();
+        let tokens = tokens.map(|tokens| MessageTokens {
+            all: tokens.all.saturating_sub(removed),
+            of: purified.messages().iter().map(|s| tokens.of.get(s.call).copied().unwrap_or_default()).collect(),
+        });
+        found.counts.after.add(&trajectory, tokens.as_ref());
+        slice.add_after(&trajectory);
+        self.add_views(found, (raw, rollout), &after, &done.record).map_err(|detail| self.mismatch(detail))?;
+        Ok(Some(done))
+    }
+
+    fn add_views(
+        &self,
+        found: &mut Found,
+        (raw, before): (&RowOf, &Rollout<'_>),
+        after: &Rollout<'_>,
+        record: &Record,
+    ) -> Result<(), String> {
+        if self.wants_views {
+            found.views.extend(views(&raw.facts(), before, after, &record.repairs)?);
+        }
+        Ok(())
+    }
+
+    /// A record that speaks of other failures than the raw row has belongs to another row, or was made with another detector.
+    fn check(&self, row: &RowOf, record: &Record, before: &Trajectory<'_, '_>) -> Result<(), Error> {
+        let fits = record.repairs.iter().all(|repair| {
+            let at = usize::try_from(repair.first_message).unwrap_or(usize::MAX);
+            before.steps.iter().any(|step| step.message == at && step.attempt.is_some())
+        });
+        match fits {
+            true => Ok(()),
+            false => {
+                let number = row.batch.number(row.row);
+                Err(self.mismatch(format!("row {number} of it records a repair where the raw row has no attempt")))
+            }
+        }
+    }
+
+    fn mismatch(&self, detail: String) -> Error {
+        Error::Mismatch { path: self.path(), detail, hint: TOGETHER }
+    }
+
+    fn unreadable(&self, row: &RowOf, error: &RowError) -> Error {
+        Error::Mismatch {
+            path: self.path(),
+            detail: format!("row {} of it can't be read: {error}", row.batch.number(row.row)),
+            hint: "give what purify wrote",
+        }
+    }
+
+    fn tokens(&self, rollout: &Rollout<'_>) -> Option<MessageTokens> {
+        let tokens = rollout.tokens.as_ref()?;
+        let runs = tokens.runs_by_message(&rollout.messages, None).unwrap_or_default();
+        let of = runs.iter().map(|run| run.as_ref().map_or(0, |run| run.len() as u64)).collect();
+        Some(MessageTokens { all: tokens.ids.len() as u64, of })
+    }
+
+    /// What every threshold and K would decide on the runs of a rollout.
+    fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &Record) {
+        let plan = |comparison: Comparison<'_>| {
+            let planner = Planner { config: &self.every_run, comparison, marker: None };
+            planner.plan(before, None).map(|plan| plan.repairs).unwrap_or_default()
+        };
+        let (text, exact) = (plan(self.comparison), plan(Comparison::Text(&Exact)));
+        let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
+        for (text, exact) in text.iter().zip(&exact).filter(|(repair, _)| repair.kind == RepairKind::Recovered) {
+            let first = before.steps[text.first()].message as u64;
+            let recorded = record.repairs.iter().find(|repair| repair.first_message == first);
+            let cosines = text.semantic_similarity.as_ref().or(recorded.map(|repair| &repair.semantic_similarity));
+            let meaning = cosines.map(|all| least(all)).filter(|least| least.is_finite());
+            let run = Least {
+                length: text.attempts() - 1,
+                text: least(&text.similarity),
+                exact: least(&exact.similarity),
+                meaning,
+            };
+            counts.runs.add(run, self.now);
+        }
+    }
+
+    fn add_slices(&self, counts: &mut Counts, raw: &RowOf, slice: Slice, stays: bool, column: Option<&str>) {
+        let reward = raw.batch.reward(raw.row).filter(|reward| reward.is_finite());
+        let sign = match reward {
+            None => "none",
+            Some(reward) if reward > 0.0 => "positive",
+            Some(reward) if reward < 0.0 => "negative",
+            Some(_) => "zero",
+        };
+        entry(&mut counts.by_reward, sign).merge(slice);
+        if let Some(column) = column {
+            let text = raw.batch.text_column(column);
+            let value = text.as_ref().and_then(|text| text.get(raw.row)).unwrap_or("(none)");
+            entry(&mut counts.by_column, value).merge(slice);
+        }
+        if let (Some(reward), Some(group)) = (reward, raw.batch.group(raw.row)) {
+            let id = raw.batch.id(raw.row).into_owned();
+            counts.graded.push(Graded { id, group: group.to_owned(), reward, slice, stays });
+        }
+    }
+}
+
+impl Slice {
+    fn add_after(&mut self, after: &Trajectory<'_, '_>) {
+        self.failed_after = after.failed_attempts() as u64;
+        let uncorrected = after.failure_runs().into_iter().filter(|run| run.end == RunEnd::Other);
+        self.uncorrected = uncorrected.count() as u64;
+    }
+
+    fn add_done(&mut self, record: &Record) {
+        let recovered = record.repairs.iter().filter(|r| r.kind == RepairKind::Recovered.name());
+        self.repairs = recovered.clone().count() as u64;
+        self.deep = recovered.filter(|r| r.granularity == "deep").count() as u64;
+        self.removed_messages = record.repairs.iter().map(|r| r.removed_messages).sum();
+    }
+}
