@@ -3,6 +3,7 @@
 //! Owns the sums of a stretch of rows, which are added up in any order to the same numbers. What purifying did comes from the
 //! record that it wrote, or from the plan that it would write; both are [`Done`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::groups::Graded;
@@ -212,7 +213,12 @@ impl Reference {
             let asked = &messages[step.message];
             let has_result = matches!(step.attempt, Some(Outcome::Ok | Outcome::Failed(_)));
             for (k, result) in step.results.clone().enumerate().filter(|_| has_result) {
-                let failure = detector.failure(asked, answered_call(asked, k), &messages[result]);
+                // What came of a single result is what came of the step.
+                let failure = match (&step.attempt, step.results.len()) {
+                    (Some(Outcome::Failed(failure)), 1) => Some(Cow::Borrowed(failure)),
+                    (_, 1) => None,
+                    _ => detector.failure(asked, answered_call(asked, k), &messages[result]).map(Cow::Owned),
+                };
                 self.calls += 1;
                 self.calls_ok += u64::from(failure.is_none());
                 self.first_calls += u64::from(!is_retry);

@@ -73,23 +73,26 @@ pub fn audit(
     let mut all = Counts::default();
     let mut column = config.by.clone();
     pool.install(|| -> Result<(), Error> {
-        loop {
-            let stretches = walk.next_stretches(pool.current_num_threads())?;
-            if stretches.is_empty() {
-                return Ok(());
-            }
-            if column.is_none() {
-                column = stretches.iter().flat_map(|s| &s.raw).next().and_then(|(row, _)| source_column(row));
-            }
-            let column = column.as_deref();
-            for found in side_by_side(stretches, |stretch| auditor.count(stretch, column)) {
+        let threads = pool.current_num_threads();
+        let mut stretches = walk.next_stretches(threads)?;
+        if column.is_none() {
+            column = stretches.iter().flat_map(|s| &s.raw).next().and_then(|(row, _)| source_column(row));
+        }
+        let column = column.as_deref();
+        while !stretches.is_empty() {
+            // The next rows are read while these are counted.
+            let count = || side_by_side(stretches, |stretch| auditor.count(stretch, column));
+            let (counted, next) = rayon::join(count, || walk.next_stretches(threads));
+            for found in counted {
                 let found = found?;
                 all.merge(found.counts);
                 if let Some(page) = &mut page {
                     found.views.into_iter().try_for_each(|view| page.write(|page| page.repair(view)))?;
                 }
             }
+            stretches = next?;
         }
+        Ok(())
     })?;
     progress.finish();
     let mut report = summed_up(all, column, settings, now, purified.is_some());

@@ -40,13 +40,13 @@ impl Measure for Lexical {
     }
 }
 
-/// Pairs of at most this many bytes go to difflib-fast; its worst case is quadratic with a large constant, so
-/// longer ones take our own bounded path, which gives the same bits.
-const EXACT_CRATE_MAX_BYTES: usize = 64 * 1024;
+/// Pairs of this many bytes go to difflib-fast, which is the quicker one there. Below, starting costs it more than comparing;
+/// above, its worst case is quadratic with a large constant. Our own path gives the same bits.
+const EXACT_CRATE_BYTES: std::ops::RangeInclusive<usize> = 400..=64 * 1024;
 
 impl Measure for Exact {
     fn similarity(&self, old: &str, new: &str) -> Similarity {
-        Similarity::new(if old.len() + new.len() <= EXACT_CRATE_MAX_BYTES {
+        Similarity::new(if EXACT_CRATE_BYTES.contains(&(old.len() + new.len())) {
             difflib_fast::ratio(old, new)
         } else {
             lexical::ratio(old, new, lexical::Junk::Off)
