@@ -1,6 +1,7 @@
 //! `--fail-if`: a comparison over the counters.
 //!
-//! Owns the small grammar `NAME OP NUMBER`; a name is a counter, a rate, or a path such as `rejects.unknown_role`.
+//! Owns the small grammar `NAME OP NUMBER`; a name is a counter, a rate, a path such as `rejects.unknown_role`, or the end of
+//! a path where only one ends so: `residue_rate` is `guards.residue_rate`.
 
 use serde_json::{Map, Value};
 
@@ -33,7 +34,6 @@ const OPS: &[(&str, Op)] = &[
     (">", Op::More),
 ];
 /// Counters by kind: entries appear only once something was counted, and are 0 before.
-/// Counters by kind: entries appear only once something was counted, and are 0 before.
 pub const MAPS: &[&str] = &["skipped", "error_types", "rejects", "log_is"];
 
 impl Gate {
@@ -46,11 +46,7 @@ impl Gate {
             .ok_or_else(|| format!("`{text}` is no comparison such as `unrecovered_rate > 0.3`"))?;
         let (name, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
         let bound = bound.parse().map_err(|_| format!("`{bound}` in `{text}` is no number"))?;
-        if !is_entry(counters, name) && !counter(counters, name).is_some_and(Value::is_number) {
-            let known = names(counters);
-            return Err(format!("nothing is counted under `{name}`; there are {}", known.join(", ")));
-        }
-        Ok(Gate { text: text.to_owned(), name: name.to_owned(), op, bound })
+        Ok(Gate { text: text.to_owned(), name: resolve(counters, name)?, op, bound })
     }
 
     /// The complaint, if the comparison holds.
@@ -66,6 +62,34 @@ impl Gate {
         };
         holds.then(|| format!("gate failed: `{}` holds, `{}` is {value}", self.text, self.name))
     }
+}
+
+/// Names that a message lists at most.
+const MOST_LISTED: usize = 40;
+
+/// The whole path of a name.
+fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> {
+    if is_entry(counters, name) || counter(counters, name).is_some_and(Value::is_number) {
+        return Ok(name.to_owned());
+    }
+    let known = names(counters);
+    let ends_so = |path: &&String| path.strip_suffix(name).is_some_and(|front| front.ends_with('.'));
+    match known.iter().filter(ends_so).collect::<Vec<_>>()[..] {
+        [path] => Ok(path.clone()),
+        [] => Err(format!("nothing is counted under `{name}`; there are {}", listed(&known, name))),
+        [..] => Err(format!("more than one number is called `{name}`: {}", listed(&known, name))),
+    }
+}
+
+/// All names, or of many those that share a word with the wanted one.
+fn listed(known: &[String], wanted: &str) -> String {
+    let words: Vec<&str> = wanted.split(['.', '_']).filter(|word| word.len() > 2).collect();
+    let near: Vec<&str> =
+        known.iter().map(String::as_str).filter(|name| words.iter().any(|word| name.contains(word))).collect();
+    let all = || known.iter().map(String::as_str).collect();
+    let shown = if near.is_empty() || known.len() <= MOST_LISTED { all() } else { near };
+    let more = if shown.len() > MOST_LISTED { ", and others: the JSON report has all" } else { "" };
+    format!("{}{more}", shown[..shown.len().min(MOST_LISTED)].join(", "))
 }
 
 /// The value at a path; names may hold points themselves.

@@ -159,9 +159,55 @@ fn any_number_of_the_report_can_be_a_gate() {
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("gate failed: `before.failure_rate > 0.2` holds"), "{}", done.stderr);
     assert!(done.stderr.ends_with("error: 1 of 2 gates failed\n"), "{}", done.stderr);
-    for wrong in ["before.failure_rate >", "no_such.number > 1", "1 > 2 > 3"] {
+    for (wrong, said) in [
+        ("before.failure_rate >", "`` in `before.failure_rate >` is no number"),
+        ("no_such.number > 1", "nothing is counted under `no_such.number`; there are report_version, rows.raw"),
+        ("1 > 2 > 3", "`2 > 3` in `1 > 2 > 3` is no number"),
+        ("failure_rate > 1", "more than one number is called `failure_rate`: before.failure_rate, "),
+        ("residue", "`residue` is no comparison such as"),
+    ] {
         let done = place.run(&["audit", "raw.parquet", "--fail-if", wrong]);
         assert_eq!(done.code, 2, "{wrong}: {}", done.stderr);
-        assert!(done.stderr.starts_with("error: "), "{}", done.stderr);
+        assert!(done.stderr.starts_with(&format!("error: {said}")), "{}", done.stderr);
     }
+}
+
+#[test]
+fn end_of_a_path_is_enough_where_only_one_ends_so() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    for (gate, code) in [("residue_rate >= 0", 1), ("residue_rate < 0", 0), ("by_tool.python.failed >= 0", 2)] {
+        let done = place.run(&["audit", "raw.parquet", "--fail-if", gate]);
+        assert_eq!(done.code, code, "{gate}: {}", done.stderr);
+    }
+    let of_a_tool = ["audit", "raw.parquet", "--fail-if", "before.by_tool.python.failed > 0"];
+    assert_eq!(place.run(&of_a_tool).code, 1);
+}
+
+#[test]
+fn page_holds_every_repair_and_nothing_is_written_over_an_input() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    assert_eq!(place.run(&["--in", "raw.parquet", "--out", "p.parquet"]).code, 0);
+    let facts = |page: &str| -> usize {
+        let text = String::from_utf8(place.bytes(page)).expect("text");
+        let blocks =
+            text.split("class=\"facts\">").skip(1).map(|block| block.split("</script>").next().expect("an end"));
+        blocks.map(|block| serde_json::from_str::<Vec<Value>>(block).expect("JSON").len()).sum()
+    };
+    let found = report(&place, &["raw.parquet", "p.parquet", "--html", "written.html"]);
+    let foretold = report(&place, &["raw.parquet", "--html", "foretold.html"]);
+    let repairs = found["repairs"]["repairs"].as_u64().expect("a count") as usize;
+    assert!(repairs > 0);
+    assert_eq!((facts("written.html"), facts("foretold.html")), (repairs, repairs));
+    assert_eq!(found["repairs"], foretold["repairs"]);
+    let raw = place.bytes("raw.parquet");
+    for option in ["--html", "--json"] {
+        for input in ["raw.parquet", "p.parquet"] {
+            let done = place.run(&["audit", "raw.parquet", "p.parquet", option, input]);
+            assert_eq!(done.code, 4, "{}", done.stderr);
+            assert!(done.stderr.contains("is the input itself"), "{}", done.stderr);
+        }
+    }
+    assert_eq!(raw, place.bytes("raw.parquet"));
 }

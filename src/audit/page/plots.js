@@ -157,7 +157,7 @@ function cascadePlot(before, after) {
     reading: "Each pair of bars is the share of attempts that fail: the first of a rollout, behind an ok attempt, behind failures in a row; rising bars are a cascade.",
     keys: [["before", "before"], ["after", "after"]],
     height: 280,
-    x: { least: -0.5, most: kinds.length - 0.5, ticks: kinds.map(([name], k) => [k, name]), label: "what came before: nothing, an ok attempt, failures in a row" },
+    x: { least: -0.5, most: kinds.length - 0.5, ticks: kinds.map(([name], k) => [k, name]), label: "before it: none, ok, failures in a row" },
     y: { most: Math.max(...rates), format: percentTick, label: "failed" },
     draw(on) {
       const width = Math.min(46, (on.atX(1) - on.atX(0)) * 0.4);
