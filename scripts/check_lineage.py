@@ -64,11 +64,11 @@ def dataset(cls, value, own):
 
 
 def said(value):
-    """Without empty lists, which the client adds."""
+    """Without what is empty, which the client adds."""
     if isinstance(value, list):
         return [said(item) for item in value]
     if isinstance(value, dict):
-        return {name: said(item) for name, item in value.items() if item != []}
+        return {name: said(item) for name, item in value.items() if item not in ([], {})}
     return value
 
 

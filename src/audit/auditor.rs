@@ -20,7 +20,7 @@ use crate::ingest::record::Record;
 use crate::pipeline::Purifier;
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Meaning, Planner, RepairKind};
-use crate::similarity::semantic::Vectors;
+use crate::similarity::semantic::{NoVector, Vectors};
 use crate::similarity::{Exact, Lexical, measure};
 use crate::steps::{RunEnd, Trajectory};
 
@@ -34,7 +34,6 @@ pub(super) struct Found {
 /// Counts stretches of rows.
 pub(super) struct Auditor<'a> {
     purifier: Purifier<'a>,
-    /// All runs with a correction that the curves look at, whatever the settings repair.
     every_run: SaarConfig,
     /// Text, and meaning where there are vectors.
     comparison: Comparison<'a>,
@@ -42,6 +41,19 @@ pub(super) struct Auditor<'a> {
     /// The first purified file, for messages.
     purified: Option<&'a Path>,
     wants_views: bool,
+}
+
+/// The method with every run that the curves look at, whatever the settings repair.
+pub(super) fn every_run(method: &SaarConfig) -> SaarConfig {
+    SaarConfig {
+        mode: Mode::Replace,
+        max_retries: MOST_RETRIES as u32,
+        unrecovered: Unrecovered::Keep,
+        stop_after_unrecovered: false,
+        max_attempts: 0,
+        repair_faults: RepairFaults::All,
+        ..method.clone()
+    }
 }
 
 impl<'a> Auditor<'a> {
@@ -52,15 +64,7 @@ impl<'a> Auditor<'a> {
         now: InForce,
         wants_views: bool,
     ) -> Result<Self, Error> {
-        let every_run = SaarConfig {
-            mode: Mode::Replace,
-            max_retries: MOST_RETRIES as u32,
-            unrecovered: Unrecovered::Keep,
-            stop_after_unrecovered: false,
-            max_attempts: 0,
-            repair_faults: RepairFaults::All,
-            ..settings.method.clone()
-        };
+        let every_run = every_run(&settings.method);
         let text = measure(settings.method.similarity_metric).unwrap_or(&Lexical);
         let comparison = match vectors {
             Some(vectors) => Comparison::TextAndMeaning(text, Meaning { vectors, of: settings.semantic.semantic_of }),
@@ -130,7 +134,7 @@ impl<'a> Auditor<'a> {
         slice.add_done(&done.record);
         counts.add_repairs(&done);
         if before.failed_attempts() > 0 {
-            self.add_runs(counts, &before, &done.record);
+            self.add_runs(counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error.into()))?;
         }
         self.add_slices(counts, raw, slice, stays, column);
         Ok(())
@@ -242,12 +246,12 @@ impl<'a> Auditor<'a> {
     }
 
     /// What every threshold and K would decide on the runs of a rollout.
-    fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &Record) {
+    fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &Record) -> Result<(), NoVector> {
         let plan = |comparison: Comparison<'_>| {
             let planner = Planner { config: &self.every_run, comparison, marker: None };
-            planner.plan(before, None).map(|plan| plan.repairs).unwrap_or_default()
+            planner.plan(before, None).map(|plan| plan.repairs)
         };
-        let (text, exact) = (plan(self.comparison), plan(Comparison::Text(&Exact)));
+        let (text, exact) = (plan(self.comparison)?, plan(Comparison::Text(&Exact))?);
         let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
         for (text, exact) in text.iter().zip(&exact).filter(|(repair, _)| repair.kind == RepairKind::Recovered) {
             let first = before.steps[text.first()].message as u64;
@@ -262,6 +266,7 @@ impl<'a> Auditor<'a> {
             };
             counts.runs.add(run, self.now);
         }
+        Ok(())
     }
 
     fn add_slices(&self, counts: &mut Counts, raw: &RowOf, slice: Slice, stays: bool, column: Option<&str>) {

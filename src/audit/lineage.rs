@@ -72,8 +72,18 @@ pub enum Transformation {
 /// How a run has ended, at that many milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
-    Complete { ended: u64, counts: Map<String, Value> },
-    Fail { ended: u64, message: String },
+    Complete {
+        ended: u64,
+        counts: Map<String, Value>,
+    },
+    Fail {
+        ended: u64,
+        message: String,
+    },
+    /// It was told to stop.
+    Abort {
+        ended: u64,
+    },
 }
 
 /// The first event of a run.
@@ -97,6 +107,7 @@ pub fn end_event(run: &Run, end: &End) -> Value {
             facets.insert("errorMessage".to_owned(), facet("1-0-1/ErrorMessageRunFacet", error));
             event(run, "FAIL", *ended, facets)
         }
+        End::Abort { ended } => event(run, "ABORT", *ended, facets),
     }
 }
 
@@ -302,6 +313,7 @@ mod tests {
         for end in [
             End::Complete { ended: 1, counts: Map::from_iter([("repairs".to_owned(), json!(2))]) },
             End::Fail { ended: 1, message: "no space".to_owned() },
+            End::Abort { ended: 1 },
         ] {
             let event = end_event(&run, &end);
             check(&event["run"]["facets"]);
@@ -313,6 +325,7 @@ mod tests {
             match end {
                 End::Complete { .. } => assert_eq!(event["run"]["facets"]["purify_counts"]["repairs"], 2),
                 End::Fail { .. } => assert_eq!(event["run"]["facets"]["errorMessage"]["message"], "no space"),
+                End::Abort { .. } => assert_eq!(event["eventType"], "ABORT"),
             }
         }
     }

@@ -108,6 +108,13 @@ pub fn audit(
     Ok(report)
 }
 
+/// The settings whose comparisons an audit makes: vectors are gathered for them.
+pub fn widest(settings: &Settings) -> Settings {
+    let mut widest = Settings { method: auditor::every_run(&settings.method), ..settings.clone() };
+    widest.semantic.also_semantic = true;
+    widest
+}
+
 /// The report's page, and where it goes.
 struct PageFile<'p> {
     page: Page<AtomicFile>,

@@ -1,16 +1,22 @@
 //! `purify audit`: what is shown of the numbers, and which files are written.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::SettingsArgs;
+use super::lineage::{self, Done, Told};
 use super::printer::{Printer, escaped, grouped};
-use crate::audit::report::{AuditReport, Tally};
+use super::signals::Watch;
+use crate::audit::lineage::Dataset;
+use crate::audit::report::{AuditReport, FileFacts, Tally};
 use crate::audit::{self};
-use crate::config::AuditConfig;
+use crate::config::{AuditConfig, EmbedModel, LineageConfig, Settings};
 use crate::error::{Error, ExitStatus};
+use crate::ingest::expand;
+use crate::pipeline::semantic::{Prepared, threshold};
 
 /// Entries of a list that are shown; the JSON has all.
 const MOST_SHOWN: usize = 6;
@@ -21,15 +27,29 @@ pub(super) struct AuditArgs {
     audit: AuditConfig,
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    embed: EmbedModel,
+    #[command(flatten)]
+    lineage: LineageConfig,
 }
 
 pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
-    let settings = args.settings.into_settings(false, None, 1);
-    let report = audit::audit(&args.audit, &settings, None, &progress, &signals.seen)?;
+    let AuditArgs { audit: config, settings, embed: model, lineage } = args;
+    let mut settings = settings.into_settings(false, None, 1);
+    let files: Vec<PathBuf> = std::iter::once(&config.raw).chain(&config.purified).cloned().collect();
+    let told = Told::start(&lineage, &files, &settings, printer)?;
+    let mut whole = || -> Result<AuditReport, Error> {
+        let prepared = vectors(&config.raw, &model, &mut settings, &signals, printer)?;
+        audit::audit(&config, &settings, prepared.as_ref().map(|p| &p.vectors), &progress, &signals.seen)
+    };
+    let report = match told {
+        Some(told) => told.end(whole(), |report| read_and_written(report, &files, &config))?,
+        None => whole()?,
+    };
     printer.line(&table(&report));
-    for path in args.audit.json.iter().chain(&args.audit.html) {
+    for path in config.json.iter().chain(&config.html) {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));
     }
     for failure in &report.gate_failures {
@@ -38,7 +58,44 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
     printer.json(&serde_json::Value::Object(audit::numbers(&report)));
     match report.gate_failures.len() {
         0 => Ok(ExitStatus::Done),
-        failed => Err(Error::Gates { failed, gates: args.audit.fail_if.len() }),
+        failed => Err(Error::Gates { failed, gates: config.fail_if.len() }),
+    }
+}
+
+/// Vectors of all that the curves compare, if anything gives them; and the threshold for them.
+fn vectors(
+    raw: &PathBuf,
+    model: &EmbedModel,
+    settings: &mut Settings,
+    signals: &Watch,
+    printer: &Printer,
+) -> Result<Option<Prepared>, Error> {
+    let semantic = &settings.semantic;
+    let is_given = !semantic.embeddings.is_empty() || model.embed_model.is_some();
+    if !is_given && !semantic.is_used(settings.method.similarity_metric) {
+        return Ok(None);
+    }
+    let mut widest = audit::widest(settings);
+    let prepared = super::embed::vectors(std::slice::from_ref(raw), model, &mut widest, signals, printer)?;
+    if let Some(prepared) = &prepared {
+        settings.semantic.semantic_threshold = threshold(settings, prepared);
+        settings.vectors = widest.vectors;
+    }
+    Ok(prepared)
+}
+
+fn read_and_written(report: &AuditReport, files: &[PathBuf], config: &AuditConfig) -> Done {
+    let paths = expand(files).unwrap_or_default();
+    let input = |(path, facts): (&PathBuf, &FileFacts)| Dataset {
+        format: facts.format.clone(),
+        rows: Some(facts.rows),
+        bytes: Some(facts.bytes),
+        ..lineage::file(path)
+    };
+    Done {
+        inputs: paths.iter().zip(&report.files).map(input).collect(),
+        outputs: config.json.iter().chain(&config.html).map(|path| lineage::file(path)).collect(),
+        counts: audit::numbers(report),
     }
 }
 

@@ -2,9 +2,10 @@
 //! said in the end.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::config::{CalibrateConfig, ColumnConfig, EmbedConfig, EmbedModel, RunConfig, Settings};
+use crate::config::{CalibrateConfig, ColumnConfig, EmbedConfig, EmbedModel, Settings};
 use crate::embed::Embedder;
 use crate::error::{Error, ExitStatus};
 use crate::pipeline::calibrate::{Agreement, Calibration, calibrate};
@@ -138,7 +139,7 @@ fn table(found: &Calibration) -> Vec<String> {
 
 /// The vectors of a run that compares by meaning.
 pub(super) fn vectors(
-    run: &RunConfig,
+    inputs: &[PathBuf],
     model: &EmbedModel,
     settings: &mut Settings,
     signals: &Watch,
@@ -153,7 +154,7 @@ pub(super) fn vectors(
     let mut loaded = load(model, printer)?;
     let progress = Progress::new(printer, None);
     let engine = loaded.as_mut().map(|embedder| engine(embedder.as_mut(), model));
-    let prepared = prepare(&run.inputs, settings, engine, &progress, &signals.seen)?;
+    let prepared = prepare(inputs, settings, engine, &progress, &signals.seen)?;
     if let Some(prepared) = &prepared {
         printer.detail(&format!(
             "{} texts are compared by meaning, {} of them embedded now; `{}`, {}, {}",

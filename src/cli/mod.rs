@@ -9,6 +9,7 @@ mod diff;
 mod embed;
 mod export;
 mod layers;
+mod lineage;
 pub mod printer;
 pub mod schemas;
 mod score;
@@ -23,11 +24,12 @@ use std::sync::Arc;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{
-    CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, GuardConfig, ModelChoice,
-    RunConfig, SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
+    CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, GuardConfig, LineageConfig,
+    ModelChoice, RunConfig, SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
 };
 use crate::error::{Error, ExitStatus};
-use crate::pipeline;
+use crate::pipeline::{self, Summary};
+use lineage::Told;
 use printer::{Printer, Verbosity};
 
 const EXIT_CODES: &str = "\
@@ -61,6 +63,8 @@ struct Cli {
     settings: SettingsArgs,
     #[command(flatten)]
     embed: EmbedModel,
+    #[command(flatten)]
+    lineage: LineageConfig,
     #[command(flatten)]
     global: GlobalArgs,
 }
@@ -256,7 +260,7 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
-        None => purify(cli.run, cli.settings, &cli.embed, printer),
+        None => purify(cli.run, cli.settings, &cli.embed, &cli.lineage, printer),
         Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
             let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements)?;
             printer.surveys(&surveys, json);
@@ -313,18 +317,33 @@ impl SettingsArgs {
     }
 }
 
-fn purify(run: RunConfig, settings: SettingsArgs, model: &EmbedModel, printer: &Printer) -> Result<ExitStatus, Error> {
+fn purify(
+    run: RunConfig,
+    settings: SettingsArgs,
+    model: &EmbedModel,
+    lineage: &LineageConfig,
+    printer: &Printer,
+) -> Result<ExitStatus, Error> {
     let pairs = run.pairs || run.to.is_some_and(|to| to.needs_pairs());
     let mut settings = settings.into_settings(pairs, run.shard, run.compression_level);
     let signals = signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
-    let prepared = embed::vectors(&run, model, &mut settings, &signals, printer)?;
-    let vectors = prepared.as_ref().map(|p| &p.vectors);
-    let judge = score::judge(&settings.gate)?;
-    let summary = pipeline::run(&run, &settings, vectors, judge.as_deref(), &progress, &signals.seen)?;
-    if let Some(path) = &run.report {
-        pipeline::write_report(path, &settings, &summary)?;
-    }
+    // A dry run writes nothing, so there is nothing to follow.
+    let told = if run.dry_run { None } else { Told::start(lineage, &run.inputs, &settings, printer)? };
+    let mut whole = || -> Result<Summary, Error> {
+        let prepared = embed::vectors(&run.inputs, model, &mut settings, &signals, printer)?;
+        let vectors = prepared.as_ref().map(|p| &p.vectors);
+        let judge = score::judge(&settings.gate)?;
+        let summary = pipeline::run(&run, &settings, vectors, judge.as_deref(), &progress, &signals.seen)?;
+        if let Some(path) = &run.report {
+            pipeline::write_report(path, &settings, &summary)?;
+        }
+        Ok(summary)
+    };
+    let summary = match told {
+        Some(told) => told.end(whole(), lineage::of_run)?,
+        None => whole()?,
+    };
     printer.summary(&summary, run.dry_run);
     if let Some(exported) = &summary.exported {
         export::say(exported, printer);

@@ -112,6 +112,11 @@ impl Printer {
         }
     }
 
+    /// What went wrong and is no error: it is said even where nothing else is.
+    pub fn warning(&self, text: &str) {
+        stderr(&format!("warning: {text}\n"));
+    }
+
     /// As [`Printer::line`], where more is wanted.
     pub fn detail(&self, text: &str) {
         if self.verbosity > Verbosity::Normal {

@@ -356,6 +356,13 @@ pub struct Shape {
     stem: Arc<str>,
 }
 
+impl Shape {
+    /// Whether its columns are those of the file itself.
+    pub fn is_native(&self) -> bool {
+        self.conversion.is_none() && self.layout == Layout::Messages
+    }
+}
+
 /// Batches of rows, and lines that are none.
 pub type DecodedChunk = (Vec<Decoded>, Vec<BadLine>);
 

@@ -17,7 +17,8 @@ const ENDPOINT: &str = "/api/v1/lineage";
 #[cfg(feature = "http")]
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
-fn is_url(target: &str) -> bool {
+/// Whether events are posted, not appended to a file.
+pub fn is_url(target: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| target.starts_with(scheme))
 }
 

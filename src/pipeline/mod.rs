@@ -18,6 +18,7 @@ pub mod revert;
 pub mod semantic;
 pub mod survey;
 mod tokenizer;
+pub mod trace;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -47,6 +48,7 @@ use outputs::{Outputs, PartPaths};
 use part::{PartResult, Threads};
 pub use records::manifest_beside;
 use records::{card_text, hash_file};
+use trace::PartTrace;
 
 /// Version of the manifest's form.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -243,6 +245,8 @@ pub struct Summary {
     pub gate_failures: Vec<String>,
     /// What `--to` has made of it.
     pub exported: Option<export::ExportSummary>,
+    /// Where the columns of each part come from, in the order of `inputs`.
+    pub traces: Vec<PartTrace>,
 }
 
 impl Summary {
@@ -316,6 +320,7 @@ pub fn run(
         threads: pool.current_num_threads(),
         gate_failures: Vec::new(),
         exported: None,
+        traces: Vec::new(),
     };
     let asked = outputs.as_ref().map(|o| export::of_run(config, settings, o)).transpose()?.flatten();
     let mut files = Vec::new();
@@ -324,6 +329,8 @@ pub fn run(
         let input = pool.install(|| Input::open(path, &settings.columns))?;
         purifier.check(&input)?;
         progress.start(k, paths.len(), path, input.rows);
+        let shape = input.shape();
+        let mut trace = PartTrace::new(&shape, &purifier.output_schema(&shape));
         let (record, result) = match part.map(|part| finished(part, settings, path)).transpose()?.flatten() {
             Some(marker) => {
                 summary.resumed += 1;
@@ -336,7 +343,10 @@ pub fn run(
         summary.inputs.push(record);
         if let Some(part) = part {
             summary.written.extend(result.files.iter().map(|f| part.root.join(&f.file)));
+            trace.root.clone_from(&part.root);
+            trace.files.clone_from(&result.files);
         }
+        summary.traces.push(trace);
         files.extend(result.files);
     }
     if let Some(outputs) = &outputs {

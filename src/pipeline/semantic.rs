@@ -64,13 +64,17 @@ pub fn prepare(
         return Ok(None);
     }
     let prepared = gather(inputs, settings, engine, observer, interrupted)?;
-    if settings.method.similarity_metric == SimilarityMetric::Semantic && settings.semantic.semantic_threshold.is_none()
-    {
-        let known = default_threshold(&prepared.card, settings.semantic.semantic_of);
-        settings.semantic.semantic_threshold = Some(known.and_then(Fraction::new).ok_or_else(no_threshold)?);
+    if settings.method.similarity_metric == SimilarityMetric::Semantic {
+        settings.semantic.semantic_threshold = Some(threshold(settings, &prepared).ok_or_else(no_threshold)?);
     }
     settings.vectors = serde_json::to_value(&prepared.card).ok();
     Ok(Some(prepared))
+}
+
+/// The threshold of the settings, else the one that is known for the model of these vectors.
+pub fn threshold(settings: &Settings, prepared: &Prepared) -> Option<Fraction> {
+    let known = || default_threshold(&prepared.card, settings.semantic.semantic_of).and_then(Fraction::new);
+    settings.semantic.semantic_threshold.or_else(known)
 }
 
 pub(super) fn no_threshold() -> Error {

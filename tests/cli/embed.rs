@@ -623,3 +623,34 @@ fn vectors_are_never_overwritten_by_the_main_job() {
         assert_eq!(place.bytes("v.parquet"), before);
     }
 }
+
+#[test]
+fn audit_draws_the_curve_of_meaning_from_vectors_or_from_what_was_recorded() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    assert_eq!(embed(&place, "raw.parquet", "steps.parquet", &[]).code, 0);
+    let vectors = ["--embeddings", "steps.parquet", "--semantic-threshold", "0.9"];
+    let recorded =
+        place.run(&[&["--in", "raw.parquet", "--out", "p.parquet", "--also-semantic"], &vectors[..]].concat());
+    assert_eq!(recorded.code, 0, "{}", recorded.stderr);
+    let report = |args: &[&str]| -> Value {
+        let done = place.run(&[&["audit"], args, &["--json", "a.json"]].concat());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        serde_json::from_slice(&place.bytes("a.json")).expect("JSON")
+    };
+    let foretold = report(&[&["raw.parquet"], &vectors[..]].concat());
+    let found = report(&["raw.parquet", "p.parquet", "--semantic-threshold", "0.9"]);
+    assert_eq!(foretold["sensitivity"], found["sensitivity"]);
+    let least: Vec<f64> = repairs(&place, "p.parquet")
+        .iter()
+        .map(|repair| repair["semantic_similarity"].as_array().expect("cosines").iter().filter_map(Value::as_f64))
+        .map(|cosines| cosines.fold(f64::INFINITY, f64::min))
+        .collect();
+    assert!(!least.is_empty());
+    for percent in [0, 50, 90, 97, 100] {
+        let deep = least.iter().filter(|cosine| **cosine < f64::from(percent) / 100.0).count();
+        assert_eq!(found["sensitivity"]["semantic"]["deep"][percent as usize], deep, "{percent}");
+    }
+    assert!(found["sensitivity"]["changed_by_meaning"].is_number());
+    assert!(report(&["raw.parquet"])["sensitivity"]["semantic"].is_null());
+}
