@@ -87,15 +87,15 @@ def check(event):
     assert said(again) == said(event), f"it comes out otherwise:\n{json.dumps(again)}\n{json.dumps(event)}"
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    with open(sys.argv[1], encoding="utf-8") as lines:
+def check_all(path):
+    with open(path, encoding="utf-8") as lines:
         events = [json.loads(line) for line in lines]
     for event in events:
         check(event)
-    print(f"{len(events)} events are what openlineage-python takes")
+    return len(events)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    print(f"{check_all(sys.argv[1])} events are what openlineage-python takes")

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Shows with the real libraries that what purify writes is read by those who come after it.
 #
-#   readers   exports in datasets, polars, duckdb and pyarrow; ATIF in the package atif (light: .ci/run runs this part)
+#   readers   exports in datasets, polars, duckdb and pyarrow; ATIF in the package atif; an audit's report and lineage events in
+#             jsonschema and OpenLineage's client (light: .ci/run runs this part)
 #   trl       TRL's SFT, DPO and KTO trainers, two steps each on a tiny checkpoint
 #   verl      verl's multi-turn SFT data set
 #   weights   what `purify train` writes: PEFT loads the adapter, transformers the full and the merged weights, and PyTorch's
@@ -15,7 +16,7 @@ cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-target}/release"
 
 declare -A packages=(
-  [readers]="datasets polars duckdb pyarrow atif"
+  [readers]="datasets polars duckdb pyarrow atif jsonschema openlineage-python"
   [trl]="trl torch transformers datasets pyarrow"
   [verl]="verl pyarrow"
   [weights]="torch transformers peft gguf pyarrow"

@@ -1,6 +1,6 @@
 """Holds what purify exports against those who read it; run by interop.sh.
 
-`readers`: datasets, polars, duckdb, pyarrow and atif. `trl`: its SFT, DPO and KTO trainers, on the CPU with a tiny random
+`readers`: datasets, polars, duckdb, pyarrow and atif; jsonschema and OpenLineage's client for reports. `trl`: its SFT, DPO and KTO trainers, on the CPU with a tiny random
 checkpoint. `verl`: its multi-turn SFT data set.
 """
 
@@ -106,6 +106,21 @@ def atif(folder):
     said("atif", f"{len(trajectory.steps)} steps, {len(arguments)} calls and {len(results)} results alike in {path}")
 
 
+def records(folder):
+    """The audit's report as its schema says, and lineage as OpenLineage's own client takes it."""
+    import check_lineage
+    import jsonschema
+
+    raw, events = Path("fixtures/audit/raw.parquet"), folder / "events.jsonl"
+    run("--in", raw, "--out", folder / "a.parquet", "--pairs", "--openlineage", events)
+    schema = json.loads(Path("schemas/audit.json").read_text())
+    for purified in [[], [folder / "a.parquet"]]:
+        run("audit", raw, *purified, "--json", folder / "a.json", "--openlineage", events)
+        jsonschema.validate(json.loads((folder / "a.json").read_text()), schema)
+    said("jsonschema", "two reports are what schemas/audit.json says")
+    said("openlineage-python", f"{check_lineage.check_all(events)} events are what it takes")
+
+
 def trained(trainer, steps):
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -186,6 +201,7 @@ with tempfile.TemporaryDirectory() as name:
         read_everywhere(folder, files)
         texts_are_kept(folder, files)
         atif(folder)
+        records(folder)
     elif PART == "trl":
         trl(folder, files)
     else:

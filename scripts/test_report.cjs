@@ -3,18 +3,38 @@
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const { chromium } = require("playwright-core");
 
 const [program, pages, pictures] = process.argv.slice(2);
 const MOST_SECONDS = 3;
+// A machine that is busy with other work says nothing about the page.
+const isTimed = !process.env.UNTIMED;
 const url = (name) => `file://${path.resolve(pages, name)}.html`;
 const rows = "#rows > tr:not(.detail)";
 
+// A failed call and its correction for each text, which stands wherever data can put one.
+function rollouts(file) {
+  const texts = JSON.parse(fs.readFileSync(file, "utf8"));
+  const call = (text, k) => ({ id: `${text} ${k}`, type: "function", function: { name: text, arguments: JSON.stringify({ code: `${text} ${k}` }) } });
+  return texts.map((text, row) => JSON.stringify({
+    rollout_id: `${row} ${text}`, group_id: text, data_source: text, reward: row % 2,
+    messages: [
+      { role: "user", content: text },
+      { role: "assistant", content: text, tool_calls: [call(text, 0)] },
+      { role: "tool", tool_call_id: `${text} 0`, name: text, content: `Traceback (most recent call last):\n${text}\nValueError: ${text}` },
+      { role: "assistant", content: `${text} again`, tool_calls: [call(text, 1)] },
+      { role: "tool", tool_call_id: `${text} 1`, name: text, content: text },
+      { role: "assistant", content: text },
+    ],
+  }) + "\n").join("");
+}
+
 async function main() {
+  if (program === "--rollouts") return process.stdout.write(rollouts(pages));
+  const { chromium } = require("playwright-core");
   fs.mkdirSync(pictures, { recursive: true });
   const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
   try {
-    for (const test of [nothingToShow, tableWorks, keyboardWorks, repairOpens, picturesFit, manyOpenFast, textsDoNotRun]) {
+    for (const test of [nothingToShow, tableWorks, keyboardWorks, repairOpens, picturesFit, manyOpenFast, textsDoNotRun, rolloutsDoNotRun]) {
       await test(browser);
       console.log(`ok ${test.name}`);
     }
@@ -166,26 +186,37 @@ async function manyOpenFast(browser) {
     });
   }
   console.log(`   100,000 repairs (${megabytes.toFixed(0)} MB): from navigation to the table ${times.map((t) => t.toFixed(2)).join(", ")} s`);
-  assert.ok(Math.max(...times) < MOST_SECONDS, `slower than ${MOST_SECONDS} s`);
+  assert.ok(!isTimed || Math.max(...times) < MOST_SECONDS, `slower than ${MOST_SECONDS} s`);
 }
 
-// All that can be opened is opened: each text stands in the page, and none of them has set its mark or become an element.
+// All that can be opened is opened: none of the texts has set its mark or become an element.
+async function nothingRuns(page) {
+  await page.$$eval("details", (all) => all.forEach((one) => (one.open = true)));
+  await page.$$eval(".more", (all) => all.forEach((one) => one.click()));
+  for (let k = 0; k < 4; k += 1) {
+    await page.$$eval(".open", (all) => all.forEach((one) => one.click()));
+    await page.waitForFunction(() => document.querySelectorAll(".detail .diff").length === 50);
+    const alien = "script, iframe, img, style, math, body *[onload], *[onerror], *[onfocus], *[ontoggle], a[href^=javascript], main svg script";
+    const found = await page.$$eval(alien, (all) => all.map((one) => one.outerHTML.slice(0, 60)));
+    const own = /^<script type="(application\/json|text\/plain)" |^<script>"use strict"|^<style>:root/;
+    assert.deepEqual(found.filter((html) => !own.test(html.replace(/\s+/g, " "))), []);
+    if (k < 3) await page.click("#next");
+  }
+  assert.equal(await page.evaluate(() => window.pwned), undefined);
+}
+
 async function textsDoNotRun(browser) {
   await opened(browser, "texts", async (page) => {
-    await page.$$eval("details", (all) => all.forEach((one) => (one.open = true)));
-    await page.$$eval(".more", (all) => all.forEach((one) => one.click()));
-    for (let k = 0; k < 4; k += 1) {
-      await page.$$eval(".open", (all) => all.forEach((one) => one.click()));
-      await page.waitForFunction(() => document.querySelectorAll(".detail .diff").length === 50);
-      const alien = "script, iframe, img, style, math, body *[onload], *[onerror], *[onfocus], *[ontoggle], a[href^=javascript], main svg script";
-      const found = await page.$$eval(alien, (all) => all.map((one) => one.outerHTML.slice(0, 60)));
-      const own = /^<script type="(application\/json|text\/plain)" |^<script>"use strict"|^<style>:root/;
-      assert.deepEqual(found.filter((html) => !own.test(html.replace(/\s+/g, " "))), []);
-      if (k < 3) await page.click("#next");
-    }
-    assert.equal(await page.evaluate(() => window.pwned), undefined);
+    await nothingRuns(page);
     const text = await page.textContent("#errors");
     assert.ok(text.includes("<script>window.pwned=1</script>") && text.includes("\\u{202e}"));
+  });
+}
+
+async function rolloutsDoNotRun(browser) {
+  await opened(browser, "wild", async (page) => {
+    assert.match(await status(page), /^200 repairs/);
+    await nothingRuns(page);
   });
 }
 

@@ -3,7 +3,7 @@
 #
 # usage: scripts/test_report.sh [SCREENSHOTS]
 #
-# Needs Debian's chromium (or CHROMIUM names one), node and npm; playwright-core comes from npm into .venv-report/. Pictures
+# FEATURES names cargo features, to use a build that is there; UNTIMED=1 only prints times. Needs Debian's chromium (or CHROMIUM names one), node and npm; playwright-core comes from npm into .venv-report/. Pictures
 # are kept where SCREENSHOTS names a folder. Exits with 75 where no browser can be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,10 +15,15 @@ if [ ! -d .venv-report/node_modules/playwright-core ]; then
 fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/purify-report.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-cargo build --locked --example report_page
-page="${CARGO_TARGET_DIR:-target}/debug/examples/report_page"
+cargo build --locked ${FEATURES:+--features "$FEATURES"} --bin purify --example report_page
+built="${CARGO_TARGET_DIR:-target}/debug"
+page="$built/examples/report_page"
 "$page" 0 >"$work/none.html"
 "$page" 1234 >"$work/some.html"
 "$page" 100000 >"$work/many.html"
 "$page" --texts fixtures/injections.json >"$work/texts.html"
+# The same texts as rollouts, by way of the program.
+node scripts/test_report.cjs --rollouts fixtures/injections.json >"$work/wild.jsonl"
+"$built/purify" --quiet --in "$work/wild.jsonl" --out "$work/wild.parquet" >"$work/run.json"
+"$built/purify" audit "$work/wild.jsonl" "$work/wild.parquet" --html "$work/wild.html" --quiet >"$work/audit.json"
 NODE_PATH=.venv-report/node_modules node scripts/test_report.cjs "$chromium" "$work" "${1:-$work}"

@@ -134,6 +134,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("minijinja::", &["policy/chat.rs"]),
     ("rayon::", &["audit/mod.rs", "ingest/jsonl", "pipeline", "policy/ops"]),
     ("ratatui::", &["cli/view"]),
+    ("schemars::", &["audit/report.rs", "cli/schemas.rs"]),
     ("ureq::", &["pipeline/emit.rs"]),
     ("unsafe", &["main.rs", "policy/ops/dense.rs"]),
 ];

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ pub const MOST_STREAK: usize = 4;
 pub const MOST_POSITIONS: usize = 32;
 
 /// Everything that an audit says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct AuditReport {
     pub report_version: u32,
     pub tool: &'static str,
@@ -49,7 +50,7 @@ pub struct AuditReport {
     pub gate_failures: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct FileFacts {
     pub file: String,
     pub format: String,
@@ -57,7 +58,7 @@ pub struct FileFacts {
     pub rows: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct RowCounts {
     pub raw: u64,
     /// Rows that can't be read, by reason.
@@ -69,7 +70,7 @@ pub struct RowCounts {
 }
 
 /// Attempts, and how many of them failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tally {
     pub attempts: u64,
     pub failed: u64,
@@ -93,7 +94,7 @@ impl Tally {
 }
 
 /// The data as it is on one side of the purifying.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Side {
     pub rollouts: u64,
     pub messages: u64,
@@ -128,14 +129,14 @@ pub struct Side {
     pub cascade: Cascade,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunCounts {
     pub corrected: u64,
     pub uncorrected: u64,
 }
 
 /// How often an attempt fails, by what came before it in its rollout.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Cascade {
     /// The first attempt of a rollout.
     pub first: Tally,
@@ -150,7 +151,7 @@ pub struct Cascade {
 }
 
 /// What was, or would be, repaired.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Repairs {
     pub rollouts_repaired: u64,
     pub recovered: u64,
@@ -172,7 +173,7 @@ pub struct Repairs {
 }
 
 /// What purifying may have broken, and what was odd before; filled from the record of repairs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Guards {
     pub residue: GuardCount,
     pub depends_on_removed: GuardCount,
@@ -186,7 +187,7 @@ pub struct Guards {
 }
 
 /// Repairs that a guard has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GuardCount {
     pub yes: u64,
     pub no: u64,
@@ -195,7 +196,7 @@ pub struct GuardCount {
 }
 
 /// What other settings would decide.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Sensitivity {
     /// The threshold and K that are in force.
     pub threshold: f64,
@@ -215,7 +216,7 @@ pub struct Sensitivity {
 }
 
 /// Decisions at every threshold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Curve {
     pub max_retries: u64,
     /// Runs that are repaired.
@@ -225,7 +226,7 @@ pub struct Curve {
 }
 
 /// What purifying does to groups of one prompt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Groups {
     pub before: GroupCounts,
     pub after: GroupCounts,
@@ -237,7 +238,7 @@ pub struct Groups {
     pub worst: Vec<WorstGroup>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct GroupCounts {
     pub groups: u64,
     pub rollouts: u64,
@@ -250,14 +251,14 @@ pub struct GroupCounts {
     pub failures_rewarded: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct WorstGroup {
     pub group: String,
     pub slice: Slice,
 }
 
 /// The main numbers of a part of the data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Slice {
     pub rollouts: u64,
     pub attempts: u64,
@@ -269,7 +270,7 @@ pub struct Slice {
     pub removed_messages: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ByColumn {
     pub column: String,
     /// The values with the most rollouts; all others stand under `(others)`.

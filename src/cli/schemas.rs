@@ -1,9 +1,10 @@
-//! The files of `schemas/`, made from what the code says: options, columns, counters.
+//! The files of `schemas/`, made from what the code says: options, columns, counters, the report.
 //!
 //! Owns their form alone. A test compares them with the committed ones; `scripts/regenerate.sh` writes them.
 
 use serde_json::{Map, Value, json};
 
+use crate::audit::report::AuditReport;
 use crate::pipeline::MANIFEST_VERSION;
 use crate::pipeline::counts::StageCounts;
 use crate::pipeline::gate::{MAPS, names};
@@ -12,7 +13,12 @@ use crate::schema;
 /// (file name, content) of every generated schema.
 pub fn all() -> Vec<(&'static str, String)> {
     let text = |value: Value| serde_json::to_string_pretty(&value).unwrap_or_default() + "\n";
-    vec![("config.json", text(config())), ("columns.json", text(columns())), ("counts.json", text(counts()))]
+    vec![
+        ("config.json", text(config())),
+        ("columns.json", text(columns())),
+        ("counts.json", text(counts())),
+        ("audit.json", text(schemars::schema_for!(AuditReport).to_value())),
+    ]
 }
 
 /// Every option of the main job: what `purify.toml` may hold.
