@@ -5,7 +5,7 @@
 #
 # Three programs on the same two files (scripts/make_bench_data.py): this one, a plain pyarrow copy (zstd), and the same
 # job in Python (pyarrow + difflib; on the heavy file a slice, scaled). Python's interpreter start and imports are not
-# counted, ours is. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
+# counted, ours is. Behind them `purify audit` of the light file, beside the main job. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 light_rows=${1:-200000} heavy_rows=${2:-20000} slice=${SLICE:-400} runs=${RUNS:-5}
@@ -30,6 +30,11 @@ def ours(file, *extra):
                    check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
+def audit(*files):
+    start = time.perf_counter()
+    subprocess.run([purify, "audit", *(f"{work}/{file}.parquet" for file in files), "-q"], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
 def python(what, file, *extra):
     command = [sys.executable, "scripts/baseline.py", what, f"{work}/{file}.parquet", f"{work}/python.parquet", *map(str, extra)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -39,6 +44,8 @@ def peak_mb(file, *extra):
     code = ("import resource,subprocess,sys; subprocess.run(sys.argv[1:],check=True,stdout=subprocess.DEVNULL);"
             "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
     command = [purify, "-q", "--in", f"{work}/{file}.parquet", "--out", f"{work}/ours.parquet", *extra]
+    if file == "audit":
+        command = [purify, "audit", f"{work}/light.parquet", f"{work}/ours.parquet", "-q"]
     return int(subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True).stdout) / 1024
 
 def medians(**programs):
@@ -56,6 +63,8 @@ job = medians(python=lambda: python("purify", "light"))["python"]
 runs = runs_of_python
 heavy = medians(ours=lambda: ours("heavy"), copy=lambda: python("copy", "heavy"), one=lambda: ours("heavy", "--threads", "1"),
                 python=lambda: python("purify", "heavy", slice_) * rows / slice_)
+# The audit of what the main job has just written, in turn with it.
+beside = medians(job=lambda: ours("light"), raw=lambda: audit("light"), both=lambda: audit("light", "ours"))
 with open("/proc/cpuinfo") as info:
     cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown")
 print(f"\n{cpu}, {os.cpu_count()} cores, median of {runs} runs")
@@ -63,4 +72,8 @@ print(f"{'':8}{'ours':>9}{'copy':>9}{'python':>10}{'ours/copy':>11}{'python/ours
 for name, t, p in [("light", light, job), ("heavy", heavy, heavy["python"])]:
     print(f"{name:8}{t['ours']:>8.2f}s{t['copy']:>8.2f}s{p:>9.1f}s{t['ours'] / t['copy']:>11.2f}{p / t['ours']:>13.1f}{t['one'] / t['ours']:>10.2f}")
 print(f"peak memory: light {peak_mb('light'):.0f} MiB, ten times its rows {peak_mb('light10'):.0f} MiB, heavy {peak_mb('heavy'):.0f} MiB")
+print(f"audit of light: main job {beside['job']:.2f} s, raw alone {beside['raw']:.2f} s ({beside['raw'] / beside['job']:.2f}), "
+      f"both files {beside['both']:.2f} s ({beside['both'] / beside['job']:.2f})", end=", ")
+ours("light")
+print(f"{peak_mb('audit'):.0f} MiB")
 PY
