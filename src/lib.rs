@@ -29,6 +29,8 @@
 //!   only removed code defines. What follows from a finding is the pipeline's to decide.
 //! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
 //! - [`export`] turns what is written into the rows that trainers eat, a pure function for each.
+//! - [`audit`] reads both sides of a purifying together, counts them and shows each repair: as JSON, as a page for the browser,
+//!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
 //! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the
 //!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
 //!   [`judge`] is the one question that the pipeline asks of a policy: it needs no model to be built.
@@ -73,6 +75,11 @@
 //! | guard, finding | a look at one repair of a plan; what it says |
 //! | residue | text in a purified rollout that speaks of an error which is no longer there |
 //! | dependency | a name that stays in use though only a removed attempt defines it |
+//! | side | the data before or after it was purified |
+//! | cascade | how often an attempt fails, by what came before it |
+//! | sensitivity | what other settings would decide |
+//! | gate | a comparison over counted numbers that fails a run (`--fail-if`) |
+//! | trace | where the columns of one output come from |
 //! | reject | a row that is not written, kept whole with its reason |
 
 pub mod audit;

@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::ingest::expand;
 use crate::pipeline::gate::Gate;
 use crate::pipeline::outputs::refuse_input;
-use crate::pipeline::{Progress, write_json};
+use crate::pipeline::{Progress, manifest_beside, write_json};
 use crate::similarity::semantic::Vectors;
 use crate::write::{AtomicFile, WriteError};
 use auditor::Auditor;
@@ -65,7 +65,9 @@ pub fn audit(
         refuse_input(out, purified.as_deref().unwrap_or_default())?;
     }
     let first = purified.iter().flatten().next().or(config.purified.as_ref()).map(|path| path.as_path());
-    let now = in_force(settings, first);
+    let decided =
+        first.and_then(manifest_beside).and_then(|mut manifest| manifest.get_mut("settings").map(Value::take));
+    let now = in_force(settings, decided.as_ref());
     let auditor = Auditor::new(settings, vectors, first, now, config.html.is_some())?;
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
     let mut walk = Walk::new(&raw, purified.as_deref(), &settings.columns, progress, interrupted);
@@ -97,6 +99,8 @@ pub fn audit(
     progress.finish();
     let mut report = summed_up(all, column, settings, now, purified.is_some());
     report.files = walk.facts();
+    report.detects_alike = detects_alike(settings, decided.as_ref());
+    report.settings = decided.unwrap_or(report.settings);
     let numbers = numbers(&report);
     report.gate_failures = gates.iter().filter_map(|gate| gate.check(&numbers)).collect();
     if let Some(path) = &config.json {
@@ -197,6 +201,7 @@ fn summed_up(
         tool_version: env!("CARGO_PKG_VERSION"),
         files: Vec::new(),
         is_purified,
+        detects_alike: true,
         settings: serde_json::to_value(settings).unwrap_or_default(),
         rows: RowCounts {
             raw: counts.rows,
@@ -219,14 +224,18 @@ fn summed_up(
     }
 }
 
-/// The threshold and K that decided: the manifest's beside the purified data, else the settings'.
-fn in_force(settings: &Settings, purified: Option<&std::path::Path>) -> InForce {
-    let method = purified.and_then(crate::pipeline::manifest_beside);
-    let method = method.as_ref().and_then(|m| m.get("settings")?.get("method"));
-    let number = |name: &str| method.and_then(|m| m.get(name)?.as_f64());
+/// The threshold and K that decided: those of the manifest beside the purified data, else the settings'.
+fn in_force(settings: &Settings, decided: Option<&Value>) -> InForce {
+    let number = |name: &str| decided.and_then(|settings| settings.get("method")?.get(name)?.as_f64());
     InForce {
         threshold: number("similarity_threshold").unwrap_or(settings.method.similarity_threshold.get()),
         semantic_threshold: settings.semantic.semantic_threshold.map(|t| t.get()),
         max_retries: number("max_retries").map_or(settings.method.max_retries as usize, |k| k as usize),
     }
+}
+
+/// Whether failures are found here as they were when the data was purified; if not, the sides do not compare.
+fn detects_alike(settings: &Settings, decided: Option<&Value>) -> bool {
+    let then = decided.and_then(|settings| settings.get("errors"));
+    then.is_none_or(|then| serde_json::to_value(&settings.errors).is_ok_and(|now| now == *then))
 }

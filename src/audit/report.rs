@@ -30,8 +30,10 @@ pub struct AuditReport {
     pub files: Vec<FileFacts>,
     /// Whether `after` was read from purified files; else it is what purifying with these settings would give.
     pub is_purified: bool,
-    /// The settings that decided, or would decide.
+    /// The settings that decided, as the manifest beside the purified data has them, or those that would decide.
     pub settings: Value,
+    /// Whether failures were looked for with the settings of that manifest.
+    pub detects_alike: bool,
     pub rows: RowCounts,
     pub before: Side,
     pub after: Side,

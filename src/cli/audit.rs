@@ -49,6 +49,11 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
         None => whole()?,
     };
     printer.line(&table(&report));
+    if !report.detects_alike {
+        printer.warning(
+            "the data was purified with other options for errors: give the same ones, else both sides are no two sides of one thing",
+        );
+    }
     for path in config.json.iter().chain(&config.html) {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));
     }

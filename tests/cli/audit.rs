@@ -211,3 +211,19 @@ fn page_holds_every_repair_and_nothing_is_written_over_an_input() {
     }
     assert_eq!(raw, place.bytes("raw.parquet"));
 }
+
+#[test]
+fn settings_are_those_that_decided_and_another_detector_is_a_warning() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    let strict = ["--in", "raw.parquet", "--out", "p.parquet", "--similarity-threshold", "0.9", "--max-retries", "1"];
+    assert_eq!(place.run(&strict).code, 0);
+    let found = report(&place, &["raw.parquet", "p.parquet"]);
+    assert_eq!(found["settings"]["method"]["similarity_threshold"], 0.9);
+    assert_eq!((&found["sensitivity"]["threshold"], &found["sensitivity"]["max_retries"]), (&json!(0.9), &json!(1)));
+    assert_eq!(found["detects_alike"], true);
+    let other = place.run(&["audit", "raw.parquet", "p.parquet", "--error-pattern", "fine", "--json", "a.json"]);
+    assert!(other.stderr.contains("warning: the data was purified with other options for errors"), "{}", other.stderr);
+    let report: Value = serde_json::from_slice(&place.bytes("a.json")).expect("JSON");
+    assert_eq!(report["detects_alike"], false);
+}
