@@ -105,6 +105,7 @@ fn report(repairs: u64) -> AuditReport {
     let rollouts = repairs * 2 + 8;
     AuditReport {
         report_version: REPORT_VERSION,
+        detects_alike: true,
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
         files: ["raw.parquet", "raw.purified.parquet"].map(|file| facts_of_file(file, rollouts)).to_vec(),
