@@ -11,7 +11,7 @@ use super::lineage::{self, Done, Told};
 use super::printer::{Printer, escaped, grouped};
 use super::signals::Watch;
 use crate::audit::lineage::Dataset;
-use crate::audit::report::{AuditReport, FileFacts, Tally};
+use crate::audit::report::{AuditReport, FileFacts, Side, Tally};
 use crate::audit::{self};
 use crate::config::{AuditConfig, EmbedModel, LineageConfig, Settings};
 use crate::error::{Error, ExitStatus};
@@ -131,6 +131,18 @@ fn table(report: &AuditReport) -> String {
     let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |r| format!("{r:.2}"));
     row("ratio", ratio(before.cascade.ratio), ratio(after.cascade.ratio));
     row("runs without correction", grouped(before.uncorrected), grouped(after.uncorrected));
+    let spent = |failed: u64, all: u64| {
+        format!("{} ({})", grouped(failed), percent((all > 0).then(|| failed as f64 / all as f64)))
+    };
+    let tokens = |side: &Side| side.tokens_on_failures.zip(side.tokens).map(|(failed, all)| spent(failed, all));
+    match (tokens(before), tokens(after)) {
+        (Some(before), Some(after)) if report.before.tokens > Some(0) => row("tokens on failures", before, after),
+        _ => row(
+            "characters on failures",
+            spent(before.characters_on_failures, before.characters),
+            spent(after.characters_on_failures, after.characters),
+        ),
+    }
     if let Some(groups) = &report.groups {
         row("groups with mixed rewards", grouped(groups.before.mixed), grouped(groups.after.mixed));
         row("failures rewarded", grouped(groups.before.failures_rewarded), grouped(groups.after.failures_rewarded));
