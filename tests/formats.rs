@@ -118,6 +118,8 @@ fn hostile_rows_are_refused_by_name() {
             "trace 0: node 0: its parent is 1e+300, expected a node before it",
         ),
         (Layout::Traces, json!({"traces": null}), "`traces` is null, expected a list"),
+        (Layout::Traces, json!({"id": "e", "traces": []}), "`traces` is empty, expected a trace"),
+        (Layout::Traces, trace(json!([])), "`nodes` of each trace is empty, expected a message"),
         (Layout::Atif, json!({"schema_version": "ATIF-v1.8", "steps": null}), "`steps` is null, expected a list"),
         (Layout::Atif, json!({"schema_version": 1.8, "steps": []}), "`schema_version` is a number, expected text"),
         (
@@ -170,8 +172,9 @@ fn ids_that_repeat_and_lists_that_are_empty_are_no_error() {
     let Value::Object(row) = json!({"traces": [{"id": "t", "nodes": nodes}, {"id": "t", "nodes": []}]}) else {
         panic!()
     };
-    let found = Layout::Traces.convert(row).expect("a row");
+    let found = Layout::Traces.convert(row.clone()).expect("a row");
     assert_eq!(found.len(), 1);
+    assert_eq!(Layout::Traces.not_kept(&row), ["traces without nodes"]);
     let Value::Object(row) = json!({"schema_version": "ATIF-v1.0", "steps": []}) else { panic!() };
     assert_eq!(Layout::Atif.convert(row).expect("a row")[0]["messages"], json!([]));
 }

@@ -3,9 +3,13 @@
 //! Owns the order of fields, and which argument strings may stand as objects: those that every JSON reader takes for the
 //! object that they are. All others stay the strings that they were, so that one odd call can't spoil a file.
 
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{ExportError, Message, calls, text};
+use super::{ExportError, Message, calls, is_assistant, text};
 
 /// How the arguments of a call are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +23,14 @@ pub(super) enum Arguments {
 /// Fields of a message that trainers know, besides role, content and calls.
 const FIELDS: [&str; 3] = ["reasoning_content", "name", "tool_call_id"];
 
-/// A message as one JSON object. Absent content is written as empty text, which templates take for the same.
+/// A message as one JSON object. Absent content is empty text where templates read it, which take both for the same; in
+/// OpenAI's form an assistant's is null.
 pub(super) fn message(message: &Message, arguments: Arguments, extra: Option<(&str, &str)>) -> String {
-    let mut fields = vec![("role", quoted(text(message, "role"))), ("content", quoted(text(message, "content")))];
+    let is_null = arguments == Arguments::Strings
+        && is_assistant(message)
+        && !message.get("content").is_some_and(Value::is_string);
+    let content = if is_null { "null".to_owned() } else { quoted(text(message, "content")) };
+    let mut fields = vec![("role", quoted(text(message, "role"))), ("content", content)];
     fields.extend(FIELDS.iter().filter_map(|name| Some((*name, quoted(message.get(*name)?.as_str()?)))));
     // The data's own word on a result, for who reads it again.
     let is_error = message.get("is_error").and_then(Value::as_bool).filter(|_| arguments == Arguments::Objects);
@@ -86,7 +95,64 @@ fn is_plain_object(text: &str) -> bool {
     text.starts_with('{')
         && text.ends_with('}')
         && serde_json::from_str(text).is_ok_and(|value| is_object(&value))
+        && serde_json::from_str::<Distinct>(text).is_ok()
         && numbers_fit(text)
+}
+
+/// A value in which no object names a field twice: readers differ in which of the two counts.
+struct Distinct;
+
+impl<'de> Deserialize<'de> for Distinct {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Distinct)
+    }
+}
+
+impl<'de> Visitor<'de> for Distinct {
+    type Value = Distinct;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a value without fields that come twice")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Distinct>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some((name, _)) = object.next_entry::<String, Distinct>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("a field that comes twice"));
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// Readers differ in how deep they go.
@@ -150,8 +216,18 @@ mod tests {
     #[test]
     fn arguments_that_are_no_plain_object_stay_text() {
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(60), "]".repeat(60));
-        let odd =
-            ["", "{\"a\": ", "[1]", "\"x\"", "{\"n\": 123456789012345678901}", "{\"n\": 1e999}", "{\"n\": NaN}", &deep];
+        let odd = [
+            "{\"a\": 1, \"a\": 2}",
+            "{\"a\": [{\"b\": 1, \"\\u0062\": 2}]}",
+            "",
+            "{\"a\": ",
+            "[1]",
+            "\"x\"",
+            "{\"n\": 123456789012345678901}",
+            "{\"n\": 1e999}",
+            "{\"n\": NaN}",
+            &deep,
+        ];
         for arguments in odd {
             let text = called(arguments);
             assert!(text.ends_with(&format!("\"arguments\":{}}}}}]}}", quoted(arguments))), "{text}");

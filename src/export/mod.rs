@@ -69,6 +69,8 @@ pub enum ExportError {
     NoTokens,
     #[error("message {message} is not to be trained on (`loss` is false), which `{form}` can't say without tokens")]
     Untrained { message: usize, form: &'static str },
+    #[error("`{part}` is not to be trained on (`loss` is false), which `{form}` can't say")]
+    UntrainedSide { part: &'static str, form: &'static str },
     #[error("`tools` is {found}, expected a list")]
     Tools { found: &'static str },
     #[error("tool {tool} holds a number that JSON readers can't hold")]
@@ -83,7 +85,7 @@ impl ExportError {
         match self {
             ExportError::NoMessages { .. } => "no_messages",
             ExportError::NoTokens => "no_tokens",
-            ExportError::Untrained { .. } => "untrained_message",
+            ExportError::Untrained { .. } | ExportError::UntrainedSide { .. } => "untrained_message",
             ExportError::Tools { .. } | ExportError::ToolNumber { .. } => "no_tools",
             ExportError::Empty { .. } => "empty",
         }
@@ -154,7 +156,9 @@ impl Form {
                     let own = trl::kto(&messages[..at], &messages[at..=at], &tools, false)?;
                     Ok([id()].into_iter().chain(own).collect())
                 };
-                failed.iter().copied().filter(|&at| at < messages.len()).map(row).collect()
+                // Context is read and never trained on: a prompt may hold it, a completion is none of it.
+                let is_own = |at: &usize| messages.get(*at).is_some_and(|message| !is_untrained(message));
+                failed.iter().copied().filter(is_own).map(row).collect()
             }
             Form::TrlDpo { .. } => Ok(Vec::new()),
         }
@@ -170,6 +174,11 @@ impl Form {
         };
         let parts = parts.each_ref().map(|part| objects(part));
         let [prompt, chosen, rejected] = &parts;
+        for (part, messages) in [("chosen", chosen), ("rejected", rejected)] {
+            if messages.iter().any(is_untrained) {
+                return Err(ExportError::UntrainedSide { part, form: self.name() });
+            }
+        }
         let tools = json::tools(pair.tools.as_ref())?;
         let own = match self {
             Form::TrlKto => vec![trl::kto(prompt, chosen, &tools, true)?, trl::kto(prompt, rejected, &tools, false)?],

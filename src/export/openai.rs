@@ -33,7 +33,7 @@ mod tests {
         let found = messages(
             r#"[{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{\"a\":  1}"}}]}]"#,
         );
-        let expected = r#"{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":  1}"}}]}],"tools":[{"x":1}]}"#;
+        let expected = r#"{"messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":  1}"}}]}],"tools":[{"x":1}]}"#;
         assert_eq!(line(&found, &["{\"x\":1}".to_owned()]), expected);
     }
 

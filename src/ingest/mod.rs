@@ -195,17 +195,17 @@ pub struct BadLine {
 impl Input {
     /// Opens rollouts with messages.
     pub fn open(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
-        Self::open_with(path, config.format, |schema| Columns::recognise(schema, config))
+        Self::open_with(path, config, |schema| Columns::recognise(schema, config))
     }
 
     /// Opens rollouts with messages or with tokens alone, or preference pairs: what can be scored and trained on.
     pub fn open_any(path: &Path, config: &ColumnConfig) -> Result<Self, IngestError> {
-        Self::open_with(path, config.format, |schema| Columns::recognise_any(schema, config))
+        Self::open_with(path, config, |schema| Columns::recognise_any(schema, config))
     }
 
     fn open_with(
         path: &Path,
-        layout: Option<Layout>,
+        config: &ColumnConfig,
         recognise: impl Fn(&Schema) -> Result<Columns, SchemaError>,
     ) -> Result<Self, IngestError> {
         let failed = |source| IngestError::Open { path: path.to_owned(), source };
@@ -219,7 +219,7 @@ impl Input {
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         match format {
             Format::Parquet => {
-                let parquet = Parquet::open(path, file, size, layout, recognise)?;
+                let parquet = Parquet::open(path, file, size, config.format, recognise)?;
                 Ok(Input {
                     path: path.to_owned(),
                     format,
@@ -244,8 +244,8 @@ impl Input {
                     Some(lines) => &mut lines.as_slice(),
                     None => &mut file,
                 };
-                let asked = layout;
-                let (layout, schema) = jsonl::infer_schema(source, asked)
+                let asked = config.format;
+                let (layout, schema) = jsonl::infer_schema(source, asked, config.reward_column.as_deref())
                     .map_err(failed)?
                     .ok_or_else(|| raw_rows::why_none(path, format, asked))?;
                 let columns = recognise(&schema).map_err(|source| match source {

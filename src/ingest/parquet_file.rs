@@ -5,14 +5,15 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::KeyValue;
 
 use super::IngestError;
 use super::foreign::{Conversion, Source, holds_json, infer};
+use super::formats::WEIGHT;
 use crate::config::Layout;
-use crate::schema::{Columns, SchemaError};
+use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};
 
 /// Bounds of the rows that are decoded at once.
 const BATCH_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
@@ -52,7 +53,8 @@ impl Parquet {
         } else {
             let source = Source { file: &file, metadata: &metadata, batch_rows };
             let failed = |source| IngestError::Rows { path: path.to_owned(), row: 0, source };
-            infer(&source, layout).map_err(failed)?
+            let is_of_messages = native.as_ref().is_ok_and(|columns| columns.messages.is_some());
+            infer(&source, layout.or(is_of_messages.then_some(Layout::Messages))).map_err(failed)?
         };
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         let (conversion, schema, columns) = match converted {
@@ -81,12 +83,22 @@ fn is_native(native: &Result<Columns, SchemaError>, metadata: &ArrowReaderMetada
     match native {
         Ok(columns) => {
             let is_asked = matches!(asked, None | Some(Layout::Messages));
-            let has_json = columns.messages.is_some_and(|messages| holds_json(metadata, messages));
-            columns.purification.is_some() || (is_asked && !has_json)
+            let is_read = |k: usize| !holds_json(metadata, k) && !is_weighed(metadata.schema().field(k));
+            columns.purification.is_some() || (is_asked && columns.messages.is_none_or(is_read))
         }
         Err(SchemaError::NoMessages { .. } | SchemaError::WrongType { .. }) => false,
         Err(_) => true,
     }
+}
+
+/// Whether messages say in another way than by a flag whether they are trained on.
+fn is_weighed(messages: &Field) -> bool {
+    let item = list_item(messages.data_type()).map(|item| item.data_type());
+    let Some(DataType::Struct(fields)) = item.filter(|_| MESSAGES.contains(&messages.name().as_str())) else {
+        return false;
+    };
+    let type_of = |name: &str| fields.find(name).map_or(&DataType::Null, |(_, field)| field.data_type());
+    *type_of(WEIGHT) != DataType::Null || !matches!(type_of(LOSS), DataType::Boolean | DataType::Null)
 }
 
 pub(super) fn check_magic(path: &Path, file: &mut File, size: u64) -> Result<(), IngestError> {

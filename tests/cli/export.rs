@@ -104,6 +104,41 @@ fn failed_attempts_without_a_correction_are_undesired_completions() {
 }
 
 #[test]
+fn failed_attempts_in_copied_context_are_no_completions() {
+    let place = Place::new();
+    place.with("formats/atif_continued.json", "trajectory.json");
+    let args = ["--in", "trajectory.json", "--out", "p.parquet", "--tokens", "drop", "--pairs", "--to", "trl-kto"];
+    let done = place.run(&args);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(done.json()["exported"]["counts"]["trl-kto"]["rows_out"], 0, "{}", done.stdout);
+    // The same failure as the run's own.
+    let text = String::from_utf8(place.bytes("trajectory.json")).expect("text");
+    let own = text.replace("\"is_copied_context\": true", "\"llm_call_count\": 1");
+    std::fs::write(place.path("trajectory.json"), own).expect("written");
+    let done = place.run(&[&args[..], &["--repair-probability", "0"]].concat());
+    assert_eq!(done.json()["exported"]["counts"]["trl-kto"]["rows_out"], 1, "{}", done.stdout);
+}
+
+#[test]
+fn sides_of_pairs_that_are_not_to_be_trained_on_are_rejects() {
+    let place = Place::new();
+    let side = |loss: bool| json!([{"role": "assistant", "content": "a", "loss": loss}]);
+    let pair = |chosen: bool, rejected: bool| json!({"prompt": [{"role": "user", "content": "q", "loss": false}], "chosen": side(chosen), "rejected": side(rejected)});
+    let lines = [pair(true, true), pair(false, true), pair(true, false)].map(|line| format!("{line}\n"));
+    std::fs::write(place.path("pairs.jsonl"), lines.concat()).expect("written");
+    for (target, rows) in [("trl-kto", 2), ("trl-dpo", 1)] {
+        let done = place.run(&["export", "pairs.jsonl", "--to", target]);
+        assert_eq!((done.code, &done.json()["counts"][target]["rows_out"]), (0, &json!(rows)), "{}", done.stderr);
+        let rejects = json_rows(&place.rows(&format!("pairs.{target}.rejects.parquet")));
+        let reasons: Vec<_> = rejects.iter().map(|row| row["reject_reason"].as_str().expect("a reason")).collect();
+        let expected = ["chosen", "rejected"].into_iter().zip(1..).map(|(part, row)| {
+            format!("untrained_message: row {row} of `pairs.jsonl`: `{part}` is not to be trained on (`loss` is false), which `{target}` can't say")
+        });
+        assert_eq!(reasons, expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn without_pairs_the_error_says_how_to_get_them() {
     let place = purified("all", &[]);
     let done = place.run(&["export", "p.parquet", "--to", "trl-dpo"]);

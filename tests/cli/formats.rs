@@ -485,3 +485,108 @@ fn lists_of_a_fixed_size_become_lists_whose_length_a_repair_may_change() {
     let expected = [("assistant".to_owned(), call("b"), vec![]), ("tool".to_owned(), "1".to_owned(), vec![])];
     assert_eq!(shape(&json_rows(&place.rows("p.parquet"))[0]["messages"]), expected);
 }
+
+/// Reasons of all rejects.
+fn reasons(place: &Place, name: &str) -> Vec<String> {
+    let rows = json_rows(&place.rows(name));
+    rows.iter().map(|row| row["reject_reason"].as_str().expect("a reason").to_owned()).collect()
+}
+
+/// What each row of a file says of the training on its last message.
+fn losses(place: &Place, name: &str) -> Vec<Option<bool>> {
+    let last = |row: &Value| row["messages"].as_array().and_then(|all| all.last()?["loss"].as_bool());
+    json_rows(&place.rows(name)).iter().map(last).collect()
+}
+
+#[test]
+fn weights_of_messages_are_read_row_by_row_whatever_the_others_are() {
+    let place = Place::new();
+    let row = |weight: Value| json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": weight}]});
+    let weights = [json!(0), json!(null), json!(0.5), json!("no"), json!(false), json!(1), json!([0])];
+    std::fs::write(place.path("raw.jsonl"), weights.map(|w| format!("{}\n", row(w))).concat()).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out"), done.count("rows_rejected")), (0, 5, 2), "{}", done.stderr);
+    assert_eq!(losses(&place, "p.parquet"), [Some(false), None, Some(true), Some(false), Some(true)]);
+    let odd = |row: u64, kind: &str| {
+        format!(
+            "wrong_format: row {row} of `raw.jsonl`: line {} is no row of the format `messages`: message 1 of `messages`: `weight` is {kind}, expected a number or a flag",
+            row + 1
+        )
+    };
+    assert_eq!(reasons(&place, "p.rejects.parquet"), [odd(3, "text"), odd(6, "a list")]);
+}
+
+#[test]
+fn weights_in_parquet_are_read_in_every_type() {
+    let place = Place::new();
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    for (name, data_type) in [
+        ("weight", DataType::Int64),
+        ("weight", DataType::UInt8),
+        ("weight", DataType::Float64),
+        ("weight", DataType::Boolean),
+        ("loss", DataType::Int32),
+    ] {
+        let is_flag = data_type == DataType::Boolean;
+        let own = Field::new(name, data_type.clone(), true);
+        let fields = vec![Field::new("messages", list_of(vec![text("role"), text("content"), own]), true)];
+        let row = |weight: Value| json!({"messages": [{"role": "assistant", "content": "a", name: weight}]});
+        let values = if is_flag { [json!(false), json!(true)] } else { [json!(0), json!(1)] };
+        let [no, yes] = values.map(row);
+        parquet(&place, "raw.parquet", fields, &[no, row(json!(null)), yes]);
+        let done = place.run(&["--in", "raw.parquet", "--out", "p.parquet"]);
+        assert_eq!((done.code, done.count("rows_out")), (0, 3), "{}", done.stderr);
+        assert_eq!(losses(&place, "p.parquet"), [Some(false), None, Some(true)], "{name}: {data_type}");
+    }
+}
+
+#[test]
+fn row_with_an_odd_reward_is_rejected_alone() {
+    let place = Place::new();
+    let row = |reward: Value| json!({"messages": [{"role": "user", "content": "q"}], "reward": reward}).to_string();
+    let rewards = [json!("N/A"), json!(1), json!(true), json!(null), json!({"a": 1}), json!(0.5)];
+    std::fs::write(place.path("raw.jsonl"), rewards.map(|reward| row(reward) + "\n").concat()).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out"), done.count("rows_rejected")), (0, 3, 3), "{}", done.stderr);
+    let found = json_rows(&place.rows("p.parquet"));
+    let found: Vec<_> = found.iter().map(|row| row.get("reward").and_then(Value::as_f64)).collect();
+    assert_eq!(found, [Some(1.0), None, Some(0.5)]);
+    let odd = |row: u64, kind: &str| {
+        format!(
+            "no_fit: row {row} of `raw.jsonl`: line {} does not fit the columns of the file: `reward` is {kind}, expected a number",
+            row + 1
+        )
+    };
+    assert_eq!(reasons(&place, "p.rejects.parquet"), [odd(0, "text"), odd(2, "a flag"), odd(4, "an object")]);
+    let scores = [
+        r#"{"input": "user\nq\nassistant\n", "output": "a", "score": {"acc": 1}}"#,
+        r#"{"input": "user\nq\nassistant\n", "output": "a", "score": 1}"#,
+    ];
+    std::fs::write(place.path("verl.jsonl"), scores.join("\n")).expect("written");
+    let done = place.run(&["--in", "verl.jsonl", "--out", "v.parquet"]);
+    assert_eq!((done.count("rows_out"), &json_rows(&place.rows("v.parquet"))[0]["score"]), (1, &json!(1)));
+}
+
+#[test]
+fn column_without_a_number_in_any_row_is_no_reward_and_passes_through() {
+    let place = Place::new();
+    let row = |score: &str| json!({"messages": [{"role": "user", "content": "q"}], "score": score}).to_string();
+    std::fs::write(place.path("raw.jsonl"), ["good", "bad"].map(|score| row(score) + "\n").concat()).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 2), "{}", done.stderr);
+    assert_eq!(json_rows(&place.rows("p.parquet"))[1]["score"], "bad");
+}
+
+#[test]
+fn episodes_without_a_rollout_are_rejects_and_counted() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(fixture("formats/traces.jsonl")).expect("it is there");
+    let empty = r#"{"id": "e", "traces": []}"#;
+    let bare = r#"{"id": "e", "traces": [{"version": 1, "id": "t", "nodes": []}]}"#;
+    std::fs::write(place.path("raw.jsonl"), [text.trim_end(), empty, bare].join("\n")).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--tokens", "drop"]);
+    let rows = text.lines().count() as u64;
+    assert_eq!((done.count("rows_in"), done.count("rows_rejected")), (rows + 2, 2), "{}", done.stderr);
+    let inspected = place.run(&["inspect", "raw.jsonl", "--tokens", "drop", "--json"]).json();
+    assert_eq!((&inspected["rows"], &inspected["unreadable"]["wrong_format"]), (&json!(rows + 2), &json!(2)));
+}

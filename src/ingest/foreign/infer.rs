@@ -40,7 +40,7 @@ pub(in crate::ingest) fn infer(
     };
     let is_read = |column: &FieldRef| is_consumed(column) || layout.consults(column.name());
     let read: Vec<bool> = columns.iter().map(is_read).collect();
-    let mut kinds = Kinds::default();
+    let mut kinds = Kinds::new(None);
     scan(source, &columns, &read, |rows| {
         // A row that does not convert is a reject, and says nothing of the types.
         let native = (0..rows.len).filter_map(|k| converted(layout, &columns, rows, k).ok());

@@ -59,16 +59,21 @@ fn answers(content: &str) -> Option<Vec<&str>> {
     let mut out = Vec::new();
     let mut rest = content.trim();
     while let Some(inner) = rest.strip_prefix(ANSWER) {
-        let (answer, behind) = split_answer(inner);
+        let (answer, behind) = split_answer(inner, |behind| {
+            let next = behind.trim_start();
+            next.is_empty() || next.starts_with(ANSWER)
+        });
         out.push(answer);
         rest = behind.trim_start();
     }
     (rest.is_empty() && !out.is_empty()).then_some(out)
 }
 
-/// An answer up to its end marker, without the line breaks next to the markers, and what stands behind it.
-pub(super) fn split_answer(inner: &str) -> (&str, &str) {
-    let (answer, behind) = inner.split_once(ANSWER_END).unwrap_or((inner, ""));
+/// An answer up to its end marker, without the line breaks next to the markers, and what stands behind it. A tool may
+/// write the marker itself: only the first one behind which an answer may end counts.
+pub(super) fn split_answer(inner: &str, may_end: impl Fn(&str) -> bool) -> (&str, &str) {
+    let mut ends = inner.match_indices(ANSWER_END).map(|(at, end)| (&inner[..at], &inner[at + end.len()..]));
+    let (answer, behind) = ends.find(|(_, behind)| may_end(behind)).unwrap_or((inner, ""));
     let answer = answer.strip_prefix('\n').unwrap_or(answer);
     (answer.strip_suffix('\n').unwrap_or(answer), behind)
 }
@@ -114,6 +119,13 @@ mod tests {
         assert_eq!(parsed(behind), Err("turn 0 goes on behind its `<|im_end|>`".to_owned()));
         let missing = "<|im_start|>user\nq\n<|im_start|>assistant\na<|im_end|>";
         assert_eq!(parsed(missing), Err("turn 0 has no `<|im_end|>`".to_owned()));
+    }
+
+    #[test]
+    fn answer_that_quotes_its_end_marker_is_one_answer() {
+        let text = "<|im_start|>user\n<tool_response>\na </tool_response> b\n</tool_response>\n<tool_response>\n2\n</tool_response><|im_end|>";
+        let answer = |content: &str| json!({"role": "tool", "content": content});
+        assert_eq!(parsed(text), Ok(json!([answer("a </tool_response> b"), answer("2")])));
     }
 
     #[test]

@@ -1,37 +1,55 @@
 //! Native rows: `messages` of role and content, as OpenAI, TRL and the hubs' data sets have them.
 //!
-//! Owns the variants of a message's fields: content as a list of parts.
+//! Owns the variants of a message's fields: content as a list of parts, and what says whether it is trained on.
 
 use serde_json::Value;
 
 use super::{Form, LOSS, Row, is_said, keep_rest, kind};
 use crate::schema::MESSAGES;
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)]), not_kept: &[], token_ids: None };
+pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
 
 /// Whether a column of messages is there, or one that a flag names: then it is for the columns to say what is wrong.
 fn is_row(row: &Row) -> bool {
     MESSAGES.iter().any(|name| row.get(*name).is_some_and(|v| v.is_array() || v.is_null()))
 }
 
-fn convert(mut row: Row) -> Row {
+fn convert(mut row: Row) -> Result<Row, String> {
     for name in MESSAGES {
-        if let Some(Value::Array(messages)) = row.get_mut(*name) {
-            for message in messages.iter_mut().filter_map(Value::as_object_mut) {
-                join_parts(message);
-                weigh(message);
-            }
+        let Some(Value::Array(messages)) = row.get_mut(*name) else { continue };
+        for (k, message) in messages.iter_mut().enumerate() {
+            let Some(message) = message.as_object_mut() else { continue };
+            join_parts(message);
+            weigh(message).map_err(|detail| format!("message {k} of `{name}`: {detail}"))?;
         }
     }
-    row
+    Ok(row)
 }
 
-/// OpenAI's `weight` says what `loss` does: whether an assistant's message is trained on.
-fn weigh(message: &mut Row) {
-    let weight = message.get("weight").and_then(Value::as_u64).filter(|weight| *weight <= 1);
-    if let Some(weight) = weight.filter(|_| !message.contains_key(LOSS)) {
-        message.shift_remove("weight");
-        message.insert(LOSS.to_owned(), Value::Bool(weight == 1));
+/// OpenAI's field for what `loss` says.
+pub(in crate::ingest) const WEIGHT: &str = "weight";
+
+/// Makes a flag of what says whether a message is trained on.
+pub(super) fn weigh(message: &mut Row) -> Result<(), String> {
+    let is_native = message.get(LOSS).is_none_or(|loss| loss.is_boolean() || loss.is_null());
+    if !is_native || message.contains_key(WEIGHT) {
+        let loss = take_loss(message)?;
+        message.extend(loss.map(|loss| (LOSS.to_owned(), Value::Bool(loss))));
+    }
+    Ok(())
+}
+
+/// Takes out of a message whether it is trained on: no, if its `loss` or its `weight` is false or zero.
+pub(super) fn take_loss(message: &mut Row) -> Result<Option<bool>, String> {
+    let mut take = |name: &str| match message.shift_remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(Value::Number(number)) => Ok(Some(number.as_f64() != Some(0.0))),
+        other => Err(format!("`{name}` is {}, expected a number or a flag", kind(other.as_ref()))),
+    };
+    match (take(LOSS)?, take(WEIGHT)?) {
+        (Some(loss), Some(weight)) if loss != weight => Err(format!("`{LOSS}` and `{WEIGHT}` contradict each other")),
+        (loss, weight) => Ok(loss.or(weight)),
     }
 }
 
@@ -93,7 +111,7 @@ mod tests {
 
     fn converted(row: Value) -> Value {
         let Value::Object(row) = row else { panic!("a row is an object") };
-        Value::Object(convert(row))
+        Value::Object(convert(row).expect("a row"))
     }
 
     #[test]
@@ -113,6 +131,29 @@ mod tests {
             json!({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]});
         assert_eq!(converted(row.clone()), row);
     }
+
+    #[test]
+    fn zero_and_false_are_not_trained_on_and_every_other_number_is() {
+        let said = |fields: Value| {
+            let row = json!({"messages": [fields]});
+            let Value::Object(row) = row else { panic!("a row is an object") };
+            convert(row).map(|row| row["messages"][0].clone())
+        };
+        let no = Ok(json!({"loss": false}));
+        for fields in [json!({"weight": 0}), json!({"weight": -0.0}), json!({"weight": false}), json!({"loss": 0})] {
+            assert_eq!(said(fields), no);
+        }
+        for fields in [json!({"weight": 1}), json!({"weight": 0.5}), json!({"loss": 2, "weight": true})] {
+            assert_eq!(said(fields), Ok(json!({"loss": true})));
+        }
+        assert_eq!(said(json!({"weight": null})), Ok(json!({})));
+        assert_eq!(said(json!({"loss": null, "weight": 0.0})), no);
+        let odd = Err("message 0 of `messages`: `weight` is text, expected a number or a flag".to_owned());
+        assert_eq!(said(json!({"weight": "0"})), odd);
+        let contrary = Err("message 0 of `messages`: `loss` and `weight` contradict each other".to_owned());
+        assert_eq!(said(json!({"loss": false, "weight": 1})), contrary);
+    }
+
     #[test]
     fn what_parts_say_beside_their_text_is_kept_as_json() {
         let part = json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}, "annotations": []});

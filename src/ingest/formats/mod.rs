@@ -15,7 +15,7 @@ mod token_ids;
 mod traces;
 mod verl;
 
-pub(super) use messages::joined;
+pub(super) use messages::{WEIGHT, joined};
 use serde_json::{Map, Value};
 
 use crate::config::Layout;
@@ -129,6 +129,9 @@ impl Layout {
         let lacks_ids = |rows: Vec<Row>| rows.iter().any(|row| !row.contains_key(token_ids::RESPONSE));
         if form.token_ids.is_some_and(|path| holds(row, path)) && self.convert(row.clone()).is_ok_and(lacks_ids) {
             out.push("token ids");
+        }
+        if self == Layout::Traces && traces::lacks_nodes(row) {
+            out.push("traces without nodes");
         }
         out
     }
@@ -277,7 +280,7 @@ fn with_messages(row: Row, replaced: &[&str], messages: Vec<Row>) -> Result<Row,
 }
 
 /// The kind of a value, for errors.
-fn kind(value: Option<&Value>) -> &'static str {
+pub(super) fn kind(value: Option<&Value>) -> &'static str {
     match value {
         None => "nothing",
         Some(Value::Null) => "null",

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-use super::{Form, Row, call, keep_rest, kind, message, take_text, with_messages};
+use super::messages::take_loss;
+use super::{Form, LOSS, Row, call, keep_rest, kind, message, take_text, with_messages};
 use crate::ingest::foreign::{Place, json_value};
 
 const FIELD: &str = "conversations";
@@ -40,6 +41,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
 
 fn add_turn(mut turn: Row, out: &mut Vec<Turn>) -> Result<(), String> {
     let (from, value) = (take_text(&mut turn, "from")?, take_text(&mut turn, "value")?);
+    let loss = take_loss(&mut turn)?.map(Value::Bool);
     let role = match from.as_str() {
         "human" | "user" => "user",
         "gpt" | "assistant" | "model" => "assistant",
@@ -47,10 +49,11 @@ fn add_turn(mut turn: Row, out: &mut Vec<Turn>) -> Result<(), String> {
         "observation" | "tool" | "function_response" => "tool",
         "function_call" => {
             let (calls, of_calls) = calls(value)?;
-            // What the assistant said right before belongs to the same message.
-            let before =
-                out.pop_if(|(m, _)| m.get("role").is_some_and(|r| r == "assistant") && !m.contains_key("tool_calls"));
+            // What the assistant said right before belongs to the same message, if both are trained on, or neither.
+            let is_open = |m: &Row| m.get("role").is_some_and(|r| r == "assistant") && !m.contains_key("tool_calls");
+            let before = out.pop_if(|(m, _)| is_open(m) && m.get(LOSS) == loss.as_ref());
             let (mut asked, mut rest) = before.unwrap_or_else(|| (message("assistant", Value::Null), Vec::new()));
+            asked.extend(loss.map(|loss| (LOSS.to_owned(), loss)));
             asked.insert("tool_calls".to_owned(), Value::Array(calls));
             rest.push(turn);
             rest.extend(of_calls);
@@ -62,7 +65,9 @@ fn add_turn(mut turn: Row, out: &mut Vec<Turn>) -> Result<(), String> {
             return Err(format!("`from` is `{}`, expected {known}", other.escape_debug()));
         }
     };
-    out.push((message(role, value), vec![turn]));
+    let mut said = message(role, value);
+    said.extend(loss.map(|loss| (LOSS.to_owned(), loss)));
+    out.push((said, vec![turn]));
     Ok(())
 }
 
@@ -128,6 +133,17 @@ mod tests {
         let found = converted(row).expect("it is a row");
         let function = &found["messages"][0]["tool_calls"][0]["function"];
         assert_eq!((&function["name"], &function["arguments"]), (&Value::Null, &json!("f(x=1")));
+    }
+
+    #[test]
+    fn turns_that_are_not_trained_on_stay_apart_from_those_that_are() {
+        let call = r#"{"name": "f", "arguments": {}}"#;
+        let row = json!({"conversations": [{"from": "gpt", "value": "a", "weight": 0}, {"from": "function_call", "value": call},
+            {"from": "gpt", "value": "b", "loss": 1.0}, {"from": "function_call", "value": call, "weight": true}]});
+        let found = converted(row).expect("it is a row");
+        let messages = found["messages"].as_array().expect("messages").iter();
+        let said: Vec<_> = messages.map(|m| (m["content"].as_str(), m.get("loss").and_then(Value::as_bool))).collect();
+        assert_eq!(said, [(Some("a"), Some(false)), (None, None), (Some("b"), Some(true))]);
     }
 
     #[test]

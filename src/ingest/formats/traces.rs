@@ -37,13 +37,26 @@ fn is_row(row: &Row) -> bool {
     first.is_some_and(|trace| trace.get("nodes").is_some())
 }
 
+/// Whether one of its traces gives no rollout.
+pub(super) fn lacks_nodes(row: &Row) -> bool {
+    let is_empty = |trace: &Value| trace.get("nodes").and_then(Value::as_array).is_some_and(Vec::is_empty);
+    row.get("traces").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_empty))
+}
+
 fn convert(mut row: Row) -> Result<Vec<Row>, String> {
     let traces = take_objects(&mut row, "traces")?;
+    let is_without_traces = traces.is_empty();
     let group = row.get("group").and_then(|g| g.get("id")).filter(|id| !id.is_null()).map(text_of);
     let episode = Value::Object(row).to_string();
     let mut out = Vec::new();
     for (k, trace) in traces.into_iter().enumerate() {
         out.extend(rollouts(trace, group.as_deref(), &episode).map_err(|detail| format!("trace {k}: {detail}"))?);
+    }
+    if out.is_empty() {
+        return Err(match is_without_traces {
+            true => "`traces` is empty, expected a trace".to_owned(),
+            false => "`nodes` of each trace is empty, expected a message".to_owned(),
+        });
     }
     Ok(out)
 }

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::chat_text::{START, parse, split_answer};
-use super::{Form, Row, message, text, with_messages};
+use super::{Form, Row, message, text, text_of, with_messages};
 
 /// What stands between a call and the tools' answers.
 const ASKED: &str = "\nuser\n<tool_response>";
@@ -31,9 +31,13 @@ fn convert(mut row: Row) -> Result<Row, String> {
         messages.extend(response(output));
         messages
     };
-    // The newer trainer names each rollout, the group first; the older one knows no groups, but equal prompts are one.
-    let (rollout, group) = match row.get("uid").and_then(Value::as_str) {
-        Some(uid) => (Some(uid.to_owned()), uid.rsplitn(3, '_').nth(2).unwrap_or(uid).to_owned()),
+    // Some trainers name each rollout or each group; others know no groups, but equal prompts are one.
+    let uid = row.get("uid").filter(|uid| uid.is_string() || uid.is_number()).map(text_of);
+    let (rollout, group) = match uid {
+        Some(uid) => match sample_of(&uid).map(str::to_owned) {
+            Some(sample) => (Some(uid), sample),
+            None => (None, uid),
+        },
         None => (None, format!("input:{}", &blake3::hash(input.as_bytes()).to_hex()[..16])),
     };
     if !row.contains_key("group_id") {
@@ -43,6 +47,14 @@ fn convert(mut row: Row) -> Result<Row, String> {
         row.insert("rollout_id".to_owned(), Value::String(rollout));
     }
     with_messages(row, &["input", "output"], messages)
+}
+
+/// The sample in a uid that names a rollout, `{sample}_{rollout}_{output}`; any other uid is that of a group.
+fn sample_of(uid: &str) -> Option<&str> {
+    let (rest, output) = uid.rsplit_once('_')?;
+    let (sample, rollout) = rest.rsplit_once('_')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (!sample.is_empty() && is_number(rollout) && is_number(output)).then_some(sample)
 }
 
 /// The messages of a prompt: a role on the first line, the next ones where they may follow.
@@ -67,6 +79,15 @@ fn prompt(input: &str) -> Result<Vec<Row>, String> {
     Ok(out)
 }
 
+/// Whether a tool's answer may end before a text: where another one follows, a turn, or nothing.
+fn may_end(behind: &str) -> bool {
+    let Some(next) = behind.strip_prefix('\n') else { return behind.trim_start().is_empty() };
+    let is_turn = ["assistant", "user"].iter().filter_map(|role| next.strip_prefix(role));
+    next.trim_start().is_empty()
+        || next.starts_with(ANSWER)
+        || is_turn.into_iter().any(|rest| rest.is_empty() || rest.starts_with('\n'))
+}
+
 /// The model's turns, and the tools' answers between them.
 fn response(output: &str) -> Vec<Row> {
     let (mut out, mut rest) = (Vec::new(), output);
@@ -74,7 +95,7 @@ fn response(output: &str) -> Vec<Row> {
         out.push(message("assistant", &rest[..at]));
         let mut behind = &rest[at + ASKED.len()..];
         loop {
-            let (answer, next) = split_answer(behind);
+            let (answer, next) = split_answer(behind, may_end);
             out.push(message("tool", answer));
             match next.strip_prefix('\n').and_then(|n| n.strip_prefix(ANSWER)) {
                 Some(more) => behind = more,
@@ -136,6 +157,26 @@ mod tests {
         let named = converted(json!({"input": "user\nq\nassistant\n", "output": "a", "score": 0.0, "uid": "a_b_12_3"}));
         let named = named.expect("it is a row");
         assert_eq!((&named["rollout_id"], &named["group_id"]), (&json!("a_b_12_3"), &json!("a_b")));
+    }
+
+    #[test]
+    fn plain_uid_is_the_group_that_several_rollouts_share() {
+        for uid in [json!("q_7"), json!("0d9b_8f4e_11ef"), json!("_1_2"), json!("a_1_"), json!(7)] {
+            let row = json!({"input": "user\nq\nassistant\n", "output": "a", "score": 0.0, "uid": uid});
+            let found = converted(row).expect("it is a row");
+            assert_eq!((found["group_id"].clone(), found.get("rollout_id")), (Value::from(text_of(&uid)), None));
+        }
+    }
+
+    #[test]
+    fn answer_that_quotes_its_end_marker_is_one_answer() {
+        let answer = "a file with </tool_response> in it\n</tool_response>\nand more\nassistant";
+        let output = format!(
+            "x\nuser\n<tool_response>\n{answer}\n</tool_response>\n<tool_response>\n2\n</tool_response>\nassistant\ny"
+        );
+        let expected =
+            [message("assistant", "x"), message("tool", answer), message("tool", "2"), message("assistant", "y")];
+        assert_eq!(response(&output), expected);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use serde_json::Value;
 
-use crate::ingest::formats::Row;
-use crate::schema::MESSAGES;
+use crate::ingest::formats::{self, Row};
+use crate::schema::{LOSS, MESSAGES, REWARD};
 
 /// Fields that are text if their first value is.
 const TEXT_FIELDS: &[&str] =
@@ -52,7 +52,7 @@ impl Within {
             }
             (Within::Row, "prompt_ids" | "response_ids" | "response_mask") => list(DataType::Int64),
             (Within::Row, "response_logprobs") => list(DataType::Float64),
-            (Within::Message, "is_error") => DataType::Boolean,
+            (Within::Message, "is_error" | LOSS) => DataType::Boolean,
             (Within::Message, "tool_calls") => {
                 let mut call = texts(&["id", "type"]);
                 call.push(Field::new("function", function(), true));
@@ -73,7 +73,7 @@ impl Within {
                 (Within::Row, "prompt_ids" | "response_ids") => all(Value::is_i64),
                 (Within::Row, "response_mask") => all(|v| v.is_i64() || v.is_boolean()),
                 (Within::Row, "response_logprobs") => all(|v| v.is_number() || v.is_null()),
-                (Within::Message, "is_error") => value.is_boolean(),
+                (Within::Message, "is_error" | LOSS) => value.is_boolean(),
                 (Within::Message, "tool_calls") => all(Value::is_object),
                 (Within::Call, "function") => value.is_object(),
                 _ => true,
@@ -82,23 +82,68 @@ impl Within {
 }
 
 /// The kinds of a file's columns, in order of first appearance.
-#[derive(Default)]
-pub(in crate::ingest) struct Kinds(pub(super) Vec<(String, Kind)>);
+pub(in crate::ingest) struct Kinds {
+    pub(super) fields: Vec<(String, Kind)>,
+    /// Columns that hold numbers if any row has one there.
+    numbers: Vec<String>,
+    /// What else stands in these.
+    odd: Vec<(String, Kind)>,
+}
 
 impl Kinds {
+    /// `reward`: the column that is named as such.
+    pub(in crate::ingest) fn new(reward: Option<&str>) -> Self {
+        let numbers = reward.map_or_else(|| REWARD.to_vec(), |name| vec![name]);
+        Kinds { fields: Vec::new(), numbers: numbers.into_iter().map(str::to_owned).collect(), odd: Vec::new() }
+    }
+
     pub(in crate::ingest) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 
     /// Widens the kinds to what also holds a native row.
     pub(in crate::ingest) fn absorb(&mut self, row: &Row) {
-        absorb_fields(&mut self.0, row, Within::Row);
+        let is_odd = |value: &Value| !value.is_null() && !value.is_number();
+        let odd: Row = self
+            .numbers
+            .iter()
+            .filter_map(|name| row.get_key_value(name))
+            .filter(|(_, v)| is_odd(v))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if odd.is_empty() {
+            absorb_fields(&mut self.fields, row, Within::Row);
+        } else {
+            let mut row = row.clone();
+            odd.keys().for_each(|name| drop(row.insert(name.clone(), Value::Null)));
+            absorb_fields(&mut self.fields, &row, Within::Row);
+            absorb_fields(&mut self.odd, &odd, Within::Row);
+        }
+        for (_, kind) in
+            self.fields.iter_mut().filter(|(name, kind)| *kind == Kind::Text && self.numbers.contains(name))
+        {
+            *kind = Kind::Number;
+        }
+    }
+
+    /// Where no row has a number, what stands there is no odd one.
+    fn own<'k>(&'k self, named: &'k (String, Kind)) -> &'k (String, Kind) {
+        let odd = self.odd.iter().find(|(odd, _)| named.1 == Kind::Unknown && *odd == named.0);
+        odd.unwrap_or(named)
     }
 
     pub(in crate::ingest) fn schema(&self) -> Schema {
         let field = |(name, kind): &(String, Kind)| Field::new(name, kind.data_type(name, Within::Row), true);
-        Schema::new(self.0.iter().map(|named| Arc::new(field(named)) as FieldRef).collect::<Vec<_>>())
+        Schema::new(self.fields.iter().map(|named| Arc::new(field(self.own(named))) as FieldRef).collect::<Vec<_>>())
     }
+}
+
+/// What stands in a row where the column holds numbers.
+pub(super) fn odd_number(row: &Row, schema: &Schema) -> Option<String> {
+    let is_number = |name: &str| schema.field_with_name(name).is_ok_and(|field| field.data_type().is_numeric());
+    let odd = |(name, value): &(&String, &Value)| !value.is_null() && !value.is_number() && is_number(name);
+    let (name, value) = row.iter().find(odd)?;
+    Some(format!("`{name}` is {}, expected a number", formats::kind(Some(value))))
 }
 
 /// The kind of a field's values, over all lines.

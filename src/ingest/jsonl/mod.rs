@@ -82,23 +82,26 @@ fn numbered(block: &[u8], first_line: u64) -> impl Iterator<Item = (u64, &[u8])>
 }
 
 /// The layout of the lines, if it is not `asked` for, and the schema that holds every row; `None` if no line is an object.
+/// `reward` names the column of rewards.
 ///
 /// The first line that is an object of a known layout decides; one that has none is read as messages, and the columns tell
 /// what is missing.
 pub(super) fn infer_schema(
     source: &mut (dyn Read + Send),
     asked: Option<Layout>,
+    reward: Option<&str>,
 ) -> io::Result<Option<(Layout, Schema)>> {
-    infer_in_blocks(source, asked, BLOCK_BYTES)
+    infer_in_blocks(source, asked, reward, BLOCK_BYTES)
 }
 
 fn infer_in_blocks(
     source: &mut (dyn Read + Send),
     asked: Option<Layout>,
+    reward: Option<&str>,
     bytes: usize,
 ) -> io::Result<Option<(Layout, Schema)>> {
     let mut reader = LineReader::new(source);
-    let mut inference = Inference { layout: asked, kinds: Kinds::default() };
+    let mut inference = Inference { layout: asked, kinds: Kinds::new(reward) };
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
     while !blocks.is_empty() {
@@ -175,7 +178,7 @@ fn decode_values(block: &[u8], schema: &SchemaRef, first_line: u64, layout: Layo
     let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let as_rows = DataType::Struct(schema.fields().clone());
     for (number, line) in numbered(block, first_line) {
-        match parse(line, number).and_then(|row| converted(row, layout, number)) {
+        match parse(line, number).and_then(|row| converted(row, layout, schema, number)) {
             Ok(converted) => {
                 for row in converted {
                     let mut value = Value::Object(row);
@@ -215,8 +218,13 @@ pub(super) fn to_batches(rows: &[Value], schema: &SchemaRef) -> (RangedBatches, 
     (batches, misfits)
 }
 
-fn converted(row: Row, layout: Layout, number: u64) -> Result<Vec<Row>, RowError> {
-    layout.convert(row).map_err(|detail| RowError::Layout { line: Some(number + 1), layout: layout.name(), detail })
+fn converted(row: Row, layout: Layout, schema: &Schema, number: u64) -> Result<Vec<Row>, RowError> {
+    let line = Some(number + 1);
+    let rows = layout.convert(row).map_err(|detail| RowError::Layout { line, layout: layout.name(), detail })?;
+    match rows.iter().find_map(|row| kind::odd_number(row, schema)) {
+        Some(detail) => Err(RowError::NoFit { line, detail }),
+        None => Ok(rows),
+    }
 }
 
 fn parse(line: &[u8], number: u64) -> Result<Row, RowError> {
@@ -268,7 +276,7 @@ mod tests {
 
     /// The first pass as it is meant: every line by way of values, one after the other.
     fn inferred_slowly(text: &[u8], asked: Option<Layout>) -> Option<(Layout, Schema)> {
-        let (mut layout, mut kinds) = (asked, Kinds::default());
+        let (mut layout, mut kinds) = (asked, Kinds::new(None));
         for row in lines(text).filter_map(object) {
             layout = layout.or_else(|| Layout::recognise(&row));
             let rows = layout.unwrap_or(Layout::Messages).convert(row).unwrap_or_default();
@@ -280,7 +288,7 @@ mod tests {
     fn assert_both_ways_agree(text: &[u8], asked: Option<Layout>) {
         let expected = inferred_slowly(text, asked);
         for bytes in [1, 100, BLOCK_BYTES] {
-            let inferred = infer_in_blocks(&mut &*text, asked, bytes).expect("memory can be read");
+            let inferred = infer_in_blocks(&mut &*text, asked, None, bytes).expect("memory can be read");
             assert_eq!(inferred, expected, "in blocks of {bytes} bytes");
         }
         let Some((layout, schema)) = expected else { return };
@@ -316,7 +324,7 @@ mod tests {
         for (name, text) in fixtures("rollouts") {
             let (_, schema) = inferred_slowly(&text, None).expect("it has rows");
             assert!(columns::decode(&text, &Arc::new(schema), 0).is_some(), "{name}");
-            let mut inference = Inference { layout: None, kinds: Kinds::default() };
+            let mut inference = Inference { layout: None, kinds: Kinds::new(None) };
             lines(&text).for_each(|line| inference.absorb(line));
             assert!(lines(&text).all(|line| inference.is_settled(line)), "{name}: what was read is new again");
         }
@@ -423,6 +431,10 @@ mod tests {
             "type",
             "messages",
             "chat",
+            "reward",
+            "score",
+            "weight",
+            "loss",
             "response_logprobs",
             "response_mask",
             "prompt_ids",
@@ -461,10 +473,13 @@ mod tests {
         ];
         let message = prop_oneof![
             6 => (content, calls).prop_map(|(c, calls)| format!("{{\"role\": \"user\", \"content\": {c}{calls}}}")),
+            1 => value().prop_map(|loss| format!("{{\"role\": \"user\", \"loss\": {loss}}}")),
             1 => value(),
         ];
-        (prop::collection::vec(message, 0..4), value(), value())
-            .prop_map(|(messages, x, y)| format!("{{\"messages\": [{}], \"x\": {x}, \"y\": {y}}}", messages.join(",")))
+        let reward = prop_oneof![3 => Just("0.5".to_owned()), 1 => value()];
+        (prop::collection::vec(message, 0..4), value(), reward).prop_map(|(messages, x, y)| {
+            format!("{{\"messages\": [{}], \"x\": {x}, \"reward\": {y}}}", messages.join(","))
+        })
     }
 
     fn line() -> impl Strategy<Value = Vec<u8>> {

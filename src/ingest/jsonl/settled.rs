@@ -21,7 +21,7 @@ impl Kinds {
     }
 
     fn seed(&self) -> Known<'_> {
-        Known { of: Of::Fields(&self.0), within: Within::Row }
+        Known { of: Of::Fields(&self.fields), within: Within::Row }
     }
 }
 
