@@ -54,7 +54,7 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
             "no_json: row 2 of `no_json.jsonl`: line 3 is no JSON object: it is another kind of value".to_owned(),
         ])),
         ("no_message_column.parquet", &[], Refused("`no_message_column.parquet`: no column of messages: expected one of `messages`, `conversations`, `conversation` or `chat`, found `prompt`, `answer`", "name the column with --messages-column; `purify inspect FILE` shows what is there")),
-        ("no_objects.jsonl", &[], Refused("`no_objects.jsonl` holds no line that is a JSON object with fields: line 1 is none: expected value at column 1", "each line must be one rollout, such as {\"messages\": [...]}")),
+        ("no_objects.jsonl", &[], Refused("`no_objects.jsonl` holds no line that is a JSON object with fields: line 1 is none: expected value at column 1", "each line must be one rollout, such as {\"messages\": [...]}; a document that lists them ends in .json")),
         ("not_parquet.parquet", &[], Refused("`not_parquet.parquet` is no Parquet file: it starts with `roll`, expected `PAR1`", LINES_HINT)),
         ("null_messages.parquet", &[], Rejected(1, one("null_messages: row 1 of `null_messages.parquet`: column `messages` is null, expected a list of messages"))),
         ("null_role.parquet", &[], Rejected(1, vec![format!("null_role: row 1 of `null_role.parquet`: message 0 of column `messages` has no role, {ROLES}")])),

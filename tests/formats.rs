@@ -142,7 +142,7 @@ fn hostile_rows_are_refused_by_name() {
         (
             Layout::ShareGpt,
             json!({"conversations": [], "messages": []}),
-            "`messages` stands beside what is converted into it; remove one of them",
+            "`messages` stands beside what is converted into it; remove one of them, or name the other's format with --format",
         ),
         (
             Layout::PromptCompletion,

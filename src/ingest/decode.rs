@@ -341,6 +341,11 @@ impl Response {
         }))
     }
 
+    /// Whether a row has no tokens, where others have some: neither ids nor a mask.
+    fn is_absent(&self, row: usize) -> bool {
+        self.ids.range(row).is_none() && self.mask.range(row).is_none()
+    }
+
     /// The mask of a row that has been read.
     pub fn mask_of(&self, row: usize) -> &[i8] {
         self.mask.range(row).map_or(&[], |range| &self.mask_values.values()[range])
@@ -466,7 +471,7 @@ impl Decoded {
             id: self.id(row),
             group: self.group(row),
             messages: self.messages.row(row)?,
-            tokens: self.response.as_ref().map(|r| r.row(row)).transpose()?,
+            tokens: self.response.as_ref().filter(|r| !r.is_absent(row)).map(|r| r.row(row)).transpose()?,
         })
     }
 }

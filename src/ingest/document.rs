@@ -21,7 +21,10 @@ pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {
         Value::Array(rows) => rows,
         row => vec![row],
     };
-    let result = trial_result(path);
+    let result = match rows.iter().any(|row| row.as_object().is_some_and(is_trajectory)) {
+        true => trial_result(path)?,
+        false => None,
+    };
     let task = path.extension().filter(|end| *end == "traj").and(path.file_stem()).map(|stem| stem.to_string_lossy());
     let mut out = Vec::with_capacity(text.len());
     for mut row in rows {
@@ -38,9 +41,14 @@ pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {
 }
 
 /// harbor's `result.json`: beside the trajectory, or beside its folder.
-fn trial_result(path: &Path) -> Option<Value> {
-    let folders = path.ancestors().skip(1).take(2);
-    folders
-        .map(|folder| folder.join("result.json"))
-        .find_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok())
+fn trial_result(path: &Path) -> Result<Option<Value>, IngestError> {
+    let files = path.ancestors().skip(1).take(2).map(|folder| folder.join("result.json"));
+    let Some((file, text)) = files.filter_map(|file| std::fs::read(&file).ok().map(|text| (file, text))).next() else {
+        return Ok(None);
+    };
+    match serde_json::from_slice(&text) {
+        Ok(result @ Value::Object(_)) => Ok(Some(result)),
+        Ok(_) => Err(IngestError::NoResult { path: file, detail: "it is another kind of value".to_owned() }),
+        Err(error) => Err(IngestError::NoResult { path: file, detail: error.to_string() }),
+    }
 }

@@ -71,6 +71,10 @@ pub enum IngestError {
     NoRowOf { path: PathBuf, layout: &'static str },
     #[error("`{}` is no JSON document: {detail}", path.display())]
     NotJson { path: PathBuf, detail: String, is_cut_off: bool },
+    #[error("`{}` is no JSON object with a trial's reward: {detail}", path.display())]
+    NoResult { path: PathBuf, detail: String },
+    #[error("`{}` is packed with {with}", path.display())]
+    Packed { path: PathBuf, with: &'static str },
     #[error("`{}` is no file of vectors: {detail}", path.display())]
     Vectors { path: PathBuf, detail: String },
 }
@@ -101,10 +105,23 @@ impl IngestError {
             }
             IngestError::NoRowOf { .. } => "leave --format out: the first row tells; `purify inspect FILE` shows it",
             IngestError::NotJson { .. } => "give JSON lines the ending .jsonl or .ndjson",
+            IngestError::NoResult { .. } => "write it again, or take it away: the rollout has no reward then",
+            IngestError::Packed { .. } => "unpack it first; Parquet is packed by itself",
             IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",
-            IngestError::NoObjects { .. } => "each line must be one rollout, such as {\"messages\": [...]}",
+            IngestError::NoObjects { .. } => {
+                "each line must be one rollout, such as {\"messages\": [...]}; a document that lists them ends in .json"
+            }
         })
     }
+}
+
+/// What a file was packed with, by its first bytes.
+fn packed_with(file: &mut File) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    file.take(4).read_to_end(&mut start)?;
+    file.seek(SeekFrom::Start(0))?;
+    let known: [(&[u8], _); 2] = [(&[0x1f, 0x8b], "gzip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
+    Ok(known.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, with)| with))
 }
 
 /// Kinds of file that are read.
@@ -213,6 +230,9 @@ impl Input {
         let size = file.metadata().map_err(failed)?.len();
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        if let Some(with) = packed_with(&mut file).map_err(failed)? {
+            return Err(IngestError::Packed { path: path.to_owned(), with });
         }
         let format = Format::recognise(path, &mut file).map_err(failed)?;
         let stem: Arc<str> = path.file_stem().unwrap_or_default().to_string_lossy().into();

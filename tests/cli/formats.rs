@@ -590,3 +590,61 @@ fn episodes_without_a_rollout_are_rejects_and_counted() {
     let inspected = place.run(&["inspect", "raw.jsonl", "--tokens", "drop", "--json"]).json();
     assert_eq!((&inspected["rows"], &inspected["unreadable"]["wrong_format"]), (&json!(rows + 2), &json!(2)));
 }
+
+#[test]
+fn trial_whose_result_cannot_be_read_is_refused_and_not_left_without_a_reward() {
+    for (text, why) in [("{bad", "key must be a string at line 1 column 2"), ("[]", "it is another kind of value")] {
+        let place = Place::new();
+        place.with("formats/atif/agent/trajectory.json", "trial/agent/trajectory.json");
+        std::fs::write(place.path("trial/result.json"), text).expect("written");
+        let done = place.run(&["--in", "trial", "--out", "p.parquet"]);
+        let expected = format!("error: `trial/result.json` is no JSON object with a trial's reward: {why}\n");
+        assert_eq!(done.code, 3);
+        assert!(done.stderr.starts_with(&expected), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn row_without_tokens_stands_among_others_that_have_some() {
+    let place = Place::new();
+    let item = |ids: [i32; 2], generated: i32| {
+        json!({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "a"}],
+            "prompt_token_ids": ids, "generation_token_ids": [generated], "generation_log_probs": [-0.5]})
+    };
+    let row = |second: [i32; 2]| {
+        json!({"responses_create_params": {"input": [{"role": "user", "content": "q"}]}, "reward": 1.0,
+            "response": {"output": [item([1, 2], 3), item(second, 4)]}})
+        .to_string()
+    };
+    let with_tokens = json!({"responses_create_params": {"input": [{"role": "user", "content": "q"}]}, "reward": 1.0,
+        "response": {"output": [item([1, 2], 3)]}});
+    std::fs::write(place.path("two.jsonl"), format!("{}\n{with_tokens}\n", row([9, 9]))).expect("written");
+    let done = place.run(&["--in", "two.jsonl", "--out", "p.parquet", "--call-marker-ids", "7"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 2), "{}", done.stderr);
+    let found = json_rows(&place.rows("p.parquet"));
+    assert_eq!((&found[0]["response_ids"], &found[1]["response_ids"]), (&json!(null), &json!([3])));
+    let inspected = place.run(&["inspect", "two.jsonl", "--json"]).json();
+    assert_eq!((&inspected["rows"], &inspected["unreadable"]), (&json!(2), &json!({})), "{inspected}");
+}
+
+#[test]
+fn what_python_writes_and_json_does_not_know_is_named_with_what_to_do() {
+    let place = Place::new();
+    let row = |field: &str| format!("{{\"messages\": [{{\"role\": \"user\", \"content\": \"q\"}}], {field}}}\n");
+    let lines = [r#""reward": 1.0"#, r#""reward": NaN"#, r#""reward": -Infinity"#, r#""note": "\ud800""#].map(row);
+    std::fs::write(place.path("raw.jsonl"), lines.concat()).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 1), "{}", done.stderr);
+    let said = reasons(&place, "p.rejects.parquet");
+    assert!(said[0].ends_with("`NaN` is no JSON, write null for it"), "{}", said[0]);
+    assert!(said[1].ends_with("`Infinity` is no JSON, write null for it"), "{}", said[1]);
+    assert!(said[2].ends_with("half a surrogate pair is no character, write U+FFFD for it"), "{}", said[2]);
+    std::fs::write(place.path("packed.jsonl"), [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).expect("written");
+    let done = place.run(&["--in", "packed.jsonl"]);
+    assert_eq!(done.code, 3);
+    assert!(
+        done.stderr.starts_with("error: `packed.jsonl` is packed with gzip\n\nhint: unpack it first"),
+        "{}",
+        done.stderr
+    );
+}

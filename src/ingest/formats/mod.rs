@@ -256,7 +256,9 @@ fn text_of(value: &Value) -> String {
 fn pass_through(out: &mut Row, row: Row) -> Result<(), String> {
     for (name, value) in row {
         if out.contains_key(&name) {
-            return Err(format!("`{name}` stands beside what is converted into it; remove one of them"));
+            return Err(format!(
+                "`{name}` stands beside what is converted into it; remove one of them, or name the other's format with --format"
+            ));
         }
         out.insert(name, value);
     }

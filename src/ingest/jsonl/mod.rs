@@ -235,11 +235,22 @@ fn parse(line: &[u8], number: u64) -> Result<Row, RowError> {
     match serde_json::from_slice(line) {
         Ok(Value::Object(row)) => Ok(row),
         Ok(_) => Err(RowError::NoJson { line: line_number, detail: "it is another kind of value".to_owned() }),
-        // serde_json counts lines of its own input, which is always one.
-        Err(error) => Err(RowError::NoJson {
-            line: line_number,
-            detail: error.to_string().replace(" at line 1 column ", " at column "),
-        }),
+        Err(error) => Err(RowError::NoJson { line: line_number, detail: why_no_json(line, &error) }),
+    }
+}
+
+/// The parser's words, and what Python writes that is no JSON.
+fn why_no_json(line: &[u8], error: &serde_json::Error) -> String {
+    // serde_json counts lines of its own input, which is always one.
+    let said = error.to_string().replace(" at line 1 column ", " at column ");
+    let at = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
+    let number = ["NaN", "Infinity"].into_iter().find(|name| at.starts_with(name.as_bytes()));
+    match number {
+        Some(name) => format!("{said}: `{name}` is no JSON, write null for it"),
+        None if said.contains("surrogate") || said.contains("hex escape") => {
+            format!("{said}: half a surrogate pair is no character, write U+FFFD for it")
+        }
+        None => said,
     }
 }
 
