@@ -106,6 +106,7 @@ fn report(repairs: u64) -> AuditReport {
     AuditReport {
         report_version: REPORT_VERSION,
         detects_alike: true,
+        gates_undecided: Vec::new(),
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
         files: ["raw.parquet", "raw.purified.parquet"].map(|file| facts_of_file(file, rollouts)).to_vec(),
@@ -144,7 +145,7 @@ fn side(rollouts: u64, failing: f64) -> Side {
         ok: attempts - failed,
         failed,
         open: rollouts / 50,
-        failure_rate: tally(attempts, failing).rate(),
+        error_rate: tally(attempts, failing).rate(),
         characters: rollouts * 6_400,
         characters_on_failures: failed * 540,
         first_attempts: tally(rollouts, failing * 0.8),

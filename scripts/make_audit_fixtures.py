@@ -170,8 +170,12 @@ def side(rollouts):
             if failed:
                 types[error_type(messages, step)] += 1
                 spent += sum(characters(m) for m in messages[step["at"]:step["end"]])
-            for name in {c["function"]["name"] for c in messages[step["at"]]["tool_calls"]}:
-                tools[name].append(failed)
+            calls, by_name = messages[step["at"]]["tool_calls"], {}
+            for k, result in enumerate(messages[step["at"] + 1:step["end"]]):
+                name = calls[k if k < len(calls) else 0]["function"]["name"]
+                by_name[name] = by_name.get(name, False) or result["is_error"]
+            for name, is_error in by_name.items():
+                tools[name].append(is_error)
             positions[min(position, POSITIONS - 1)].append(failed)
             if position == 0:
                 firsts.append(failed)
@@ -189,7 +193,7 @@ def side(rollouts):
     return {
         "rollouts": len(rollouts), "messages": sum(map(len, rollouts)), "steps": sum(outcomes.values()),
         "attempts": attempts + outcomes["open"], "ok": outcomes["ok"], "failed": outcomes["failed"], "open": outcomes["open"],
-        "failure_rate": outcomes["failed"] / attempts, "characters": sum(characters(m) for ms in rollouts for m in ms),
+        "error_rate": outcomes["failed"] / attempts, "characters": sum(characters(m) for ms in rollouts for m in ms),
         "characters_on_failures": spent, "tokens": None, "tokens_on_failures": None, "first_attempts": tally(firsts),
         "first_attempt_success_rate": 1 - rate(tally(firsts)), "by_tool": {k: tally(v) for k, v in tools.items()},
         "error_types": dict(types), "by_position": [tally(positions[k]) for k in range(max(positions) + 1)],

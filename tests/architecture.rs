@@ -65,6 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "rewrite",
             "rollout",
             "saar",
+            "schema",
             "similarity",
             "steps",
             "tokens",

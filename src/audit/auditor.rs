@@ -18,8 +18,9 @@ use crate::guard::calls::{ListedTools, faults};
 use crate::ingest::RowError;
 use crate::ingest::record::Record;
 use crate::pipeline::Purifier;
-use crate::rollout::Rollout;
+use crate::rollout::{Message, Rollout};
 use crate::saar::{Comparison, Meaning, Planner, RepairKind};
+use crate::schema::PURIFICATION;
 use crate::similarity::semantic::{NoVector, Vectors};
 use crate::similarity::{Exact, Lexical, measure};
 use crate::steps::{RunEnd, Trajectory};
@@ -114,7 +115,7 @@ impl<'a> Auditor<'a> {
         let before = Trajectory::new(rollout, detector);
         let tokens = self.tokens(rollout);
         let counts = &mut found.counts;
-        counts.before.add(&before, tokens.as_ref());
+        counts.before.add(&before, detector, tokens.as_ref());
         counts.reference.add(&before, detector, self.now.max_retries);
         let mut slice = Slice {
             rollouts: 1,
@@ -149,17 +150,18 @@ impl<'a> Auditor<'a> {
         (row, record): (&RowOf, Record),
     ) -> Result<Done, Error> {
         let after = row.batch.rollout(row.row).map_err(|error| self.unreadable(row, &error))?;
-        self.check(row, &record, before)?;
+        self.check((raw, row), &record, before)?;
         found.counts.purified_rows += 1;
+        found.counts.edited += u64::from(!is_as_recorded(before.rollout, &after, &record));
         // Most rows were left as they are, and finding their failures is most of the work.
         match after.messages == before.rollout.messages {
             true => {
-                found.counts.after.add(before, self.tokens(&after).as_ref());
+                found.counts.after.add(before, self.purifier.detector(), self.tokens(&after).as_ref());
                 slice.add_after(before);
             }
             false => {
                 let trajectory = Trajectory::new(&after, self.purifier.detector());
-                found.counts.after.add(&trajectory, self.tokens(&after).as_ref());
+                found.counts.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
                 slice.add_after(&trajectory);
             }
         }
@@ -178,21 +180,28 @@ impl<'a> Auditor<'a> {
     ) -> Result<Option<Done>, Error> {
         let Ok(row) = self.purifier.decide(before) else { return Ok(None) };
         let done = Done::of_plan(&row);
-        let Some(purified) = &row.rollout else {
-            found.counts.after.add(before, tokens);
+        let rollout = before.rollout;
+        let sources = row.rollout.as_ref().map(|purified| purified.messages());
+        if sources.is_none() && row.loss.is_empty() {
+            found.counts.after.add(before, self.purifier.detector(), tokens);
             slice.add_after(before);
             return Ok(Some(done));
+        }
+        let mut messages: Vec<Message<'_>> = match sources {
+            Some(sources) => sources.iter().map(|source| source.of(rollout)).collect(),
+            None => rollout.messages.clone(),
         };
-        let rollout = before.rollout;
-        let messages = purified.messages().iter().map(|source| source.of(rollout)).collect();
+        // What is not trained on belongs to no failure run, as it will be read.
+        messages.iter_mut().zip(&row.loss).for_each(|(message, is_trained)| message.is_context |= !is_trained);
         let after = Rollout { id: rollout.id.clone(), group: rollout.group, messages, tokens: None };
         let trajectory = Trajectory::new(&after, self.purifier.detector());
         let removed: u64 = row.records.iter().filter_map(|r| r.removed_tokens).map(|n| n as u64).sum();
-        let tokens = tokens.map(|tokens| MessageTokens {
-            all: tokens.all.saturating_sub(removed),
-            of: purified.messages().iter().map(|s| tokens.of.get(s.call).copied().unwrap_or_default()).collect(),
-        });
-        found.counts.after.add(&trajectory, tokens.as_ref());
+        let of = |tokens: &MessageTokens| match sources {
+            Some(sources) => sources.iter().map(|s| tokens.of.get(s.call).copied().unwrap_or_default()).collect(),
+            None => tokens.of.clone(),
+        };
+        let tokens = tokens.map(|tokens| MessageTokens { all: tokens.all.saturating_sub(removed), of: of(tokens) });
+        found.counts.after.add(&trajectory, self.purifier.detector(), tokens.as_ref());
         slice.add_after(&trajectory);
         self.add_views(found, (raw, rollout), &after, &done.record).map_err(|detail| self.mismatch(detail))?;
         Ok(Some(done))
@@ -212,7 +221,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// A record that speaks of other failures than the raw row has belongs to another row, or was made with another detector.
-    fn check(&self, row: &RowOf, record: &Record, before: &Trajectory<'_, '_>) -> Result<(), Error> {
+    fn check(&self, (raw, row): (&RowOf, &RowOf), record: &Record, before: &Trajectory<'_, '_>) -> Result<(), Error> {
         let fits = record.repairs.iter().all(|repair| {
             let at = usize::try_from(repair.first_message).unwrap_or(usize::MAX);
             before.steps.iter().any(|step| step.message == at && step.attempt.is_some())
@@ -220,9 +229,22 @@ impl<'a> Auditor<'a> {
         match fits {
             true => Ok(()),
             false => {
+                self.refuse_purified(raw)?;
                 let number = row.batch.number(row.row);
                 Err(self.mismatch(format!("row {number} of it records a repair where the raw row has no attempt")))
             }
+        }
+    }
+
+    /// What a row that was purified before records is about the data before that.
+    fn refuse_purified(&self, raw: &RowOf) -> Result<(), Error> {
+        match raw.batch.batch.column_by_name(PURIFICATION) {
+            None => Ok(()),
+            Some(_) => Err(Error::Mismatch {
+                path: self.path(),
+                detail: "it was made of data that was purified before, which its records speak of".to_owned(),
+                hint: "give the data as it was before the first time",
+            }),
         }
     }
 
@@ -288,6 +310,16 @@ impl<'a> Auditor<'a> {
             counts.graded.push(Graded { id, group: group.to_owned(), reward, slice, stays });
         }
     }
+}
+
+/// Whether a purified row is what its record says: as long as that, and the same where nothing was repaired.
+fn is_as_recorded(before: &Rollout<'_>, after: &Rollout<'_>, record: &Record) -> bool {
+    let removed: u64 = record.repairs.iter().map(|repair| repair.removed_messages).sum();
+    let is_same = |(a, b): (&Message<'_>, &Message<'_>)| {
+        (a.role, a.content, a.reasoning, &a.calls) == (b.role, b.content, b.reasoning, &b.calls)
+    };
+    before.messages.len() as u64 == after.messages.len() as u64 + removed
+        && (!record.repairs.is_empty() || before.messages.iter().zip(&after.messages).all(is_same))
 }
 
 impl Slice {

@@ -3,18 +3,17 @@
 //! Owns the sums of a stretch of rows, which are added up in any order to the same numbers. What purifying did comes from the
 //! record that it wrote, or from the plan that it would write; both are [`Done`].
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::groups::Graded;
 use super::report::{GuardCount, Guards, Repairs, Side, Slice};
 use super::sensitivity::Runs;
-use super::side::{entry, merge};
+use super::side::{entry, failures, merge};
 use crate::guard::calls::CallFaults;
 use crate::ingest::record::{Record, RecordedRepair};
 use crate::pipeline::PurifiedRow;
 use crate::saar::RepairKind;
-use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory, answered_call};
+use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
 
 /// Bins of the similarity histogram.
 const BINS: usize = 20;
@@ -64,6 +63,7 @@ pub(super) struct Counts {
     pub unreadable: BTreeMap<String, u64>,
     pub purified_rows: u64,
     pub left_out: u64,
+    pub edited: u64,
     pub before: Side,
     pub after: Side,
     pub repairs: Repairs,
@@ -133,6 +133,7 @@ impl Counts {
         self.rows += other.rows;
         self.purified_rows += other.purified_rows;
         self.left_out += other.left_out;
+        self.edited += other.edited;
         merge(&mut self.unreadable, other.unreadable, |mine, theirs: u64| *mine += theirs);
         self.before.merge(other.before);
         self.after.merge(other.after);
@@ -206,19 +207,12 @@ impl Reference {
     /// Counts the raw rollout as the reference's loop would have met it: each result is a call; a retry stands directly behind
     /// a failed attempt; a place at which a call failed is recovered if the run there has a correction within K attempts.
     pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, detector: &ErrorDetector, max_retries: usize) {
-        let messages = &trajectory.rollout.messages;
         let mut retried_until = None;
         for step in &trajectory.steps {
             let is_retry = retried_until == Some(step.message);
-            let asked = &messages[step.message];
             let has_result = matches!(step.attempt, Some(Outcome::Ok | Outcome::Failed(_)));
-            for (k, result) in step.results.clone().enumerate().filter(|_| has_result) {
-                // What came of a single result is what came of the step.
-                let failure = match (&step.attempt, step.results.len()) {
-                    (Some(Outcome::Failed(failure)), 1) => Some(Cow::Borrowed(failure)),
-                    (_, 1) => None,
-                    _ => detector.failure(asked, answered_call(asked, k), &messages[result]).map(Cow::Owned),
-                };
+            let found = if has_result { failures(trajectory, step, detector) } else { Vec::new() };
+            for failure in found {
                 self.calls += 1;
                 self.calls_ok += u64::from(failure.is_none());
                 self.first_calls += u64::from(!is_retry);

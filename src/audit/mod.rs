@@ -14,6 +14,7 @@ mod sensitivity;
 mod side;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
@@ -24,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::config::{AuditConfig, Settings};
 use crate::error::Error;
 use crate::ingest::expand;
-use crate::pipeline::gate::Gate;
+use crate::pipeline::gate::{self, Gate};
 use crate::pipeline::outputs::refuse_input;
 use crate::pipeline::{Progress, manifest_beside, write_json};
 use crate::similarity::semantic::Vectors;
@@ -64,9 +65,14 @@ pub fn audit(
         refuse_input(out, &raw)?;
         refuse_input(out, purified.as_deref().unwrap_or_default())?;
     }
+    if let (Some(json), Some(html)) = (&config.json, &config.html) {
+        refuse_input(json, std::slice::from_ref(html))
+            .map_err(|_| Error::usage("--json and --html name the same file", Some("give one of them another name")))?;
+    }
     let first = purified.iter().flatten().next().or(config.purified.as_ref()).map(|path| path.as_path());
-    let decided =
-        first.and_then(manifest_beside).and_then(|mut manifest| manifest.get_mut("settings").map(Value::take));
+    let mut manifest = first.and_then(manifest_beside);
+    let mut of_manifest = |name: &str| manifest.as_mut().and_then(|manifest| manifest.get_mut(name)).map(Value::take);
+    let (decided, counted) = (of_manifest("settings"), of_manifest("counts"));
     let now = in_force(settings, decided.as_ref());
     let auditor = Auditor::new(settings, vectors, first, now, config.html.is_some())?;
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
@@ -77,6 +83,11 @@ pub fn audit(
     pool.install(|| -> Result<(), Error> {
         let threads = pool.current_num_threads();
         let mut stretches = walk.next_stretches(threads)?;
+        if let (Some(named), Some((first, _))) = (&column, stretches.iter().flat_map(|s| &s.raw).next())
+            && first.batch.text_column(named).is_none()
+        {
+            return Err(no_column(first, named));
+        }
         if column.is_none() {
             column = stretches.iter().flat_map(|s| &s.raw).next().and_then(|(row, _)| source_column(row));
         }
@@ -100,9 +111,12 @@ pub fn audit(
     let mut report = summed_up(all, column, settings, now, purified.is_some());
     report.files = walk.facts();
     report.detects_alike = detects_alike(settings, decided.as_ref());
+    if report.is_purified {
+        // A record says that a run was left, not why.
+        report.repairs.skipped = skipped(counted).unwrap_or_default();
+    }
     report.settings = decided.unwrap_or(report.settings);
-    let numbers = numbers(&report);
-    report.gate_failures = gates.iter().filter_map(|gate| gate.check(&numbers)).collect();
+    (report.gate_failures, report.gates_undecided) = gate::check_all(&gates, &numbers(&report, false), None);
     if let Some(path) = &config.json {
         write_json(path, &report)?;
     }
@@ -151,29 +165,43 @@ fn gates(config: &AuditConfig) -> Result<Vec<Gate>, Error> {
     let mut any =
         AuditReport { groups: Some(Default::default()), by_column: Some(Default::default()), ..Default::default() };
     any.sensitivity.semantic = Some(Default::default());
-    let known = numbers(&any);
+    let known = numbers(&any, false);
     let parse = |text: &String| Gate::parse(text, &known).map_err(|message| Error::usage(message, None));
     config.fail_if.iter().map(parse).collect()
 }
 
-/// Every number of a report at its path, such as `after.failure_rate`; a share of nothing is 0. Lists and texts are left out.
-pub fn numbers(report: &AuditReport) -> Map<String, Value> {
-    fn kept(value: Value) -> Option<Value> {
+/// Every number of a report at its path, such as `after.error_rate` or `before.by_position.0.failed`; null is what is not known.
+/// Texts are left out, and with `is_short` lists as well.
+pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
+    fn kept(value: Value, is_short: bool) -> Option<Value> {
+        let below = |fields: &mut dyn Iterator<Item = (String, Value)>| {
+            let kept = fields.filter_map(|(name, value)| kept(value, is_short).map(|value| (name, value)));
+            Some(Value::Object(kept.collect()))
+        };
         match value {
-            Value::Number(_) => Some(value),
-            Value::Null => Some(Value::from(0)),
-            Value::Object(fields) => Some(Value::Object(fields.into_iter().filter_map(named).collect())),
+            Value::Number(_) | Value::Null => Some(value),
+            Value::Object(fields) => below(&mut fields.into_iter()),
+            Value::Array(items) if !is_short => {
+                below(&mut items.into_iter().enumerate().map(|(k, item)| (k.to_string(), item)))
+            }
             _ => None,
         }
     }
-    fn named((name, value): (String, Value)) -> Option<(String, Value)> {
-        kept(value).map(|value| (name, value))
-    }
-    let report = AuditReport { settings: Value::Bool(true), ..report.clone() };
-    match serde_json::to_value(report).map(kept) {
+    let report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
+    match serde_json::to_value(report).map(|report| kept(report, is_short)) {
         Ok(Some(Value::Object(numbers))) => numbers,
         _ => Map::new(),
     }
+}
+
+fn no_column(row: &RowOf, named: &str) -> Error {
+    let schema = row.batch.batch.schema();
+    let texts = schema.fields().iter().map(|field| field.name()).filter(|name| row.batch.text_column(name).is_some());
+    let texts: Vec<&str> = texts.map(String::as_str).collect();
+    Error::usage(
+        format!("--by: there is no column of text `{named}`"),
+        Some(&format!("there are {}", texts.join(", "))),
+    )
 }
 
 fn source_column(row: &RowOf) -> Option<String> {
@@ -208,6 +236,7 @@ fn summed_up(
             unreadable: counts.unreadable,
             purified: is_purified.then_some(counts.purified_rows),
             left_out: counts.left_out,
+            edited: counts.edited,
         },
         reference: counts.reference.named(repairs.repairs, appended),
         sensitivity: counts.runs.finish(now),
@@ -221,6 +250,7 @@ fn summed_up(
         repairs,
         guards,
         gate_failures: Vec::new(),
+        gates_undecided: Vec::new(),
     }
 }
 
@@ -232,6 +262,11 @@ fn in_force(settings: &Settings, decided: Option<&Value>) -> InForce {
         semantic_threshold: settings.semantic.semantic_threshold.map(|t| t.get()),
         max_retries: number("max_retries").map_or(settings.method.max_retries as usize, |k| k as usize),
     }
+}
+
+/// Why runs were left, as the manifest has counted it.
+fn skipped(counts: Option<Value>) -> Option<BTreeMap<String, u64>> {
+    serde_json::from_value(counts?.get_mut("skipped")?.take()).ok()
 }
 
 /// Whether failures are found here as they were when the data was purified; if not, the sides do not compare.

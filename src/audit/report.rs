@@ -50,6 +50,8 @@ pub struct AuditReport {
     pub by_column: Option<ByColumn>,
     /// Gates of `--fail-if` that failed, in words.
     pub gate_failures: Vec<String>,
+    /// Gates over what is not known of this data.
+    pub gates_undecided: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -69,6 +71,8 @@ pub struct RowCounts {
     pub purified: Option<u64>,
     /// Raw rows that the purified files do not have: rejected, or dropped by the settings.
     pub left_out: u64,
+    /// Purified rows that are not what their record says: somebody has changed them since.
+    pub edited: u64,
 }
 
 /// Attempts, and how many of them failed.
@@ -106,8 +110,8 @@ pub struct Side {
     pub ok: u64,
     pub failed: u64,
     pub open: u64,
-    /// Failed among those with a result.
-    pub failure_rate: Option<f64>,
+    /// Failed among those with a result; the main job's `failure_rate` is among all attempts.
+    pub error_rate: Option<f64>,
     /// Characters of all messages, and of failed attempts with their results.
     pub characters: u64,
     pub characters_on_failures: u64,

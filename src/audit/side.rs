@@ -3,11 +3,12 @@
 //! Owns the counting of steps, attempts, failure runs and the cascade. An attempt without a result is open: it is counted, and
 //! neither a success nor a failure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::report::{Cascade, MOST_POSITIONS, MOST_STREAK, RunCounts, Side, Tally};
 use crate::rollout::{Message, Rollout};
-use crate::steps::{Outcome, RunEnd, Step, Trajectory};
+use crate::steps::{ErrorDetector, Failure, Outcome, RunEnd, Step, Trajectory, answered_call};
 
 /// Names that are counted one by one; data could make more of them.
 const MOST_NAMES: usize = 1000;
@@ -38,6 +39,22 @@ pub(super) fn merge<V: Default>(into: &mut BTreeMap<String, V>, from: BTreeMap<S
     }
 }
 
+/// What each result of a step says: what came of a single one is what came of the step.
+pub(super) fn failures<'s>(
+    trajectory: &Trajectory<'_, '_>,
+    step: &'s Step,
+    detector: &ErrorDetector,
+) -> Vec<Option<Cow<'s, Failure>>> {
+    let messages = &trajectory.rollout.messages;
+    let asked = &messages[step.message];
+    let of = |(k, result): (usize, usize)| match (&step.attempt, step.results.len()) {
+        (Some(Outcome::Failed(failure)), 1) => Some(Cow::Borrowed(failure)),
+        (_, 1) => None,
+        _ => detector.failure(asked, answered_call(asked, k), &messages[result]).map(Cow::Owned),
+    };
+    step.results.clone().enumerate().map(of).collect()
+}
+
 fn characters(message: &Message<'_>) -> u64 {
     let count = |text: &str| text.chars().count() as u64;
     let texts = [message.content, message.reasoning].into_iter().flatten();
@@ -46,7 +63,12 @@ fn characters(message: &Message<'_>) -> u64 {
 
 impl Side {
     /// Counts a rollout.
-    pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, tokens: Option<&MessageTokens>) {
+    pub(super) fn add(
+        &mut self,
+        trajectory: &Trajectory<'_, '_>,
+        detector: &ErrorDetector,
+        tokens: Option<&MessageTokens>,
+    ) {
         let rollout = trajectory.rollout;
         self.rollouts += 1;
         self.messages += rollout.messages.len() as u64;
@@ -76,7 +98,7 @@ impl Side {
                     true
                 }
             };
-            self.add_tools(&rollout.messages[step.message], failed);
+            self.add_tools(trajectory, step, detector);
             self.add_position(position, failed);
             self.cascade.add(before, failed);
             position += 1;
@@ -109,15 +131,15 @@ impl Side {
         }
     }
 
-    /// An attempt counts once for each tool that it calls.
-    fn add_tools(&mut self, message: &Message<'_>, failed: bool) {
-        let mut names: Vec<&str> = message.calls.iter().map(|c| c.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.is_empty() {
-            names.push(IN_TEXT);
+    /// An attempt counts once for each tool that has answered it; it failed for those whose own result is an error.
+    fn add_tools(&mut self, trajectory: &Trajectory<'_, '_>, step: &Step, detector: &ErrorDetector) {
+        let message = &trajectory.rollout.messages[step.message];
+        let mut tools: BTreeMap<&str, bool> = BTreeMap::new();
+        for (k, failure) in failures(trajectory, step, detector).into_iter().enumerate() {
+            let name = answered_call(message, k).map_or(IN_TEXT, |call| call.name);
+            *tools.entry(name).or_default() |= failure.is_some();
         }
-        names.into_iter().for_each(|name| entry(&mut self.by_tool, name).add(failed));
+        tools.into_iter().for_each(|(name, failed)| entry(&mut self.by_tool, name).add(failed));
     }
 
     fn add_position(&mut self, position: usize, failed: bool) {
@@ -172,7 +194,7 @@ impl Side {
 
     /// Computes the shares, once everything is counted.
     pub(super) fn finish(&mut self) {
-        self.failure_rate = Tally { attempts: self.ok + self.failed, failed: self.failed }.rate();
+        self.error_rate = Tally { attempts: self.ok + self.failed, failed: self.failed }.rate();
         self.first_attempt_success_rate = self.first_attempts.rate().map(|failed| 1.0 - failed);
         self.cascade.finish();
     }

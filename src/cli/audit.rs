@@ -49,6 +49,18 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
         None => whole()?,
     };
     printer.line(&table(&report));
+    if report.rows.edited > 0 {
+        printer.warning(&format!(
+            "{} purified rows are not what their record says: somebody has changed them since",
+            grouped(report.rows.edited)
+        ));
+    }
+    if report.is_purified && report.rows.left_out > 0 {
+        printer.warning(&format!(
+            "{} raw rows are not in the purified data: the raw side counts them, the other can't",
+            grouped(report.rows.left_out)
+        ));
+    }
     if !report.detects_alike {
         printer.warning(
             "the data was purified with other options for errors: give the same ones, else both sides are no two sides of one thing",
@@ -57,10 +69,13 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
     for path in config.json.iter().chain(&config.html) {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));
     }
+    for undecided in &report.gates_undecided {
+        printer.warning(&escaped(undecided));
+    }
     for failure in &report.gate_failures {
         printer.line(&escaped(failure));
     }
-    printer.json(&serde_json::Value::Object(audit::numbers(&report)));
+    printer.json(&serde_json::Value::Object(audit::numbers(&report, true)));
     match report.gate_failures.len() {
         0 => Ok(ExitStatus::Done),
         failed => Err(Error::Gates { failed, gates: config.fail_if.len() }),
@@ -100,7 +115,7 @@ fn read_and_written(report: &AuditReport, files: &[PathBuf], config: &AuditConfi
     Done {
         inputs: paths.iter().zip(&report.files).map(input).collect(),
         outputs: config.json.iter().chain(&config.html).map(|path| lineage::file(path)).collect(),
-        counts: audit::numbers(report),
+        counts: audit::numbers(report, true),
     }
 }
 
@@ -193,8 +208,8 @@ fn lists(out: &mut String, report: &AuditReport) {
             let _ = writeln!(out, "  {what}: {}", items.join(", "));
         }
     }
-    if report.rows.left_out > 0 {
-        let _ = writeln!(out, "  raw rows that are not in the purified data: {}", grouped(report.rows.left_out));
+    if report.rows.left_out > 0 && !report.is_purified {
+        let _ = writeln!(out, "  raw rows that would be rejected: {}", grouped(report.rows.left_out));
     }
     for (reason, rows) in &report.rows.unreadable {
         let _ = writeln!(out, "  rows that can't be read ({}): {}", escaped(reason), grouped(*rows));

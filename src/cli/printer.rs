@@ -134,6 +134,9 @@ impl Printer {
         if self.verbosity > Verbosity::Quiet {
             stderr(&self.summary_table(summary, dry_run));
         }
+        for undecided in &summary.gates_undecided {
+            self.warning(&escaped(undecided));
+        }
         for failure in &summary.gate_failures {
             stderr(&format!("{ERROR}{}{ERROR:#}\n", escaped(failure)));
         }
@@ -143,7 +146,7 @@ impl Printer {
     fn summary_table(&self, summary: &Summary, dry_run: bool) -> String {
         let counts = &summary.counts;
         let rates = counts.rates();
-        let percent = |name: &str| format!("{:.1}%", rates.get(name).copied().unwrap_or_default() * 100.0);
+        let percent = |name: &str| format!("{:.1}%", rates.get(name).copied().flatten().unwrap_or_default() * 100.0);
         let mut out = String::new();
         let mut row = |name: &str, value: u64, note: String| {
             let _ = writeln!(out, "  {name:<18}{:>12}  {DIM}{note}{DIM:#}", grouped(value));

@@ -448,8 +448,9 @@ impl Decoded {
         }
     }
 
+    /// An empty name is none.
     pub fn group(&self, row: usize) -> Option<&str> {
-        self.group.as_ref().and_then(|groups| groups.get(row))
+        self.group.as_ref().and_then(|groups| groups.get(row)).filter(|name| !name.is_empty())
     }
 
     pub fn reward(&self, row: usize) -> Option<f64> {

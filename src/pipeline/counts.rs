@@ -73,6 +73,11 @@ pub struct GuardCounts {
     pub made_shallow: u64,
     /// What stays uses a name that only removed attempts define.
     pub depends_on_removed: u64,
+    /// Repairs of which these two could not be told, or were not asked.
+    #[serde(default)]
+    pub residue_unknown: u64,
+    #[serde(default)]
+    pub depends_on_removed_unknown: u64,
     /// The correction repeats a failed call.
     pub identical_retry: u64,
     /// The harness has cut a result of the correction.
@@ -91,6 +96,8 @@ impl GuardCounts {
         self.residue += is(found.residue);
         self.made_shallow += u64::from(found.made_shallow);
         self.depends_on_removed += is(found.depends_on_removed);
+        self.residue_unknown += u64::from(found.residue.is_none());
+        self.depends_on_removed_unknown += u64::from(found.depends_on_removed.is_none());
         self.identical_retry += is(found.identical_retry);
         self.lossy_result += is(found.lossy_result);
     }
@@ -108,6 +115,8 @@ impl GuardCounts {
         self.residue += other.residue;
         self.made_shallow += other.made_shallow;
         self.depends_on_removed += other.depends_on_removed;
+        self.residue_unknown += other.residue_unknown;
+        self.depends_on_removed_unknown += other.depends_on_removed_unknown;
         self.identical_retry += other.identical_retry;
         self.lossy_result += other.lossy_result;
     }
@@ -131,8 +140,10 @@ impl StageCounts {
                 (_, Granularity::Shallow) => self.repairs_shallow += 1,
                 (_, Granularity::Deep) => self.repairs_deep += 1,
             }
-            self.repairs += u64::from(record.kind == RepairKind::Recovered);
-            self.guards.add_findings(&record.findings);
+            if record.kind == RepairKind::Recovered {
+                self.repairs += 1;
+                self.guards.add_findings(&record.findings);
+            }
             self.removed_messages += record.removed_messages as u64;
             self.removed_tokens += record.removed_tokens.unwrap_or_default() as u64;
             for error_type in &record.error_types {
@@ -195,16 +206,21 @@ impl StageCounts {
         }
     }
 
-    /// Shares of the counters, by name; a share of nothing is 0.
-    pub fn rates(&self) -> BTreeMap<&'static str, f64> {
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+    /// Shares of the counters, by name. A share of nothing is 0; one that no guard could tell is absent.
+    pub fn rates(&self) -> BTreeMap<&'static str, Option<f64>> {
+        let known = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let share = |part: u64, whole: u64| Some(known(part, whole).unwrap_or_default());
+        let guards = &self.guards;
+        // Of no repair at all, none was found.
+        let found =
+            |yes: u64, unknown: u64| if self.repairs == 0 { Some(0.0) } else { known(yes, self.repairs - unknown) };
         BTreeMap::from([
             ("failure_rate", share(self.failed_attempts, self.attempts)),
             ("unrecovered_rate", share(self.unrecovered, self.recovered + self.unrecovered)),
             ("recovery_rate", share(self.recovered, self.recovered + self.unrecovered)),
             ("deep_rate", share(self.repairs_deep, self.repairs)),
-            ("residue_rate", share(self.guards.residue, self.repairs)),
-            ("dependency_rate", share(self.guards.depends_on_removed, self.repairs)),
+            ("residue_rate", found(guards.residue, guards.residue_unknown)),
+            ("dependency_rate", found(guards.depends_on_removed, guards.depends_on_removed_unknown)),
             ("changed_rate", share(self.rows_changed, self.rows_out)),
             ("reject_rate", share(self.rows_rejected, self.rows_in - self.rows_elsewhere)),
         ])

@@ -3,7 +3,7 @@
 //! Owns the target. What an event says is not its matter.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use serde_json::Value;
@@ -16,6 +16,9 @@ const ENDPOINT: &str = "/api/v1/lineage";
 /// For one event, all in all.
 #[cfg(feature = "http")]
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Of a file's first line, as much as tells what it is.
+const MOST_FIRST: u64 = 1 << 20;
 
 /// Whether events are posted, not appended to a file.
 pub fn is_url(target: &str) -> bool {
@@ -39,7 +42,21 @@ pub fn emit(target: &str, events: &[Value]) -> Result<(), Error> {
     if is_url(target) { post(target, events) } else { append(Path::new(target), events) }
 }
 
+/// Only a file of such events grows; whatever else stands there is somebody's data.
 fn append(path: &Path, events: &[Value]) -> Result<(), Error> {
+    let is_ours = |first: &str| first.is_empty() || first.starts_with('{') && first.contains("\"eventType\"");
+    let first = std::fs::File::open(path).map_or(Ok(String::new()), |file| {
+        let mut line = String::new();
+        BufReader::new(file.take(MOST_FIRST)).read_line(&mut line).map(|_| line)
+    });
+    // A folder is told of when it is written to.
+    if !path.is_dir() && !first.as_deref().is_ok_and(is_ours) {
+        return Err(Error::Emit {
+            target: path.display().to_string(),
+            detail: "it is there, and is no file of events".to_owned(),
+            hint: "give --openlineage another file",
+        });
+    }
     let text: String = events.iter().map(|event| format!("{event}\n")).collect();
     let file = OpenOptions::new().append(true).create(true).open(path);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| Error::Emit {
@@ -96,6 +113,18 @@ mod tests {
         emit(target, &[json!({ "eventType": "COMPLETE", "a": "\n" })]).expect("it is appended");
         let text = std::fs::read_to_string(&path).expect("it is there");
         assert_eq!(text, "{\"eventType\":\"START\"}\n{\"eventType\":\"COMPLETE\",\"a\":\"\\n\"}\n");
+    }
+
+    #[test]
+    fn file_that_holds_anything_else_is_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        for bytes in [&b"PAR1\0\xff data"[..], b"{\"messages\": []}\n", b"\n", b"<html>"] {
+            std::fs::write(&path, bytes).expect("written");
+            let error = emit(path.to_str().expect("text"), &[json!({})]).expect_err("it is no file of events");
+            assert!(error.to_string().ends_with("it is there, and is no file of events"), "{error}");
+            assert_eq!(std::fs::read(&path).expect("it is there"), bytes);
+        }
     }
 
     #[test]

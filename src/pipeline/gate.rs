@@ -24,7 +24,6 @@ enum Op {
     Unequal,
 }
 
-/// Longer spellings first: `>=` is not `>` with `=` behind it.
 const OPS: &[(&str, Op)] = &[
     ("<=", Op::AtMost),
     (">=", Op::AtLeast),
@@ -33,25 +32,44 @@ const OPS: &[(&str, Op)] = &[
     ("<", Op::Less),
     (">", Op::More),
 ];
+/// What a gate says of the numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    Passed,
+    /// The complaint.
+    Failed(String),
+    /// There is no such number here, and why that matters.
+    Undecided(String),
+}
+
 /// Counters by kind: entries appear only once something was counted, and are 0 before.
 pub const MAPS: &[&str] = &["skipped", "error_types", "rejects", "log_is"];
 
 impl Gate {
     /// Parses and checks the name against what is counted.
     pub fn parse(text: &str, counters: &Map<String, Value>) -> Result<Self, String> {
+        // The last one, the longer first (`>=` is not `>` with `=` behind it): names from data may hold such signs.
         let (at, (spelling, op)) = OPS
             .iter()
-            .filter_map(|pair| Some((text.find(pair.0)?, *pair)))
-            .min_by_key(|(at, (spelling, _))| (*at, std::cmp::Reverse(spelling.len())))
+            .filter_map(|pair| Some((text.rfind(pair.0)?, *pair)))
+            .max_by_key(|(at, (spelling, _))| (at + spelling.len(), spelling.len()))
             .ok_or_else(|| format!("`{text}` is no comparison such as `unrecovered_rate > 0.3`"))?;
         let (name, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
-        let bound = bound.parse().map_err(|_| format!("`{bound}` in `{text}` is no number"))?;
+        let number = bound.parse().ok().filter(|number: &f64| !number.is_nan());
+        let bound = number.ok_or_else(|| format!("`{bound}` in `{text}` is no number"))?;
         Ok(Gate { text: text.to_owned(), name: resolve(counters, name)?, op, bound })
     }
 
-    /// The complaint, if the comparison holds.
-    pub fn check(&self, counters: &Map<String, Value>) -> Option<String> {
-        let value = counter(counters, &self.name).and_then(Value::as_f64).unwrap_or_default();
+    /// Whether the comparison holds. `absent` is what a number is that is not there, if that is known.
+    pub fn check(&self, counters: &Map<String, Value>, absent: Option<f64>) -> Verdict {
+        let found = counter(counters, &self.name);
+        let value = match found {
+            None => absent,
+            Some(value) => value.as_f64(),
+        };
+        let Some(value) = value else {
+            return Verdict::Undecided(format!("gate not decided: `{}`, here is no `{}`", self.text, self.name));
+        };
         let holds = match self.op {
             Op::Less => value < self.bound,
             Op::AtMost => value <= self.bound,
@@ -60,8 +78,24 @@ impl Gate {
             Op::Equal => value == self.bound,
             Op::Unequal => value != self.bound,
         };
-        holds.then(|| format!("gate failed: `{}` holds, `{}` is {value}", self.text, self.name))
+        match holds {
+            true => Verdict::Failed(format!("gate failed: `{}` holds, `{}` is {value}", self.text, self.name)),
+            false => Verdict::Passed,
+        }
     }
+}
+
+/// The complaints of all gates, and the gates that could not be decided.
+pub fn check_all(gates: &[Gate], counters: &Map<String, Value>, absent: Option<f64>) -> (Vec<String>, Vec<String>) {
+    let (mut failed, mut undecided) = (Vec::new(), Vec::new());
+    for gate in gates {
+        match gate.check(counters, absent) {
+            Verdict::Passed => {}
+            Verdict::Failed(text) => failed.push(text),
+            Verdict::Undecided(text) => undecided.push(text),
+        }
+    }
+    (failed, undecided)
 }
 
 /// Names that a message lists at most.
@@ -69,7 +103,7 @@ const MOST_LISTED: usize = 40;
 
 /// The whole path of a name.
 fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> {
-    if is_entry(counters, name) || counter(counters, name).is_some_and(Value::is_number) {
+    if is_entry(counters, name) || counter(counters, name).is_some_and(is_counted) {
         return Ok(name.to_owned());
     }
     let known = names(counters);
@@ -98,6 +132,11 @@ fn counter<'c>(counters: &'c Map<String, Value>, path: &str) -> Option<&'c Value
     counters.get(path).or_else(|| path.match_indices('.').find_map(below))
 }
 
+/// A number, or what may be one.
+fn is_counted(value: &Value) -> bool {
+    value.is_number() || value.is_null()
+}
+
 /// Whether a path leads into a map whose entries the data names: before anything is counted, only these are empty.
 fn is_entry(counters: &Map<String, Value>, path: &str) -> bool {
     path.match_indices('.').any(|(at, _)| {
@@ -110,7 +149,7 @@ fn is_entry(counters: &Map<String, Value>, path: &str) -> bool {
 pub fn names(counters: &Map<String, Value>) -> Vec<String> {
     let of = |(name, value): (&String, &Value)| match value {
         Value::Object(group) => names(group).into_iter().map(|entry| format!("{name}.{entry}")).collect(),
-        Value::Number(_) => vec![name.clone()],
+        Value::Number(_) | Value::Null => vec![name.clone()],
         _ => Vec::new(),
     };
     counters.iter().flat_map(of).collect()

@@ -243,6 +243,8 @@ pub struct Summary {
     pub seconds: f64,
     pub threads: usize,
     pub gate_failures: Vec<String>,
+    /// Gates over what is not known here.
+    pub gates_undecided: Vec<String>,
     /// What `--to` has made of it.
     pub exported: Option<export::ExportSummary>,
     /// Where the columns of each part come from, in the order of `inputs`.
@@ -255,6 +257,7 @@ impl Summary {
         let mut out = self.counts.to_json();
         out.insert("outputs".to_owned(), json!(self.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>()));
         out.insert("gate_failures".to_owned(), json!(self.gate_failures));
+        out.insert("gates_undecided".to_owned(), json!(self.gates_undecided));
         if let Some(exported) = &self.exported {
             out.insert("exported".to_owned(), json!(exported));
         }
@@ -319,6 +322,7 @@ pub fn run(
         seconds: 0.0,
         threads: pool.current_num_threads(),
         gate_failures: Vec::new(),
+        gates_undecided: Vec::new(),
         exported: None,
         traces: Vec::new(),
     };
@@ -363,7 +367,8 @@ pub fn run(
     }
     progress.finish();
     let counters = summary.counts.to_json();
-    summary.gate_failures = gates.iter().filter_map(|gate| gate.check(&counters)).collect();
+    // Entries of a map appear once something was counted.
+    (summary.gate_failures, summary.gates_undecided) = gate::check_all(&gates, &counters, Some(0.0));
     if config.strict && summary.counts.rows_rejected > 0 {
         summary
             .gate_failures

@@ -58,7 +58,7 @@ impl WriteError {
             }
             WriteError::Io { .. } => Some("check that the folder of --out exists and may be written to"),
             WriteError::Busy { .. } => Some("wait for it, or give another --out"),
-            WriteError::IsInput { .. } => Some("give another --out: an input is never changed"),
+            WriteError::IsInput { .. } => Some("give another name: an input is never changed"),
             WriteError::OtherRun { .. } => {
                 Some("remove it, or give another --out: a reader would take both for one data set")
             }

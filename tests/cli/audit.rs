@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, fixture};
+use crate::harness::{Place, fixture, json_rows};
 
 fn report(place: &Place, args: &[&str]) -> Value {
     let done = place.run(&[&["audit"], args, &["--json", "report.json"]].concat());
@@ -154,22 +154,138 @@ fn files_that_do_not_belong_together_are_refused() {
 fn any_number_of_the_report_can_be_a_gate() {
     let place = Place::new();
     place.with("audit/raw.parquet", "raw.parquet");
-    let gates = ["--fail-if", "before.failure_rate > 0.2", "--fail-if", "guards.residue_rate > 0.9"];
+    let gates = ["--fail-if", "before.error_rate > 0.2", "--fail-if", "guards.residue_rate > 0.9"];
     let done = place.run(&[&["audit", "raw.parquet"], &gates[..]].concat());
     assert_eq!(done.code, 1, "{}", done.stderr);
-    assert!(done.stderr.contains("gate failed: `before.failure_rate > 0.2` holds"), "{}", done.stderr);
+    assert!(done.stderr.contains("gate failed: `before.error_rate > 0.2` holds"), "{}", done.stderr);
     assert!(done.stderr.ends_with("error: 1 of 2 gates failed\n"), "{}", done.stderr);
     for (wrong, said) in [
-        ("before.failure_rate >", "`` in `before.failure_rate >` is no number"),
+        ("before.error_rate >", "`` in `before.error_rate >` is no number"),
         ("no_such.number > 1", "nothing is counted under `no_such.number`; there are report_version, rows.raw"),
-        ("1 > 2 > 3", "`2 > 3` in `1 > 2 > 3` is no number"),
-        ("failure_rate > 1", "more than one number is called `failure_rate`: before.failure_rate, "),
+        ("1 > 2 > 3", "nothing is counted under `1 > 2`; there are report_version"),
+        ("error_rate > 1", "more than one number is called `error_rate`: before.error_rate, "),
         ("residue", "`residue` is no comparison such as"),
     ] {
         let done = place.run(&["audit", "raw.parquet", "--fail-if", wrong]);
         assert_eq!(done.code, 2, "{wrong}: {}", done.stderr);
         assert!(done.stderr.starts_with(&format!("error: {said}")), "{}", done.stderr);
     }
+}
+
+#[test]
+fn gate_over_what_is_not_known_is_a_warning_and_no_silence() {
+    let place = Place::new();
+    let mut row = {
+        place.with("rollouts/one_failure_deep.parquet", "one.parquet");
+        json_rows(&place.rows("one.parquet"))
+    }
+    .remove(0);
+    row.as_object_mut().expect("a row").retain(|name, _| name == "messages");
+    std::fs::write(place.path("raw.jsonl"), format!("{row}\n")).expect("written");
+    for gate in ["before.by_tool.nope.failed > 3", "before.tokens > 0", "groups.after.failures_rewarded > 0"] {
+        let done = place.run(&["audit", "raw.jsonl", "--fail-if", gate]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert!(done.stderr.contains(&format!("warning: gate not decided: `{gate}`")), "{}", done.stderr);
+    }
+    let blind = ["--in", "raw.jsonl", "--on-residue", "keep", "--fail-if", "residue_rate > 0.05"];
+    let done = place.run(&blind);
+    assert!(done.stderr.contains("warning: gate not decided: `residue_rate > 0.05`"), "{}", done.stderr);
+    assert!(done.json()["residue_rate"].is_null());
+    let done = place.run(&["audit", "raw.jsonl", "--fail-if", "residue_rate > nan"]);
+    assert_eq!(done.code, 2, "{}", done.stderr);
+}
+
+#[test]
+fn entries_of_lists_and_names_with_signs_can_be_gates() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    let gates =
+        ["before.cascade.after_failures.0.failed", "sensitivity.by_retries.2.deep.50", "before.by_position.0.failed"];
+    for gate in gates {
+        let done = place.run(&["audit", "raw.parquet", "--fail-if", &format!("{gate} > 0")]);
+        assert_eq!(done.code, 1, "{gate}: {}", done.stderr);
+    }
+    let odd = place.run(&["audit", "raw.parquet", "--fail-if", "before.by_tool.<i>x.failed > 0"]);
+    assert!(odd.stderr.contains("here is no `before.by_tool.<i>x.failed`"), "{}", odd.stderr);
+}
+
+#[test]
+fn rows_that_were_changed_behind_the_record_are_counted() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    let write = |name: &str, cut: usize| {
+        let rows = json_rows(&place.rows("raw.parquet")).into_iter().enumerate().map(|(k, mut row)| {
+            if k < cut {
+                row["messages"].as_array_mut().expect("messages").pop();
+            }
+            format!("{row}\n")
+        });
+        std::fs::write(place.path(name), rows.collect::<String>()).expect("written");
+    };
+    write("raw.jsonl", 0);
+    write("cut.jsonl", 3);
+    for (input, out, edited) in [("raw.jsonl", "p.parquet", 0), ("cut.jsonl", "e.parquet", 3)] {
+        assert_eq!(place.run(&["--in", input, "--out", out]).code, 0);
+        assert_eq!(report(&place, &["raw.jsonl", out])["rows"]["edited"], edited);
+    }
+    let edited = place.run(&["audit", "raw.jsonl", "e.parquet"]);
+    assert!(edited.stderr.contains("warning: 3 purified rows are not what their record says"), "{}", edited.stderr);
+}
+
+#[test]
+fn column_that_is_not_there_is_refused_with_those_that_are() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    for name in ["nope", "reward"] {
+        let done = place.run(&["audit", "raw.parquet", "--by", name]);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        assert!(done.stderr.contains(&format!("there is no column of text `{name}`")), "{}", done.stderr);
+        assert!(done.stderr.contains("data_source"), "{}", done.stderr);
+    }
+    let same = place.run(&["audit", "raw.parquet", "--json", "a.out", "--html", "./a.out"]);
+    assert_eq!((same.code, same.stderr.starts_with("error: --json and --html name the same file")), (2, true));
+}
+
+#[test]
+fn modes_are_foretold_as_they_will_be_and_runs_that_stay_say_why() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    for mode in [&["--mode", "mask"][..], &["--repair-probability", "0.5"], &["--unrecovered", "collapse"]] {
+        assert_eq!(place.run(&[&["--in", "raw.parquet", "--out", "p.parquet"], mode].concat()).code, 0);
+        let found = report(&place, &[&["raw.parquet", "p.parquet"], mode].concat());
+        let foretold = report(&place, &[&["raw.parquet"], mode].concat());
+        for part in ["before", "after", "repairs", "guards", "groups"] {
+            assert_eq!(found[part], foretold[part], "{mode:?} {part}");
+        }
+        assert_eq!(found["rows"]["edited"], 0, "{mode:?}");
+    }
+}
+
+#[test]
+fn tool_is_blamed_for_its_own_result_alone() {
+    let place = Place::new();
+    let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": id, "arguments": "{}"}});
+    let row = json!({"messages": [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a", "tool_calls": [call("good"), call("bad")]},
+        {"role": "tool", "tool_call_id": "good", "content": "1", "is_error": false},
+        {"role": "tool", "tool_call_id": "bad", "content": "Error: no", "is_error": true}]});
+    std::fs::write(place.path("raw.jsonl"), format!("{row}\n")).expect("written");
+    let found = report(&place, &["raw.jsonl"]);
+    assert_eq!(found["before"]["by_tool"]["good"], json!({"attempts": 1, "failed": 0}));
+    assert_eq!(found["before"]["by_tool"]["bad"], json!({"attempts": 1, "failed": 1}));
+}
+
+#[test]
+fn data_that_was_purified_before_is_no_raw_side() {
+    let place = Place::new();
+    place.with("audit/raw.parquet", "raw.parquet");
+    assert_eq!(place.run(&["--in", "raw.parquet", "--out", "once.parquet"]).code, 0);
+    assert_eq!(place.run(&["--in", "once.parquet", "--out", "twice.parquet"]).code, 0);
+    let done = place.run(&["audit", "once.parquet", "twice.parquet"]);
+    assert_eq!(done.code, 3);
+    assert!(done.stderr.contains("it was made of data that was purified before"), "{}", done.stderr);
+    assert_eq!(place.run(&["audit", "raw.parquet", "twice.parquet"]).code, 0);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn findings_stand_in_the_column_and_are_counted() {
     };
     assert_eq!(found(&rows[0]), [json!(false), json!(false), json!(false), json!(false)]);
     assert_eq!(found(&rows[1]), [json!(true), json!(true), json!(false), json!(false)]);
-    let guards = json!({"residue": 1, "made_shallow": 0, "depends_on_removed": 1, "identical_retry": 0, "lossy_result": 0,
+    let guards = json!({"residue": 1, "made_shallow": 0, "depends_on_removed": 1, "residue_unknown": 0, "depends_on_removed_unknown": 0, "identical_retry": 0, "lossy_result": 0,
         "orphan_call_id": 0, "duplicate_call_id": 0, "unlisted_tool": 0});
     assert_eq!(said.json()["guards"], guards);
     let manifest: Value = serde_json::from_slice(&place.bytes("out.manifest.json")).expect("JSON");

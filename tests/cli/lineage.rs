@@ -109,3 +109,16 @@ fn receiver_that_is_away_is_a_warning() {
     assert!(done.stderr.contains("warning: lineage events can't be sent to `http://127.0.0.1:9"), "{}", done.stderr);
     assert!(place.path("raw.purified.parquet").exists());
 }
+
+#[test]
+fn events_are_never_written_into_data() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    let raw = place.bytes("raw.parquet");
+    for args in [&["--in", "raw.parquet"][..], &["audit", "raw.parquet"]] {
+        let done = place.run(&[args, &["--openlineage", "raw.parquet"]].concat());
+        assert_eq!(done.code, 4, "{}", done.stderr);
+        assert!(done.stderr.contains("it is there, and is no file of events"), "{}", done.stderr);
+        assert_eq!(place.bytes("raw.parquet"), raw);
+    }
+}

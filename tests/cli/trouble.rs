@@ -15,7 +15,7 @@ fn outputs_that_cannot_be_written_are_exit_4_and_leave_nothing() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["--in", "raw.parquet", "--out", "raw.parquet"],
-            "error: `raw.parquet` is the input itself\n\nhint: give another --out: an input is never changed\n",
+            "error: `raw.parquet` is the input itself\n\nhint: give another name: an input is never changed\n",
         ),
         (
             &["--in", "raw.parquet", "b.parquet", "--out", "file"],

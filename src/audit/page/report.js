@@ -32,8 +32,8 @@ const times = (value) => (isNumber(value) ? `${decimal(value)}\u00d7` : ABSENT);
 
 function drawOverview(report) {
   const { before, after, repairs, guards } = report;
-  const change = [element("span", { class: "before" }, percent(before.failure_rate)), element("span", { class: "arrow" }, "\u2192"),
-    element("span", { class: "after" }, percent(after.failure_rate))];
+  const change = [element("span", { class: "before" }, percent(before.error_rate)), element("span", { class: "arrow" }, "\u2192"),
+    element("span", { class: "after" }, percent(after.error_rate))];
   const figures = [
     ["Failure rate, before and after", change, `${count(before.failed)} of ${count(before.ok + before.failed)} attempts with a result fail; ${count(after.failed)} of ${count(after.ok + after.failed)} behind the purifying`],
     ["Repairs", count(repairs.repairs), `in ${count(repairs.rollouts_repaired)} of ${many(before.rollouts, "rollout")}`],
