@@ -132,7 +132,7 @@ function positionPlot(before, after) {
   const ticks = Array.from({ length }, (_, k) => [k, name(k)]).filter(([k]) => k % every === 0);
   return plot({
     title: "Errors by position",
-    reading: "The share of attempts that fail, by their place among the attempts of their rollout; few rollouts get far to the right.",
+    reading: "The share of attempts that fail, by their place among the attempts of their rollout; few rollouts get far to the right. Purifying moves what follows a repair to the left, so the lines may cross.",
     keys: [["before", "before"], ["after", "after"]],
     x: { least: length > 1 ? 0 : -1, most: Math.max(1, length - 1), ticks, label: "attempt of its rollout" },
     y: { most: Math.max(...[...before, ...after].map((tally) => rate(tally) ?? 0), 0), format: percentTick, label: "failed" },

@@ -15,8 +15,8 @@ function drawReport(report) {
   drawFine(report);
 }
 
-function drawHead({ files, is_purified: isPurified, gate_failures: gates, rows, tool, tool_version: version }) {
-  const name = files.length === 1 ? files[0].file : many(files.length, "file");
+function drawHead({ files, is_purified: isPurified, gate_failures: gates, gates_undecided: undecided, detects_alike: detectsAlike, rows, tool, tool_version: version }) {
+  const name = files.length === 0 ? "nothing" : files.length > 2 ? `${shown(files[0].file)} and ${count(files.length - 1)} others` : files[0].file;
   byId("title").textContent = `Audit of ${shown(name)}`;
   document.title = `${shown(name)} \u2013 purify audit`;
   byId("subtitle").textContent = `${many(rows.raw, "row")}. ` + (isPurified
@@ -25,6 +25,14 @@ function drawHead({ files, is_purified: isPurified, gate_failures: gates, rows, 
   if (gates.length > 0) {
     into("gates", element("div", { class: "alert", role: "alert" }, element("strong", {}, many(gates.length, "gate failed", "gates failed")),
       element("ul", {}, gates.map((gate) => element("li", {}, gate)))));
+  }
+  const doubts = undecided.concat(
+    isPurified && rows.left_out > 0 ? `${many(rows.left_out, "raw row is", "raw rows are")} not in the purified data (rejected, dropped, or of another part): before counts them, after can't.` : [],
+    rows.edited > 0 ? `${many(rows.edited, "purified row is", "purified rows are")} not what the record says: somebody has changed them since.` : [],
+    isPurified && !detectsAlike ? "The data was purified with other options for errors: before and after do not compare." : []);
+  if (doubts.length > 0) {
+    into("gates", element("div", { class: "alert", role: "note" }, element("strong", {}, "Before you compare"),
+      element("ul", {}, doubts.map((doubt) => element("li", {}, doubt)))));
   }
 }
 
