@@ -341,20 +341,18 @@ impl Response {
         }))
     }
 
-    /// Whether a row has no tokens, where others have some: neither ids nor a mask.
-    fn is_absent(&self, row: usize) -> bool {
-        self.ids.range(row).is_none() && self.mask.range(row).is_none()
-    }
-
     /// The mask of a row that has been read.
     pub fn mask_of(&self, row: usize) -> &[i8] {
         self.mask.range(row).map_or(&[], |range| &self.mask_values.values()[range])
     }
 
-    pub(super) fn row(&self, row: usize) -> Result<Tokens<'_>, RowError> {
+    /// `None` of a row without tokens, where others have some.
+    pub(super) fn row(&self, row: usize) -> Result<Option<Tokens<'_>>, RowError> {
         let null = |column: &str| RowError::NullTokens { column: column.to_owned() };
-        let ids = self.ids.range(row).ok_or_else(|| null("response_ids"))?;
-        let mask = self.mask.range(row).ok_or_else(|| null("response_mask"))?;
+        let (ids, mask) = match (self.ids.range(row), self.mask.range(row)) {
+            (None, None) => return Ok(None),
+            (ids, mask) => (ids.ok_or_else(|| null("response_ids"))?, mask.ok_or_else(|| null("response_mask"))?),
+        };
         if mask.len() != ids.len() {
             return Err(RowError::MaskLength { mask: mask.len(), ids: ids.len() });
         }
@@ -374,7 +372,7 @@ impl Response {
                 return Err(RowError::NullToken { column: column.to_owned(), at: at - range.start });
             }
         }
-        Ok(Tokens { ids: &self.id_values.values()[ids], mask: &self.mask_values.values()[mask] })
+        Ok(Some(Tokens { ids: &self.id_values.values()[ids], mask: &self.mask_values.values()[mask] }))
     }
 }
 
@@ -472,7 +470,7 @@ impl Decoded {
             id: self.id(row),
             group: self.group(row),
             messages: self.messages.row(row)?,
-            tokens: self.response.as_ref().filter(|r| !r.is_absent(row)).map(|r| r.row(row)).transpose()?,
+            tokens: self.response.as_ref().map(|r| r.row(row)).transpose()?.flatten(),
         })
     }
 }

@@ -145,7 +145,8 @@ impl<'d> SampleReader<'d> {
         if response.ids.range(row).is_none() && self.messages.as_ref().is_some_and(|m| m[row].is_some()) {
             return Ok(None);
         }
-        let tokens = response.row(row)?;
+        let null = || RowError::NullTokens { column: "response_ids".to_owned() };
+        let tokens = response.row(row)?.ok_or_else(null)?;
         let logprobs = match (&response.logprobs, &self.logprobs) {
             (Some((_, list)), Some(values)) => list
                 .range(row)

@@ -46,8 +46,8 @@ use counts::StageCounts;
 use gate::Gate;
 use outputs::{Outputs, PartPaths};
 use part::{PartResult, Threads};
-pub use records::manifest_beside;
-use records::{card_text, hash_file};
+use records::{card_text, hash_file, to_text};
+pub use records::{manifest_beside, write_json, write_report};
 use trace::PartTrace;
 
 /// Version of the manifest's form.
@@ -381,35 +381,6 @@ pub fn run(
     Ok(summary)
 }
 
-/// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run
-/// to run: times and the host.
-pub fn write_report(path: &Path, settings: &Settings, summary: &Summary) -> Result<(), Error> {
-    let report = json!({
-        "tool": "purify",
-        "tool_version": env!("CARGO_PKG_VERSION"),
-        "settings": settings,
-        "inputs": summary.inputs,
-        "counts": Value::Object(summary.counts.to_json()),
-        "outputs": summary.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
-        "gate_failures": summary.gate_failures,
-        "resumed_parts": summary.resumed,
-        "host": {
-            "seconds": summary.seconds,
-            "threads": summary.threads,
-            "os": std::env::consts::OS,
-            "arch": std::env::consts::ARCH,
-        },
-    });
-    write_text(path, &to_text(&report)?)?;
-    Ok(())
-}
-
-/// Writes plain data as JSON.
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    write_text(path, &to_text(value)?)?;
-    Ok(())
-}
-
 /// Opens each Parquet input once before anything is written: a bad one fails the run early.
 fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error> {
     for path in paths.iter().filter(|p| Format::of(p) != Some(Format::JsonLines)) {
@@ -448,12 +419,6 @@ fn finish_outputs(
         }
     }
     Ok(())
-}
-
-fn to_text(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Error::usage(format!("a record can't be written as JSON: {error}"), None))
 }
 
 /// Ties a finished part to its input, the settings and the version.

@@ -1,14 +1,17 @@
-//! Small records beside the data: hashes, manifests as they are found again, the card of a folder.
+//! Small records beside the data: hashes, manifests as they are found again, reports, the card of a folder.
 //!
 //! Owns their reading and their text. What a manifest says is [`super::RunManifest`]'s.
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
+use super::Summary;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::ingest::{IngestError, MANIFEST};
+use crate::write::write_text;
 
 /// The manifest of the run that wrote a file, if it still stands there.
 pub fn manifest_beside(data: &Path) -> Option<Value> {
@@ -23,6 +26,41 @@ pub(super) fn hash_file(path: &Path) -> Result<String, Error> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path).map_err(failed)?).map_err(failed)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run
+/// to run: times and the host.
+pub fn write_report(path: &Path, settings: &Settings, summary: &Summary) -> Result<(), Error> {
+    let report = json!({
+        "tool": "purify",
+        "tool_version": env!("CARGO_PKG_VERSION"),
+        "settings": settings,
+        "inputs": summary.inputs,
+        "counts": Value::Object(summary.counts.to_json()),
+        "outputs": summary.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
+        "gate_failures": summary.gate_failures,
+        "resumed_parts": summary.resumed,
+        "host": {
+            "seconds": summary.seconds,
+            "threads": summary.threads,
+            "os": std::env::consts::OS,
+            "arch": std::env::consts::ARCH,
+        },
+    });
+    write_text(path, &to_text(&report)?)?;
+    Ok(())
+}
+
+/// Writes plain data as JSON.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    write_text(path, &to_text(value)?)?;
+    Ok(())
+}
+
+pub(super) fn to_text(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::usage(format!("a record can't be written as JSON: {error}"), None))
 }
 
 /// The data set's card: front matter that `datasets` reads, and what was done.
