@@ -141,7 +141,8 @@ impl Form {
     /// # Errors
     /// If the form can't hold it.
     pub fn of_rollout(self, sample: &Sample, failed: &[usize]) -> Result<Vec<Cells>, ExportError> {
-        let id = || Cell::Text(sample.id.clone());
+        // A name that is made of a file's would be another one in the next file.
+        let id = || Cell::text(Some(sample.id.as_str()).filter(|_| !sample.is_unnamed));
         let names = || [id(), Cell::text(sample.group.as_deref()), Cell::number(sample.reward)];
         let tools = || json::tools(sample.tools.as_ref());
         let one = |own: Cells| Ok(vec![names().into_iter().chain(own).collect()]);

@@ -3,6 +3,7 @@
 //! Owns the reading of columns that the main job only passes through. A sample holds what the row says and nothing that
 //! was made up: what is missing is `None`. Turning messages into tokens needs a model and is left to others.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
@@ -20,6 +21,8 @@ pub struct Sample {
     /// Row of its file, from 0.
     pub number: u64,
     pub id: String,
+    /// The name is made of the file's, since the row has none of its own.
+    pub is_unnamed: bool,
     pub group: Option<String>,
     pub reward: Option<f64>,
     pub tokens: Option<SampleTokens>,
@@ -129,6 +132,7 @@ impl<'d> SampleReader<'d> {
         let decoded = self.decoded;
         Ok(Sample {
             number: decoded.number(row),
+            is_unnamed: matches!(decoded.id(row), Cow::Owned(_)),
             id: decoded.id(row).into_owned(),
             group: decoded.group(row).map(str::to_owned),
             reward: decoded.reward(row),

@@ -408,3 +408,15 @@ fn what_is_not_trained_on_comes_back_from_openai() {
     let back = place.run(&["export", "raw.openai.jsonl", "--to", "trl-sft"]);
     assert_eq!(back.json()["counts"]["trl-sft"]["rejects"], json!({"untrained_message": 1}), "{}", back.stderr);
 }
+
+#[test]
+fn rows_without_a_name_of_their_own_get_none_in_an_export() {
+    let place = Place::new();
+    let row = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]});
+    std::fs::write(place.path("raw.jsonl"), format!("{row}\n{row}\n")).expect("written");
+    let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--to", "trl-sft"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let ids: Vec<Value> =
+        json_rows(&place.rows("p.trl-sft.parquet")).iter().map(|row| row.get("rollout_id").cloned().into()).collect();
+    assert_eq!(ids, [json!(null), json!(null)]);
+}
