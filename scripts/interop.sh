@@ -24,9 +24,13 @@ declare -A packages=(
 
 python_of() {
   local python="${PYTHON:-.venv-interop/$1/bin/python}"
-  if [ ! -x "$python" ]; then
+  # An environment that was made for another list of packages is made again.
+  local made=".venv-interop/$1/packages"
+  if [ -z "${PYTHON:-}" ] && [ "$(cat "$made" 2>/dev/null)" != "${packages[$1]}" ]; then
+    rm -rf ".venv-interop/$1"
     # shellcheck disable=SC2086
-    python3 -m venv ".venv-interop/$1" >&2 && "$python" -m pip install --quiet --disable-pip-version-check ${packages[$1]} >&2 || {
+    { python3 -m venv ".venv-interop/$1" && "$python" -m pip install --quiet --disable-pip-version-check ${packages[$1]} &&
+      echo "${packages[$1]}" >"$made"; } >&2 || {
       rm -rf ".venv-interop/$1"
       echo "*** SKIPPED: no Python environment with ${packages[$1]} can be made here ***" >&2
       exit 75
