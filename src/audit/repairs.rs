@@ -1,7 +1,7 @@
 //! The repairs of a purified file, one by one, with their lines before and after.
 //!
 //! Owns the comparison of both sides of a repair. What was repaired is what the column `purification` says; nothing is decided
-//! again. Which rows belong together is [`super::walk`]'s.
+//! again. Which rows belong together is `walk`'s.
 
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
