@@ -292,6 +292,7 @@ fn report_of_texts(texts: &[String]) -> AuditReport {
     for text in texts {
         out.files.push(facts_of_file(text, 1));
         out.gate_failures.push(text.clone());
+        out.gates_undecided.push(text.clone());
         out.rows.unreadable.insert(text.clone(), 1);
         out.before.by_tool.insert(text.clone(), tally(2, 0.5));
         out.before.error_types.insert(text.clone(), 1);

@@ -169,7 +169,8 @@ mod tests {
             lines: vec![DiffLine::Both(own()), DiffLine::Before(own()), DiffLine::After(own())],
             ..RepairView::default()
         };
-        let mut report = AuditReport { gate_failures: vec![own()], ..AuditReport::default() };
+        let mut report =
+            AuditReport { gate_failures: vec![own()], gates_undecided: vec![own()], ..AuditReport::default() };
         report.before.by_tool.insert(own(), Default::default());
         report.after.error_types.insert(own(), 1);
         report.repairs.skipped.insert(own(), 1);

@@ -25,8 +25,8 @@ pub fn is_url(target: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| target.starts_with(scheme))
 }
 
-/// Whether this build can send to such a target: worth asking before anything is done.
-pub fn check(target: &str) -> Result<(), Error> {
+/// Whether this build can send to such a target.
+fn check(target: &str) -> Result<(), Error> {
     if is_url(target) && cfg!(not(feature = "http")) {
         return Err(Error::usage(
             format!("this build can't post lineage events to `{target}`"),

@@ -84,21 +84,21 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
 }
 
 /// One row within its batch.
-pub struct Row {
-    pub decoded: Arc<Decoded>,
-    pub row: usize,
-    pub number: u64,
+struct Row {
+    decoded: Arc<Decoded>,
+    row: usize,
+    number: u64,
 }
 
 /// The rows of a file, one by one.
-pub struct Rows {
+struct Rows {
     input: Input,
     batches: VecDeque<Arc<Decoded>>,
     next: usize,
 }
 
 impl Rows {
-    pub fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
+    fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
         // Tokens are copied with their rows and never looked into.
         let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
         let input = Input::open(path, &columns)?;
@@ -106,7 +106,7 @@ impl Rows {
     }
 
     /// Of rows that are lines, those that are none are passed over.
-    pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
+    fn next_row(&mut self) -> Result<Option<Row>, Error> {
         while self.batches.front().is_none_or(|batch| self.next >= batch.rows()) {
             self.batches.pop_front();
             self.next = 0;
