@@ -327,6 +327,11 @@ def write_bad_formats(folder):
         (folder / f"{name}_cut_off.{end}").write_text(text[:len(text) // 2])
         (folder / f"{name}_types.{end}").write_text(json.dumps(wrong, indent=1))
     (folder / "atif_version.json").write_text(json.dumps({**atif, "schema_version": "ATIF-v2.0"}))
+    (folder / "atif_no_version.json").write_text(json.dumps({name: value for name, value in atif.items() if name != "schema_version"}))
+    large = {**atif, "steps": [{"source": "user", "message": "q", "extra": {"n": -2**63 - 1}}]}
+    (folder / "atif_large_number.json").write_text(json.dumps(large))
+    call = {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"n": 2**64}}}]}
+    (folder / "large_number.jsonl").write_text('{"messages": []}\n' + json.dumps({"messages": [call]}) + "\n")
     (folder / "huge_number.jsonl").write_text('{"messages": []}\n{"messages": [], "reward": 1e400}\n')
     (folder / "unknown_form.jsonl").write_text('{"question": "q", "answer": "a"}\n')
     (folder / "unknown_form.json").write_text('[{"question": "q", "answer": "a"}]\n')

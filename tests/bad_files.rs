@@ -31,6 +31,8 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
     let one = |reason: &str| vec![reason.to_owned()];
     vec![
         ("atif_cut_off.json", &[], Refused("`atif_cut_off.json` is no JSON document: EOF while parsing a value at line 9 column 16", CUT_HINT)),
+        ("atif_large_number.json", &[], Refused("`atif_large_number.json` holds the whole number -9223372036854775809, which 64 bits can't hold", "write it as text")),
+        ("atif_no_version.json", &[], Refused("`atif_no_version.json` holds no row of the format `atif`: row 0: `schema_version` is nothing, expected text", FORM_HINT)),
         ("atif_types.json", &[], Refused("`atif_types.json` holds no row of the format `atif`: row 0: step 0: `observation` is text, expected an object", FORM_HINT)),
         ("atif_version.json", &[], Refused("`atif_version.json` holds no row of the format `atif`: row 0: `schema_version` is `ATIF-v2.0`, expected ATIF-v1.0 to ATIF-v1.8", FORM_HINT)),
         ("broken_footer.parquet", &[], Refused("`broken_footer.parquet` has a broken footer\ncaused by: Parquet error: Received empty union from remote ColumnOrder", AGAIN_HINT)),
@@ -43,6 +45,7 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
         ("empty_file.parquet", &[], Refused("`empty_file.parquet` is no Parquet file: it starts with nothing (it is empty), expected `PAR1`", LINES_HINT)),
         ("huge_number.jsonl", &[], Rejected(1, one("no_json: row 1 of `huge_number.jsonl`: line 2 is no JSON object: number out of range at column 32"))),
         ("invalid_utf8.jsonl", &[], Rejected(1, one("no_utf8: row 1 of `invalid_utf8.jsonl`: line 2 is no UTF-8: byte 43 of it can't be read"))),
+        ("large_number.jsonl", &[], Rejected(1, one("no_fit: row 1 of `large_number.jsonl`: line 2 does not fit the columns of the file: it holds the whole number 18446744073709551616, which 64 bits can't hold; write it as text"))),
         ("mask_missing.parquet", &[], Refused("`mask_missing.parquet`: column `response_ids` has no `response_mask` beside it, which says what the policy wrote", "--tokens drop writes the data without tokens")),
         ("mask_of_another_length.parquet", marker, Rejected(1, one("mask_length: row 1 of `mask_of_another_length.parquet`: column `response_mask` has 1 entries, expected 2, one for each of `response_ids`"))),
         ("messages_are_text.parquet", &[], Refused("`messages_are_text.parquet`: column `messages` has type Utf8, expected list<struct<role, content, …>>", TYPES_HINT)),

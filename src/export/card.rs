@@ -11,9 +11,8 @@ use serde_json::Value;
 pub struct Facts {
     pub version: &'static str,
     pub license: Option<String>,
-    pub rollouts: u64,
-    /// Files of the rollouts; those whose columns differ from one another stand apart, since a data set has one schema.
-    pub files: Vec<Vec<String>>,
+    /// The rollouts; files whose columns differ from one another stand apart, since a data set has one schema.
+    pub rollouts: Vec<Rollouts>,
     pub sft: u64,
     /// The configuration `sft` holds tokens.
     pub as_tokens: bool,
@@ -28,6 +27,13 @@ pub struct Facts {
     pub settings: Option<Value>,
     /// Its counters.
     pub counts: Value,
+}
+
+/// Files of rollouts with the same columns.
+#[derive(Clone, Debug, Default)]
+pub struct Rollouts {
+    pub files: Vec<String>,
+    pub rows: u64,
 }
 
 /// The hubs' classes of sizes, by their upper bounds.
@@ -62,7 +68,8 @@ fn front_matter(facts: &Facts) -> String {
         // A JSON string is a YAML string.
         let _ = writeln!(out, "license: {}", Value::from(license.as_str()));
     }
-    let size = SIZES.iter().find(|(bound, _)| facts.rollouts < *bound).map_or("n>10M", |(_, name)| name);
+    let rollouts: u64 = facts.rollouts.iter().map(|part| part.rows).sum();
+    let size = SIZES.iter().find(|(bound, _)| rollouts < *bound).map_or("n>10M", |(_, name)| name);
     let _ = write!(
         out,
         "task_categories:\n- text-generation\nsize_categories:\n- {size}\ntags:\n- agent\n- tool-use\n- rlhf\n- purify\nconfigs:\n"
@@ -75,8 +82,8 @@ fn front_matter(facts: &Facts) -> String {
         });
     };
     let one = |name: &str| vec![format!("{name}/{PART}")];
-    for (k, files) in facts.files.iter().enumerate() {
-        config(&rollouts_name(k), files, if k == 0 { "  default: true\n" } else { "" });
+    for (k, part) in facts.rollouts.iter().enumerate() {
+        config(&rollouts_name(k), &part.files, if k == 0 { "  default: true\n" } else { "" });
     }
     if facts.sft > 0 {
         config("sft", &one("sft"), "");
@@ -96,13 +103,15 @@ fn configurations(out: &mut String, facts: &Facts) {
         true => "`input_ids` and `labels`, -100 on what is not learnt",
         false => "`messages` and `tools`, for TRL's SFTTrainer",
     };
-    let _ = write!(
-        out,
-        "| configuration | rows | what it holds |\n| --- | --- | --- |\n\
-         | `rl` | {} | the rollouts: messages, tokens and rewards as far as there are any, and the record `purification` |\n\
-         | `sft` | {} | {form} |\n",
-        facts.rollouts, facts.sft
-    );
+    out.push_str("| configuration | rows | what it holds |\n| --- | --- | --- |\n");
+    for (k, part) in facts.rollouts.iter().enumerate() {
+        let what = match k {
+            0 => "the rollouts: messages, tokens and rewards as far as there are any, and the record `purification`",
+            _ => "more of them, from files of other columns",
+        };
+        let _ = writeln!(out, "| {} | {} | {what} |", code(&rollouts_name(k)), part.rows);
+    }
+    let _ = writeln!(out, "| `sft` | {} | {form} |", facts.sft);
     if let Some(rows) = facts.dpo {
         let _ = writeln!(
             out,
@@ -111,14 +120,6 @@ fn configurations(out: &mut String, facts: &Facts) {
     }
     if let Some(rows) = facts.repairs {
         let _ = writeln!(out, "| `audit` | {rows} | each repair: where, how, how similar, what was removed |");
-    }
-    if facts.files.len() > 1 {
-        let names: Vec<String> = (0..facts.files.len()).map(|k| code(&rollouts_name(k))).collect();
-        let _ = writeln!(
-            out,
-            "\nThe rollouts come in files of different columns, which are configurations of their own: {}.",
-            names.join(", ")
-        );
     }
     out.push_str("\n```python\nfrom datasets import load_dataset\n\nrollouts = load_dataset(\"PATH\", \"rl\", split=\"train\")\n```\n");
     if facts.rejected > 0 {
@@ -187,10 +188,12 @@ mod tests {
 
     #[test]
     fn configurations_are_those_that_are_there() {
-        let files = vec![vec!["data/a.parquet".to_owned()], vec!["data/b.parquet".to_owned()]];
-        let facts = Facts { files, rollouts: 1_000, sft: 990, dpo: None, repairs: Some(3), ..Facts::default() };
+        let of = |file: &str, rows: u64| Rollouts { files: vec![file.to_owned()], rows };
+        let rollouts = vec![of("data/a.parquet", 600), of("data/b.parquet", 400)];
+        let facts = Facts { rollouts, sft: 990, dpo: None, repairs: Some(3), ..Facts::default() };
         let card = text(&facts);
         assert!(card.contains("- 1K<n<10K\n"), "{card}");
+        assert!(card.contains("\n| `rl` | 600 | ") && card.contains("\n| `rl_2` | 400 | "), "{card}");
         assert!(card.contains("- config_name: rl_2\n") && card.contains("    - data/b.parquet\n"), "{card}");
         assert!(card.contains("config_name: audit") && !card.contains("config_name: dpo"), "{card}");
     }

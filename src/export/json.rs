@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{ExportError, Message, calls, is_assistant, text};
+use super::{Call, ExportError, Message, calls, is_assistant, text};
+use crate::ingest::large_number;
 
 /// How the arguments of a call are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +37,11 @@ pub(super) fn message(message: &Message, arguments: Arguments, extra: Option<(&s
     let is_error = message.get("is_error").and_then(Value::as_bool).filter(|_| arguments == Arguments::Objects);
     fields.extend(is_error.map(|flag| ("is_error", flag.to_string())));
     let calls: Vec<String> = calls(message)
-        .map(|(id, name, written)| {
-            let arguments = match arguments {
-                Arguments::Objects if is_plain_object(written) => written.to_owned(),
-                _ => quoted(written),
+        .map(|Call { id, name, arguments: written }| {
+            let arguments = match (written, arguments) {
+                (None, _) => "null".to_owned(),
+                (Some(written), Arguments::Objects) if is_plain_object(written) => written.to_owned(),
+                (Some(written), _) => quoted(written),
             };
             let function = object(&[("name", quoted(name)), ("arguments", arguments)]);
             let id = id.map(|id| ("id", quoted(id)));
@@ -62,7 +64,7 @@ pub(super) fn tools(tools: Option<&Value>) -> Result<Vec<String>, ExportError> {
     };
     let checked = |(tool, value): (usize, &Value)| {
         let text = value.to_string();
-        if numbers_fit(&text) { Ok(text) } else { Err(ExportError::ToolNumber { tool }) }
+        if large_number(&text).is_none() { Ok(text) } else { Err(ExportError::ToolNumber { tool }) }
     };
     tools.iter().enumerate().map(checked).collect()
 }
@@ -96,7 +98,7 @@ fn is_plain_object(text: &str) -> bool {
         && text.ends_with('}')
         && serde_json::from_str(text).is_ok_and(|value| is_object(&value))
         && serde_json::from_str::<Distinct>(text).is_ok()
-        && numbers_fit(text)
+        && large_number(text).is_none()
 }
 
 /// A value in which no object names a field twice: readers differ in which of the two counts.
@@ -165,31 +167,6 @@ fn is_shallow(value: &Value, most: usize) -> bool {
             Value::Object(fields) => fields.values().all(|field| is_shallow(field, most - 1)),
             _ => true,
         }
-}
-
-/// Whether all whole numbers of a JSON text fit into 64 bits: the reader of `datasets` refuses a file with a larger one.
-fn numbers_fit(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let (mut k, mut in_string) = (0, false);
-    while k < bytes.len() {
-        match bytes[k] {
-            b'\\' if in_string => k += 1,
-            b'"' => in_string = !in_string,
-            b'-' | b'0'..=b'9' if !in_string => {
-                let len = bytes[k..].iter().take_while(|b| b"+-.eE0123456789".contains(b)).count();
-                let number = &text[k..k + len];
-                let is_whole = !number.contains(['.', 'e', 'E']);
-                let fits = number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
-                if is_whole && !fits {
-                    return false;
-                }
-                k += len.max(1) - 1;
-            }
-            _ => {}
-        }
-        k += 1;
-    }
-    true
 }
 
 #[cfg(test)]

@@ -75,6 +75,8 @@ pub enum ExportError {
     Tools { found: &'static str },
     #[error("tool {tool} holds a number that JSON readers can't hold")]
     ToolNumber { tool: usize },
+    #[error("a call in {place} has no {part}, which `{form}` can't say")]
+    IncompleteCall { place: String, part: &'static str, form: &'static str },
     #[error("{part} is empty, expected {expected}")]
     Empty { part: &'static str, expected: &'static str },
 }
@@ -87,6 +89,7 @@ impl ExportError {
             ExportError::NoTokens => "no_tokens",
             ExportError::Untrained { .. } | ExportError::UntrainedSide { .. } => "untrained_message",
             ExportError::Tools { .. } | ExportError::ToolNumber { .. } => "no_tools",
+            ExportError::IncompleteCall { .. } => "incomplete_call",
             ExportError::Empty { .. } => "empty",
         }
     }
@@ -180,6 +183,9 @@ impl Form {
                 return Err(ExportError::UntrainedSide { part, form: self.name() });
             }
         }
+        for (part, messages) in ["prompt", "chosen", "rejected"].iter().zip(&parts) {
+            self.check_calls(messages, |k| format!("message {k} of `{part}`"))?;
+        }
         let tools = json::tools(pair.tools.as_ref())?;
         let own = match self {
             Form::TrlKto => vec![trl::kto(prompt, chosen, &tools, true)?, trl::kto(prompt, rejected, &tools, false)?],
@@ -196,8 +202,25 @@ impl Form {
         match messages.is_empty() {
             // Trainers look at the first message to see what the others are.
             true => Err(ExportError::Empty { part: "messages", expected: AT_LEAST_ONE }),
-            false => Ok(objects(messages)),
+            false => {
+                let messages = objects(messages);
+                self.check_calls(&messages, |k| format!("message {k}"))?;
+                Ok(messages)
+            }
         }
+    }
+
+    /// A call without a name is none anywhere. Without arguments it is one for templates, which write null.
+    fn check_calls(self, messages: &[Message], place: impl Fn(usize) -> String) -> Result<(), ExportError> {
+        for (k, call) in messages.iter().enumerate().flat_map(|(k, m)| calls(m).map(move |call| (k, call))) {
+            let part = match call {
+                Call { name: "", .. } => "name",
+                Call { arguments: None, .. } if self == Form::OpenAi => "arguments",
+                _ => continue,
+            };
+            return Err(ExportError::IncompleteCall { place: place(k), part, form: self.name() });
+        }
+        Ok(())
     }
 
     /// The messages, all of whose assistant's are to be trained on.
@@ -227,11 +250,22 @@ fn text<'m>(message: &'m Message, name: &str) -> &'m str {
     message.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// (id, name, arguments) of each structured call.
-fn calls(message: &Message) -> impl Iterator<Item = (Option<&str>, &str, &str)> {
+/// A structured call.
+struct Call<'m> {
+    id: Option<&'m str>,
+    /// Empty if it has none.
+    name: &'m str,
+    arguments: Option<&'m str>,
+}
+
+fn calls(message: &Message) -> impl Iterator<Item = Call<'_>> {
     let calls = message.get("tool_calls").and_then(Value::as_array).map_or(&[] as &[Value], Vec::as_slice);
     calls.iter().map(|call| {
-        let of_function = |name: &str| call.get("function").and_then(|f| f.get(name)?.as_str()).unwrap_or_default();
-        (call.get("id").and_then(Value::as_str), of_function("name"), of_function("arguments"))
+        let of_function = |name: &str| call.get("function").and_then(|f| f.get(name)?.as_str());
+        Call {
+            id: call.get("id").and_then(Value::as_str),
+            name: of_function("name").unwrap_or_default(),
+            arguments: of_function("arguments"),
+        }
     })
 }

@@ -4,7 +4,7 @@
 //! calls, reasoning and tools stand in the text, in the Hermes form that Qwen's template gives them; rendered by that
 //! template they are the tokens of the structured form.
 
-use super::{Cell, Cells, Kind, Message, calls, text};
+use super::{Call, Cell, Cells, Kind, Message, calls, text};
 use crate::export::json::quoted;
 use crate::python_json;
 use crate::rollout::CALL_MARKER;
@@ -50,11 +50,18 @@ fn content(message: &Message) -> String {
         reasoning => format!("<think>\n{reasoning}\n</think>\n\n"),
     };
     out.push_str(text(message, "content"));
-    for (k, (_, name, arguments)) in calls(message).enumerate() {
+    for (k, Call { name, arguments, .. }) in calls(message).enumerate() {
         if k > 0 || !text(message, "content").is_empty() {
             out.push('\n');
         }
-        for part in [CALL_MARKER, "\n{\"name\": ", &quoted(name), ", \"arguments\": ", arguments, "}\n</tool_call>"] {
+        for part in [
+            CALL_MARKER,
+            "\n{\"name\": ",
+            &quoted(name),
+            ", \"arguments\": ",
+            arguments.unwrap_or("null"),
+            "}\n</tool_call>",
+        ] {
             out.push_str(part);
         }
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::IngestError;
 use super::formats::{INSTANCE, TRIAL_RESULT, is_named_by_file, is_trajectory};
+use super::json_numbers::{large_number, may_be_large};
 
 /// The rows of a document, one a line.
 pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {
@@ -17,7 +18,13 @@ pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {
         let (detail, is_cut_off) = (e.to_string(), e.is_eof());
         IngestError::NotJson { path: path.to_owned(), detail, is_cut_off }
     };
-    let rows = match serde_json::from_slice(&text).map_err(not_json)? {
+    let value = serde_json::from_slice(&text).map_err(not_json)?;
+    if may_be_large(&value)
+        && let Some(number) = std::str::from_utf8(&text).ok().and_then(large_number)
+    {
+        return Err(IngestError::LargeNumber { path: path.to_owned(), number });
+    }
+    let rows = match value {
         Value::Array(rows) => rows,
         row => vec![row],
     };

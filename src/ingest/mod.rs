@@ -7,6 +7,7 @@ pub mod decode;
 mod document;
 mod foreign;
 pub mod formats;
+mod json_numbers;
 mod jsonl;
 mod listing;
 mod parquet_file;
@@ -30,6 +31,7 @@ use crate::config::{ColumnConfig, Layout};
 use crate::schema::{Columns, SchemaError, quoted};
 pub use decode::{Decoded, RowError, RowNumbers};
 use foreign::Conversion;
+pub use json_numbers::large_number;
 pub use listing::{EXPORT_FOLDER, EXPORT_RECORD, MANIFEST, expand};
 use parquet_file::Parquet;
 
@@ -71,6 +73,8 @@ pub enum IngestError {
     NoRowOf { path: PathBuf, layout: &'static str },
     #[error("`{}` is no JSON document: {detail}", path.display())]
     NotJson { path: PathBuf, detail: String, is_cut_off: bool },
+    #[error("`{}` holds the whole number {number}, which 64 bits can't hold", path.display())]
+    LargeNumber { path: PathBuf, number: String },
     #[error("`{}` is no JSON object with a trial's reward: {detail}", path.display())]
     NoResult { path: PathBuf, detail: String },
     #[error("`{}` is packed with {with}", path.display())]
@@ -105,6 +109,7 @@ impl IngestError {
             }
             IngestError::NoRowOf { .. } => "leave --format out: the first row tells; `purify inspect FILE` shows it",
             IngestError::NotJson { .. } => "give JSON lines the ending .jsonl or .ndjson",
+            IngestError::LargeNumber { .. } => "write it as text",
             IngestError::NoResult { .. } => "write it again, or take it away: the rollout has no reward then",
             IngestError::Packed { .. } => "unpack it first; Parquet is packed by itself",
             IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",

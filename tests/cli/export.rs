@@ -219,6 +219,46 @@ fn row_that_a_target_can_not_hold_is_rejected_whole() {
 }
 
 #[test]
+fn call_that_a_target_can_not_say_is_never_filled_in() {
+    let place = Place::new();
+    let row = |id: &str, function: Value| {
+        json!({"rollout_id": id, "messages": [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "a", "tool_calls": [{"id": "c", "type": "function", "function": function}]},
+        ]})
+    };
+    let lines = [
+        row("whole", json!({"name": "f", "arguments": ""})),
+        row("bare", json!({"name": "f"})),
+        row("nameless", json!({"arguments": "{}"})),
+    ];
+    std::fs::write(place.path("raw.jsonl"), lines.map(|line| format!("{line}\n")).concat()).expect("written");
+    let reasons = |target: &str| {
+        let done = place.run(&["export", "raw.jsonl", "--to", target]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        json_rows(&place.rows(&format!("raw.{target}.rejects.parquet")))
+            .into_iter()
+            .map(|r| r["reject_reason"].clone())
+            .collect::<Vec<_>>()
+    };
+    let lacks = |row: u64, part: &str, target: &str| {
+        json!(format!(
+            "incomplete_call: row {row} of `raw.jsonl`: a call in message 1 has no {part}, which `{target}` can't say"
+        ))
+    };
+    for target in ["trl-sft", "verl-sft"] {
+        assert_eq!(reasons(target), [lacks(2, "name", target)]);
+    }
+    assert_eq!(reasons("openai"), [lacks(1, "arguments", "openai"), lacks(2, "name", "openai")]);
+    let messages =
+        |file: &str| json_rows(&place.rows(file)).into_iter().map(|r| r["messages"][1].clone()).collect::<Vec<_>>();
+    let said: Vec<Value> = messages("raw.verl-sft.parquet").into_iter().map(|m| m["content"].clone()).collect();
+    let call =
+        |arguments: &str| format!("a\n<tool_call>\n{{\"name\": \"f\", \"arguments\": {arguments}}}\n</tool_call>");
+    assert_eq!(said, [call(""), call("null")], "as Qwen's template renders them");
+}
+
+#[test]
 fn main_job_exports_on_the_way() {
     let place = Place::new();
     place.with("rollouts/all.parquet", "raw.parquet");

@@ -28,7 +28,12 @@ pub(super) const FORM: Form = Form {
 };
 
 pub(super) fn is_row(row: &Row) -> bool {
-    row.get(VERSION).and_then(Value::as_str).is_some_and(|v| v.starts_with("ATIF")) && row.contains_key("steps")
+    // A row without a version is taken for one by what else it has, to be told that the version is missing.
+    let is_atif = match row.get(VERSION) {
+        None => row.contains_key("agent"),
+        Some(version) => version.as_str().is_some_and(|v| v.starts_with("ATIF")),
+    };
+    is_atif && row.contains_key("steps")
 }
 
 fn convert(mut row: Row) -> Result<Row, String> {

@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::field_name::FieldName;
 use super::kind::Within;
 use crate::ingest::formats;
+use crate::ingest::json_numbers::may_be_large;
 
 /// JSON grows at most so often when it is written again (`1e15`); the text of a column must fit into 2 GiB.
 const MOST_GROWTH: usize = 16;
@@ -210,10 +211,13 @@ impl<'de> DeserializeSeed<'de> for &mut Column {
 impl Column {
     /// Appends what is no text to text.
     fn append_json<E: Error>(&mut self, value: impl Into<Value>) -> Result<(), E> {
+        let value = value.into();
+        if may_be_large(&value) {
+            return Err(E::custom("a number that takes a second look"));
+        }
         match self {
-            Column::Text(text) => text.append_value(value.into().to_string()),
+            Column::Text(text) => text.append_value(value.to_string()),
             Column::Content(text) => {
-                let value = value.into();
                 text.append_value(match formats::joined(&value) {
                     Some((joined, None)) => joined,
                     Some((_, Some(_))) => return Err(E::custom("parts that say more than their text")),
@@ -272,8 +276,8 @@ impl<'de> Visitor<'de> for &mut Column {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
         match self {
-            Column::Number(numbers) => numbers.append_value(value),
-            text => return text.append_json(value),
+            Column::Number(numbers) if !may_be_large(&value.into()) => numbers.append_value(value),
+            other => return other.append_json(value),
         }
         Ok(())
     }

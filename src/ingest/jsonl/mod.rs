@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::formats::Row;
+use super::json_numbers::{large_number, may_be_large, too_large};
 use super::{BadLine, RowError};
 use crate::config::Layout;
 pub(super) use kind::Kinds;
@@ -233,10 +234,18 @@ fn parse(line: &[u8], number: u64) -> Result<Row, RowError> {
         return Err(RowError::NoUtf8 { line: line_number, byte: error.valid_up_to() });
     }
     match serde_json::from_slice(line) {
-        Ok(Value::Object(row)) => Ok(row),
+        Ok(Value::Object(row)) => match large_number_in(&row, line) {
+            None => Ok(row),
+            Some(number) => Err(RowError::NoFit { line: Some(line_number), detail: too_large(&number) }),
+        },
         Ok(_) => Err(RowError::NoJson { line: line_number, detail: "it is another kind of value".to_owned() }),
         Err(error) => Err(RowError::NoJson { line: line_number, detail: why_no_json(line, &error) }),
     }
+}
+
+fn large_number_in(row: &Row, line: &[u8]) -> Option<String> {
+    let text = row.values().any(may_be_large).then(|| std::str::from_utf8(line).ok()).flatten()?;
+    large_number(text)
 }
 
 /// The parser's words, and what Python writes that is no JSON.

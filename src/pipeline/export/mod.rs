@@ -266,17 +266,19 @@ impl Plan {
         Ok(records)
     }
 
-    /// The names of the rollouts' files, those with the same columns together.
-    fn by_columns(&self, sources: &Sources) -> Vec<Vec<String>> {
-        let mut out: Vec<(&str, Vec<String>)> = Vec::new();
+    /// The rollouts' files, those with the same columns together.
+    fn by_columns(&self, sources: &Sources) -> Vec<card::Rollouts> {
+        let mut out: Vec<(&str, card::Rollouts)> = Vec::new();
         for (source, path) in sources.rollouts.iter().zip(&self.data) {
             let name = path.strip_prefix(&self.root).unwrap_or(path).to_string_lossy().into_owned();
-            match out.iter_mut().find(|(columns, _)| *columns == source.columns) {
-                Some((_, names)) => names.push(name),
-                None => out.push((&source.columns, vec![name])),
+            let at = out.iter().position(|(columns, _)| *columns == source.columns).unwrap_or(out.len());
+            if at == out.len() {
+                out.push((&source.columns, card::Rollouts::default()));
             }
+            out[at].1.files.push(name);
+            out[at].1.rows += source.rows;
         }
-        out.into_iter().map(|(_, names)| names).collect()
+        out.into_iter().map(|(_, part)| part).collect()
     }
 
     /// What the card of a folder tells.
@@ -294,8 +296,7 @@ impl Plan {
         card::Facts {
             version: env!("CARGO_PKG_VERSION"),
             license: config.license.clone(),
-            rollouts: sources.rollouts.iter().map(|r| r.rows).sum(),
-            files: self.by_columns(sources),
+            rollouts: self.by_columns(sources),
             sft: of("sft").unwrap_or_default(),
             as_tokens: sources.as_tokens,
             dpo: of("dpo"),
