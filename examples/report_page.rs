@@ -8,8 +8,8 @@ use std::io::{BufWriter, Write};
 use purify::audit::html::Page;
 use purify::audit::report::{
     AuditReport, ByColumn, Cascade, Curve, DiffLine, FileFacts, GroupCounts, Groups, GuardCount, Guards,
-    MOST_POSITIONS, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice, THRESHOLDS,
-    Tally, WorstGroup,
+    MOST_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice,
+    THRESHOLDS, Tally, WorstGroup,
 };
 
 const TOOLS: [&str; 4] = ["python", "shell", "search", "read_file"];
@@ -120,10 +120,10 @@ fn report(repairs: u64) -> AuditReport {
         reference: [("recovery/success_rate".to_owned(), 0.78), ("replacement/shallow_ratio".to_owned(), 0.71)].into(),
         sensitivity: sensitivity(repairs),
         groups: Some(groups(rollouts)),
-        by_reward: ["positive", "zero", "negative", "none"].map(|sign| (sign.to_owned(), slice(rollouts / 4))).into(),
+        by_reward: ["positive", "zero", "negative", "none"].map(|sign| (sign.to_owned(), part(rollouts / 4))).into(),
         by_column: Some(ByColumn {
             column: "source".to_owned(),
-            values: ["math", "code", "search"].map(|value| (value.to_owned(), slice(rollouts / 3))).into(),
+            values: ["math", "code", "search"].map(|value| (value.to_owned(), part(rollouts / 3))).into(),
         }),
         gate_failures: Vec::new(),
     }
@@ -260,6 +260,15 @@ fn groups(rollouts: u64) -> Groups {
     }
 }
 
+fn part(rollouts: u64) -> Part {
+    Part {
+        before: side(rollouts, 0.24),
+        after: side(rollouts, 0.06),
+        repairs: repairs_made(rollouts / 2),
+        guards: guards(rollouts / 2),
+    }
+}
+
 fn slice(rollouts: u64) -> Slice {
     Slice {
         rollouts,
@@ -298,12 +307,12 @@ fn report_of_texts(texts: &[String]) -> AuditReport {
         out.before.error_types.insert(text.clone(), 1);
         out.repairs.skipped.insert(text.clone(), 1);
         out.reference.insert(text.clone(), 0.5);
-        out.by_reward.insert(text.clone(), slice(1));
+        out.by_reward.insert(text.clone(), part(1));
         if let Some(groups) = &mut out.groups {
             groups.worst.push(WorstGroup { group: text.clone(), slice: slice(1) });
         }
         if let Some(column) = &mut out.by_column {
-            column.values.insert(text.clone(), slice(1));
+            column.values.insert(text.clone(), part(1));
         }
     }
     if let Some(column) = &mut out.by_column {

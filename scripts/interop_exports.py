@@ -114,10 +114,10 @@ def records(folder):
     import jsonschema
 
     raw, events = Path("fixtures/audit/raw.parquet"), folder / "events.jsonl"
-    run("--in", raw, "--out", folder / "a.parquet", "--pairs", "--openlineage", events)
+    run("--in", raw, "--out", folder / "a.parquet", "--pairs", "--call-marker-ids", "7", "--openlineage", events)
     schema = json.loads(Path("schemas/audit.json").read_text())
     for purified in [[], [folder / "a.parquet"]]:
-        run("audit", raw, *purified, "--json", folder / "a.json", "--openlineage", events)
+        run("audit", raw, *purified, "--call-marker-ids", "7", "--json", folder / "a.json", "--openlineage", events)
         jsonschema.validate(json.loads((folder / "a.json").read_text()), schema)
     said("jsonschema", "two reports are what schemas/audit.json says")
     said("openlineage-python", f"{check_lineage.check_all(events)} events are what it takes")

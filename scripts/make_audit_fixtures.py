@@ -4,6 +4,8 @@
 Nothing here is shared with purify: the repairs are made with CPython's difflib, the counts by plain loops. Needs pyarrow and
 blake3. The purified side is computed here as well; purify's own file must lead to the same numbers.
 """
+import ast
+import builtins
 import json
 import pathlib
 import random
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "audit"
 GAMMA, RETRIES, LONGEST, POSITIONS, STREAK = 0.5, 3, 5, 32, 4
+MARKER = 7
 WORDS = "alpha beta gamma delta total prime value count theta sigma kappa lambda omega zeta mu nu".split()
 ERRORS = ["NameError: name 'x' is not defined", "TypeError: unsupported operand", "ValueError: bad value"]
 TOOLS = json.dumps([{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ["python", "solve"]])
@@ -27,16 +30,20 @@ def generate(draw):
     rows = []
     for k in range(160):
         messages = [{"role": "system", "content": "Use tools."}, {"role": "user", "content": f"Question {k // 4}?"}]
-        ids = iter(range(10_000))
+        ids, helpers, wanted = iter(range(10_000)), iter(range(10_000)), []
         for _ in range(draw.randint(0, 5)):
             run = draw.choice([0, 0, 0, 1, 1, 1, 2, 3, 4, 5, 6])
             words = [draw.choice(WORDS) for _ in range(draw.choice([4, 30, 80]))]
+            kind, helper = draw.choice([None, None, None, "needs", "makes", "later", "broken"]), f"helper_{next(helpers)}"
+            if kind == "later":
+                wanted.append(helper)
             for attempt in range(run + draw.choice([0, 1, 1, 1])):
                 failed = attempt < run
                 tool = draw.choice(["python", "python", "solve", "compute"])
                 for _ in range(draw.choice([0, 1, 2, len(words)])):
                     words[draw.randrange(len(words))] = draw.choice(WORDS)
-                calls = [{"id": f"c{next(ids)}", "type": "function", "function": {"name": tool, "arguments": json.dumps({"text": " ".join(words)})}}]
+                said = {"code": code_of(kind, helper, failed)} if kind else {"text": " ".join(words)}
+                calls = [{"id": f"c{next(ids)}", "type": "function", "function": {"name": "python" if kind else tool, "arguments": json.dumps(said)}}]
                 if draw.random() < 0.15:
                     calls.append({"id": f"c{next(ids)}", "type": "function", "function": {"name": "solve", "arguments": "{}"}})
                 if draw.random() < 0.05:
@@ -47,13 +54,48 @@ def generate(draw):
                     text = draw.choice(ERRORS) if error else f"fine {draw.randint(0, 99)}"
                     messages.append({"role": "tool", "content": text, "is_error": error, "tool_call_id": call["id"] if draw.random() > 0.03 else "nobody"})
             if draw.random() < 0.3:
+                messages.append({"role": "assistant", "content": f"The {draw.choice(ERRORS + ['KeyError: 1']).split(':')[0]} is gone."})
+            if draw.random() < 0.3:
                 messages.append({"role": draw.choice(["user", "assistant"]), "content": "Go on."})
+        if wanted and draw.random() < 0.7:
+            call = {"id": "use", "type": "function", "function": {"name": "python", "arguments": json.dumps({"code": f"print({wanted[0]})"})}}
+            messages += [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "Look.", "tool_calls": [call]},
+                         {"role": "tool", "content": "1", "is_error": False, "tool_call_id": "use"}]
         if draw.random() < 0.1:
             messages.append({"role": "assistant", "content": "Open.", "tool_calls": [{"id": "open", "type": "function", "function": {"name": "python", "arguments": "{}"}}]})
         reward = draw.choice([1.0, 1.0, 0.0, -0.5, None])
+        if draw.random() < 0.6:
+            add_tokens(messages, draw)
         rows.append({"rollout_id": f"r{k}", "group_id": f"g{k // 4}", "messages": messages, "tools": TOOLS, "reward": reward,
                      "data_source": draw.choice(["math", "code", None])})
     return rows
+
+
+def code_of(kind, helper, failed):
+    """Code whose correction needs what the failed attempt made, makes it again, leaves it to later, or can't be parsed."""
+    if failed:
+        return f"{helper} = 1\nboom({helper})"
+    return {"needs": f"print({helper})", "makes": f"{helper} = 2\nprint({helper})", "later": "print(1)", "broken": "print((1"}[kind]
+
+
+def add_tokens(messages, draw):
+    """How many tokens a message has: of its header, the reasoning and the call of an assistant, or what others say."""
+    for message in messages[2:]:
+        if message["role"] == "assistant":
+            called = 1 + draw.randint(0, 5) if message.get("tool_calls") else 0
+            message["size"] = {"header": 2, "reasoning": draw.randint(1, 6), "call": called}
+        else:
+            message["size"] = {"header": draw.randint(1, 4), "reasoning": 0, "call": 0}
+
+
+def tokens_of(messages):
+    if "size" not in messages[-1]:
+        return {"response_ids": None, "response_mask": None}
+    ids, mask = [], []
+    for size in (message["size"] for message in messages[2:]):
+        ids += [1] * size["header"] + [2] * size["reasoning"] + ([MARKER] + [3] * (size["call"] - 1) if size["call"] else [])
+        mask += [0] * size["header"] + [1] * (size["reasoning"] + size["call"])
+    return {"response_ids": ids, "response_mask": mask}
 
 
 def write(rows):
@@ -61,7 +103,9 @@ def write(rows):
     function = pa.struct({"name": text, "arguments": text})
     call = pa.struct({"id": text, "type": text, "function": function})
     message = pa.struct({"role": text, "content": text, "tool_call_id": text, "is_error": pa.bool_(), "tool_calls": pa.list_(call)})
-    schema = pa.schema({"rollout_id": text, "group_id": text, "messages": pa.list_(message), "tools": text, "reward": pa.float64(), "data_source": text})
+    schema = pa.schema({"rollout_id": text, "group_id": text, "messages": pa.list_(message), "tools": text, "reward": pa.float64(), "data_source": text,
+                        "response_ids": pa.list_(pa.int32()), "response_mask": pa.list_(pa.int8())})
+    rows = [{**row, **tokens_of(row["messages"])} for row in rows]
     pq.write_table(pa.Table.from_pylist(rows, schema), OUT / "raw.parquet", compression="zstd")
 
 
@@ -117,9 +161,8 @@ def error_type(messages, step):
 def purify(messages):
     steps = steps_of(messages)
     repairs, out, behind = [], [], 0
-    for first, length, correction in runs_of(steps):
-        if correction is None or length > RETRIES:
-            continue
+    spans = [(first, correction) for first, length, correction in runs_of(steps) if correction is not None and length <= RETRIES]
+    for first, correction in spans:
         found = ratios(messages, steps, first, correction)
         reasoning = first
         for k, similarity in enumerate(found):
@@ -127,15 +170,71 @@ def purify(messages):
                 reasoning = first + k + 1
         start, step = steps[first]["at"], steps[correction]
         out += messages[behind:start]
-        out.append({**messages[step["at"]], "content": messages[steps[reasoning]["at"]]["content"]})
+        merged = {**messages[step["at"]], "content": messages[steps[reasoning]["at"]]["content"]}
+        if "size" in merged:
+            merged["size"] = {"header": messages[start]["size"]["header"], "reasoning": messages[steps[reasoning]["at"]]["size"]["reasoning"],
+                              "call": merged["size"]["call"]}
+        out.append(merged)
         out += messages[step["at"] + 1:step["end"]]
         behind = step["end"]
         calls = messages[step["at"]]["tool_calls"]
         same = any([(c["function"]["name"], c["function"]["arguments"]) for c in messages[steps[s]["at"]]["tool_calls"]]
                    == [(c["function"]["name"], c["function"]["arguments"]) for c in calls] for s in range(first, correction))
-        repairs.append({"similarity": found, "deep": reasoning != first, "tool": calls[0]["function"]["name"], "same": same,
-                        "errors": [error_type(messages, steps[s]) for s in range(first, correction)], "removed": step["at"] - start})
+        types = [error_type(messages, steps[s]) for s in range(first, correction)]
+        follows = messages[step["end"]] if step["end"] < len(messages) else {"role": "nobody"}
+        residue = follows["role"] == "assistant" and any(name in follows["content"] for name in types)
+        before, after = (sum(sum(m["size"].values()) for m in part if "size" in m) for part in (messages[start:step["end"]], [merged, *messages[step["at"] + 1:step["end"]]]))
+        repairs.append({"residue": residue, "depends": depends(messages, steps, spans, first, correction), "removed_tokens": before - after,
+                        "similarity": found, "deep": reasoning != first, "tool": calls[0]["function"]["name"], "same": same,
+                        "errors": types, "removed": step["at"] - start})
     return out + messages[behind:], repairs
+
+
+def code_at(messages, step):
+    """The Python of an attempt; None if it calls no Python."""
+    calls = messages[step["at"]].get("tool_calls") or []
+    codes = [c["function"]["arguments"] for c in calls if c["function"]["name"] == "python"]
+    codes = [json.loads(code).get("code", code) for code in codes]
+    return "\n".join(codes) if codes else None
+
+
+def names(code):
+    """(names it makes, names it needs from before), of flat code; None if it can't be parsed."""
+    made, needed = set(), set()
+    try:
+        body = ast.parse(code).body
+    except SyntaxError:
+        return None
+    for statement in body:
+        found = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        needed |= {n.id for n in found if isinstance(n.ctx, ast.Load)} - made - set(dir(builtins))
+        made |= {n.id for n in found if isinstance(n.ctx, ast.Store)}
+    return made, needed
+
+
+def depends(messages, steps, spans, first, correction):
+    """Whether what stays needs a name that only removed attempts have made; None: can't be told."""
+    if all(code_at(messages, steps[s]) is None for s in range(first, correction)):
+        return None
+    removed = {s for span in spans for s in range(*span)}
+    known, gone, is_murky = set(), set(), False
+    for s, step in enumerate(steps):
+        code = code_at(messages, step)
+        if code is None:
+            continue
+        found = names(code)
+        if first <= s < correction:
+            gone |= found[0]
+        elif s not in removed and found is None:
+            # It may make any name, and what it needs nobody knows.
+            is_murky = True
+            if s == correction:
+                return None
+        elif s not in removed:
+            if s >= correction and step["outcome"] == "ok" and found[1] & gone - known:
+                return None if is_murky else True
+            known |= found[0]
+    return False
 
 
 # ---------------------------------------------------------------- the numbers
@@ -157,6 +256,8 @@ def characters(message):
 def side(rollouts):
     tools, positions, streaks = defaultdict(list), defaultdict(list), defaultdict(list)
     types, lengths, outcomes = Counter(), defaultdict(Counter), Counter()
+    sizes = [m["size"] for messages in rollouts for m in messages if "size" in m]
+    policy = 0
     spent = corrected = uncorrected = 0
     firsts = []
     for messages in rollouts:
@@ -170,6 +271,8 @@ def side(rollouts):
             if failed:
                 types[error_type(messages, step)] += 1
                 spent += sum(characters(m) for m in messages[step["at"]:step["end"]])
+                size = messages[step["at"]].get("size", {"reasoning": 0, "call": 0})
+                policy += size["reasoning"] + size["call"]
             calls, by_name = messages[step["at"]]["tool_calls"], {}
             for k, result in enumerate(messages[step["at"] + 1:step["end"]]):
                 name = calls[k if k < len(calls) else 0]["function"]["name"]
@@ -193,10 +296,11 @@ def side(rollouts):
     return {
         "rollouts": len(rollouts), "messages": sum(map(len, rollouts)), "steps": sum(outcomes.values()),
         "attempts": attempts + outcomes["open"], "ok": outcomes["ok"], "failed": outcomes["failed"], "open": outcomes["open"],
-        "error_rate": outcomes["failed"] / attempts, "characters": sum(characters(m) for ms in rollouts for m in ms),
-        "characters_on_failures": spent, "tokens": None, "tokens_on_failures": None, "first_attempts": tally(firsts),
-        "first_attempt_success_rate": 1 - rate(tally(firsts)), "by_tool": {k: tally(v) for k, v in tools.items()},
-        "error_types": dict(types), "by_position": [tally(positions[k]) for k in range(max(positions) + 1)],
+        "error_rate": outcomes["failed"] / attempts if attempts else None, "characters": sum(characters(m) for ms in rollouts for m in ms),
+        "characters_on_failures": spent, "tokens": sum(sum(size.values()) for size in sizes) if sizes else None,
+        "tokens_on_failures": policy if sizes else None, "first_attempts": tally(firsts),
+        "first_attempt_success_rate": 1 - rate(tally(firsts)) if firsts else None, "by_tool": {k: tally(v) for k, v in tools.items()},
+        "error_types": dict(types), "by_position": [tally(positions[k]) for k in range(max(positions, default=-1) + 1)],
         "failure_runs": {str(k): {"corrected": v["corrected"], "uncorrected": v["uncorrected"]} for k, v in lengths.items()},
         "corrected": corrected, "uncorrected": uncorrected,
         "cascade": {"first": tally(streaks["first"]), "after_ok": after_ok, "after_failures": after_failures,
@@ -217,8 +321,8 @@ def all_repairs(rows, done):
             unrecovered += correction is None or length > RETRIES
     deep = sum(r["deep"] for r in repairs)
     return {"rollouts_repaired": sum(bool(found) for _, found in done), "recovered": recovered, "unrecovered": unrecovered,
-            "repairs": len(repairs), "shallow": len(repairs) - deep, "deep": deep, "collapsed": 0, "deep_rate": deep / len(repairs),
-            "removed_messages": sum(r["removed"] for r in repairs), "removed_tokens": 0, "similarity": bins,
+            "repairs": len(repairs), "shallow": len(repairs) - deep, "deep": deep, "collapsed": 0, "deep_rate": deep / len(repairs) if repairs else None,
+            "removed_messages": sum(r["removed"] for r in repairs), "removed_tokens": sum(r["removed_tokens"] for r in repairs), "similarity": bins,
             "by_tool": dict(Counter(r["tool"] for r in repairs)), "error_types": dict(Counter(e for r in repairs for e in r["errors"])),
             "skipped": {}}
 
@@ -350,24 +454,40 @@ def faults(rows):
     return orphans, doubles, unlisted
 
 
+def part(rows, done):
+    repairs = all_repairs(rows, done)
+    orphans, doubles, unlisted = faults(rows)
+    found = [r for _, found in done for r in found]
+    verdicts = lambda name: {"yes": sum(r[name] is True for r in found), "no": sum(r[name] is False for r in found),
+                             "unknown": sum(r[name] is None for r in found)}
+    guards = {"residue": verdicts("residue"), "depends_on_removed": verdicts("depends"), "identical_retry": verdicts("same"),
+              "orphan_call_ids": orphans, "duplicate_call_ids": doubles, "unlisted_tools": unlisted}
+    share = lambda counts: counts["yes"] / (counts["yes"] + counts["no"]) if counts["yes"] + counts["no"] else None
+    guards |= {"residue_rate": share(guards["residue"]), "dependency_rate": share(guards["depends_on_removed"])}
+    return {"before": side([row["messages"] for row in rows]), "after": side([after for after, _ in done]), "repairs": repairs, "guards": guards}
+
+
+def parts(rows, done, key):
+    of = defaultdict(lambda: ([], []))
+    for row, one in zip(rows, done):
+        of[key(row)][0].append(row)
+        of[key(row)][1].append(one)
+    return {name: part(*both) for name, both in of.items()}
+
+
 def main():
     rows = generate(random.Random(7))
     OUT.mkdir(parents=True, exist_ok=True)
     write(rows)
     done = [purify(row["messages"]) for row in rows]
     slices = [slice_of(row, after, repairs) for row, (after, repairs) in zip(rows, done)]
-    repairs = all_repairs(rows, done)
-    orphans, doubles, unlisted = faults(rows)
-    same = sum(r["same"] for _, found in done for r in found)
     sign = lambda row: "none" if row["reward"] is None else "positive" if row["reward"] > 0 else "negative" if row["reward"] < 0 else "zero"
     golden = {
         "rows": {"raw": len(rows), "unreadable": {}, "left_out": 0},
-        "before": side([row["messages"] for row in rows]), "after": side([after for after, _ in done]), "repairs": repairs,
-        "guards": {"identical_retry": {"yes": same, "no": repairs["repairs"] - same, "unknown": 0}, "orphan_call_ids": orphans,
-                   "duplicate_call_ids": doubles, "unlisted_tools": unlisted},
-        "reference": reference(rows, repairs["repairs"]), "sensitivity": sensitivity(rows), "groups": groups(rows, slices),
-        "by_reward": by(rows, slices, sign),
-        "by_column": {"column": "data_source", "values": by(rows, slices, lambda row: row["data_source"] or "(none)")},
+        **part(rows, done),
+        "reference": reference(rows, sum(len(found) for _, found in done)), "sensitivity": sensitivity(rows), "groups": groups(rows, slices),
+        "by_reward": parts(rows, done, sign),
+        "by_column": {"column": "data_source", "values": parts(rows, done, lambda row: row["data_source"] or "(none)")},
     }
     (OUT / "golden.json").write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
 

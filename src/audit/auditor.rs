@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::counts::{Counts, Done};
+use super::counts::{Counts, Done, Stretched};
 use super::groups::Graded;
 use super::repairs::views;
-use super::report::{MOST_RETRIES, RepairView, Slice};
+use super::report::{MOST_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
 use super::walk::{Records, RowOf, Stretch, TOGETHER};
@@ -24,12 +24,21 @@ use crate::schema::PURIFICATION;
 use crate::similarity::semantic::{NoVector, Vectors};
 use crate::similarity::{Exact, Lexical, measure};
 use crate::steps::{RunEnd, Trajectory};
+use crate::tokens::Tokens;
 
 /// What a stretch of rows comes to.
 pub(super) struct Found {
-    pub counts: Counts,
+    pub stretch: Stretched,
     /// In the order of the rows; empty unless they are asked for.
     pub views: Vec<RepairView>,
+}
+
+/// Where the numbers of one rollout go.
+struct Sums<'f> {
+    counts: &'f mut Counts,
+    part: &'f mut Part,
+    slice: Slice,
+    views: &'f mut Vec<RepairView>,
 }
 
 /// Counts stretches of rows.
@@ -76,25 +85,29 @@ impl<'a> Auditor<'a> {
     }
 
     pub(super) fn count(&self, stretch: Stretch, column: Option<&str>) -> Result<Found, Error> {
-        let mut found = Found { counts: Counts::default(), views: Vec::new() };
+        let mut found = Found { stretch: Stretched::default(), views: Vec::new() };
+        let counts = &mut found.stretch.counts;
         for line in &stretch.bad {
-            found.counts.rows += 1;
-            *entry(&mut found.counts.unreadable, line.error.code()) += 1;
+            counts.rows += 1;
+            *entry(&mut counts.unreadable, line.error.code()) += 1;
         }
         let mut listed = ListedTools::default();
         let mut records = Records::new(self.path());
         for (raw, became) in &stretch.raw {
-            found.counts.rows += 1;
+            let Found { stretch: Stretched { counts, parts }, views } = &mut found;
+            counts.rows += 1;
             let rollout = match raw.batch.rollout(raw.row) {
                 Ok(rollout) => rollout,
                 Err(error) => {
-                    *entry(&mut found.counts.unreadable, error.code()) += 1;
+                    *entry(&mut counts.unreadable, error.code()) += 1;
                     continue;
                 }
             };
             let record = became.as_ref().map(|row| records.row(row)).transpose()?;
-            found.counts.add_faults(faults(&rollout.messages, listed.of(raw.batch.tools(raw.row))));
-            self.add_row(&mut found, raw, &rollout, became.as_ref().zip(record), column)?;
+            let part = parts.entry(part_of(raw, column)).or_default();
+            part.add_faults(faults(&rollout.messages, listed.of(raw.batch.tools(raw.row))));
+            let sums = Sums { counts, part, slice: Slice::default(), views };
+            self.add_row(sums, raw, &rollout, became.as_ref().zip(record))?;
         }
         Ok(found)
     }
@@ -105,67 +118,66 @@ impl<'a> Auditor<'a> {
 
     fn add_row(
         &self,
-        found: &mut Found,
+        mut sums: Sums<'_>,
         raw: &RowOf,
         rollout: &Rollout<'_>,
         became: Option<(&RowOf, Record)>,
-        column: Option<&str>,
     ) -> Result<(), Error> {
         let detector = self.purifier.detector();
         let before = Trajectory::new(rollout, detector);
         let tokens = self.tokens(rollout);
-        let counts = &mut found.counts;
-        counts.before.add(&before, detector, tokens.as_ref());
-        counts.reference.add(&before, detector, self.now.max_retries);
-        let mut slice = Slice {
+        sums.part.before.add(&before, detector, tokens.as_ref());
+        sums.counts.reference.add(&before, detector, self.now.max_retries);
+        sums.slice = Slice {
             rollouts: 1,
             attempts: before.attempts() as u64,
             failed_before: before.failed_attempts() as u64,
             ..Slice::default()
         };
         let done = match became {
-            Some((row, record)) => Some(self.add_became(found, &mut slice, (raw, &before), (row, record))?),
+            Some((row, record)) => Some(self.add_became(&mut sums, (raw, &before), (row, record))?),
             None if self.purified.is_some() => None,
-            None => self.add_planned(found, &mut slice, (raw, &before), tokens.as_ref())?,
+            None => self.add_planned(&mut sums, (raw, &before), tokens.as_ref())?,
         };
         let stays = done.is_some();
         let done = done.unwrap_or_default();
-        let counts = &mut found.counts;
-        counts.left_out += u64::from(!stays);
-        slice.add_done(&done.record);
-        counts.add_repairs(&done);
+        sums.counts.left_out += u64::from(!stays);
+        sums.slice.add_done(&done.record);
+        sums.part.add_repairs(&done);
         if before.failed_attempts() > 0 {
-            self.add_runs(counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error.into()))?;
+            self.add_runs(sums.counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error.into()))?;
         }
-        self.add_slices(counts, raw, slice, stays, column);
+        if let (Some(reward), Some(group)) = (reward(raw), raw.batch.group(raw.row)) {
+            let id = raw.batch.id(raw.row).into_owned();
+            sums.counts.graded.push(Graded { id, group: group.to_owned(), reward, slice: sums.slice, stays });
+        }
         Ok(())
     }
 
     /// The other side of a row, as it was written.
     fn add_became(
         &self,
-        found: &mut Found,
-        slice: &mut Slice,
+        sums: &mut Sums<'_>,
         (raw, before): (&RowOf, &Trajectory<'_, '_>),
         (row, record): (&RowOf, Record),
     ) -> Result<Done, Error> {
         let after = row.batch.rollout(row.row).map_err(|error| self.unreadable(row, &error))?;
         self.check((raw, row), &record, before)?;
-        found.counts.purified_rows += 1;
-        found.counts.edited += u64::from(!is_as_recorded(before.rollout, &after, &record));
+        sums.counts.purified_rows += 1;
+        sums.counts.edited += u64::from(!is_as_recorded(before.rollout, &after, &record));
         // Most rows were left as they are, and finding their failures is most of the work.
         match after.messages == before.rollout.messages {
             true => {
-                found.counts.after.add(before, self.purifier.detector(), self.tokens(&after).as_ref());
-                slice.add_after(before);
+                sums.part.after.add(before, self.purifier.detector(), self.tokens(&after).as_ref());
+                sums.slice.add_after(before);
             }
             false => {
                 let trajectory = Trajectory::new(&after, self.purifier.detector());
-                found.counts.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
-                slice.add_after(&trajectory);
+                sums.part.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
+                sums.slice.add_after(&trajectory);
             }
         }
-        self.add_views(found, (raw, before.rollout), &after, &record)
+        self.add_views(sums.views, (raw, before.rollout), &after, &record)
             .map_err(|detail| self.mismatch(format!("row {}: {detail}", row.batch.number(row.row))))?;
         Ok(Done { record, skipped: Vec::new() })
     }
@@ -173,8 +185,7 @@ impl<'a> Auditor<'a> {
     /// The other side of a row that has not been purified yet; `None` if it would be rejected.
     fn add_planned(
         &self,
-        found: &mut Found,
-        slice: &mut Slice,
+        sums: &mut Sums<'_>,
         (raw, before): (&RowOf, &Trajectory<'_, '_>),
         tokens: Option<&MessageTokens>,
     ) -> Result<Option<Done>, Error> {
@@ -183,8 +194,8 @@ impl<'a> Auditor<'a> {
         let rollout = before.rollout;
         let sources = row.rollout.as_ref().map(|purified| purified.messages());
         if sources.is_none() && row.loss.is_empty() {
-            found.counts.after.add(before, self.purifier.detector(), tokens);
-            slice.add_after(before);
+            sums.part.after.add(before, self.purifier.detector(), tokens);
+            sums.slice.add_after(before);
             return Ok(Some(done));
         }
         let mut messages: Vec<Message<'_>> = match sources {
@@ -193,29 +204,29 @@ impl<'a> Auditor<'a> {
         };
         // What is not trained on belongs to no failure run, as it will be read.
         messages.iter_mut().zip(&row.loss).for_each(|(message, is_trained)| message.is_context |= !is_trained);
-        let after = Rollout { id: rollout.id.clone(), group: rollout.group, messages, tokens: None };
-        let trajectory = Trajectory::new(&after, self.purifier.detector());
-        let removed: u64 = row.records.iter().filter_map(|r| r.removed_tokens).map(|n| n as u64).sum();
-        let of = |tokens: &MessageTokens| match sources {
-            Some(sources) => sources.iter().map(|s| tokens.of.get(s.call).copied().unwrap_or_default()).collect(),
-            None => tokens.of.clone(),
+        let splice = row.rollout.as_ref().and_then(|purified| purified.tokens());
+        let spliced = rollout.tokens.zip(splice).map(|(tokens, splice)| splice.of(tokens));
+        let tokens = match &spliced {
+            Some((ids, mask)) => Some(Tokens { ids, mask }),
+            None => rollout.tokens,
         };
-        let tokens = tokens.map(|tokens| MessageTokens { all: tokens.all.saturating_sub(removed), of: of(tokens) });
-        found.counts.after.add(&trajectory, self.purifier.detector(), tokens.as_ref());
-        slice.add_after(&trajectory);
-        self.add_views(found, (raw, rollout), &after, &done.record).map_err(|detail| self.mismatch(detail))?;
+        let after = Rollout { id: rollout.id.clone(), group: rollout.group, messages, tokens };
+        let trajectory = Trajectory::new(&after, self.purifier.detector());
+        sums.part.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
+        sums.slice.add_after(&trajectory);
+        self.add_views(sums.views, (raw, rollout), &after, &done.record).map_err(|detail| self.mismatch(detail))?;
         Ok(Some(done))
     }
 
     fn add_views(
         &self,
-        found: &mut Found,
+        found: &mut Vec<RepairView>,
         (raw, before): (&RowOf, &Rollout<'_>),
         after: &Rollout<'_>,
         record: &Record,
     ) -> Result<(), String> {
         if self.wants_views {
-            found.views.extend(views(&raw.facts(), before, after, &record.repairs)?);
+            found.extend(views(&raw.facts(), before, after, &record.repairs)?);
         }
         Ok(())
     }
@@ -262,7 +273,7 @@ impl<'a> Auditor<'a> {
 
     fn tokens(&self, rollout: &Rollout<'_>) -> Option<MessageTokens> {
         let tokens = rollout.tokens.as_ref()?;
-        let runs = tokens.runs_by_message(&rollout.messages, None).unwrap_or_default();
+        let runs = tokens.runs_by_message(&rollout.messages, self.purifier.marker()).unwrap_or_default();
         let of = runs.iter().map(|run| run.as_ref().map_or(0, |run| run.len() as u64)).collect();
         Some(MessageTokens { all: tokens.ids.len() as u64, of })
     }
@@ -290,26 +301,25 @@ impl<'a> Auditor<'a> {
         }
         Ok(())
     }
+}
 
-    fn add_slices(&self, counts: &mut Counts, raw: &RowOf, slice: Slice, stays: bool, column: Option<&str>) {
-        let reward = raw.batch.reward(raw.row).filter(|reward| reward.is_finite());
-        let sign = match reward {
-            None => "none",
-            Some(reward) if reward > 0.0 => "positive",
-            Some(reward) if reward < 0.0 => "negative",
-            Some(_) => "zero",
-        };
-        entry(&mut counts.by_reward, sign).merge(slice);
-        if let Some(column) = column {
-            let text = raw.batch.text_column(column);
-            let value = text.as_ref().and_then(|text| text.get(raw.row)).unwrap_or("(none)");
-            entry(&mut counts.by_column, value).merge(slice);
-        }
-        if let (Some(reward), Some(group)) = (reward, raw.batch.group(raw.row)) {
-            let id = raw.batch.id(raw.row).into_owned();
-            counts.graded.push(Graded { id, group: group.to_owned(), reward, slice, stays });
-        }
-    }
+fn reward(raw: &RowOf) -> Option<f64> {
+    raw.batch.reward(raw.row).filter(|reward| reward.is_finite())
+}
+
+/// The sign of a row's reward, and what it has in the column.
+fn part_of(raw: &RowOf, column: Option<&str>) -> (&'static str, Option<String>) {
+    let sign = match reward(raw) {
+        None => "none",
+        Some(reward) if reward > 0.0 => "positive",
+        Some(reward) if reward < 0.0 => "negative",
+        Some(_) => "zero",
+    };
+    let value = |column| {
+        let text = raw.batch.text_column(column);
+        text.as_ref().and_then(|text| text.get(raw.row)).unwrap_or("(none)").to_owned()
+    };
+    (sign, column.map(value))
 }
 
 /// Whether a purified row is what its record says: as long as that, and the same where nothing was repaired.

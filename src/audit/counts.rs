@@ -1,14 +1,14 @@
 //! Everything that is counted row by row.
 //!
-//! Owns the sums of a stretch of rows, which are added up in any order to the same numbers. What purifying did comes from the
+//! Owns the sums of a stretch of rows, and their adding up: of all rows, and of those of one reward or one source. What purifying did comes from the
 //! record that it wrote, or from the plan that it would write; both are [`Done`].
 
 use std::collections::BTreeMap;
 
 use super::groups::Graded;
-use super::report::{GuardCount, Guards, Repairs, Side, Slice};
+use super::report::{GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
-use super::side::{entry, failures, merge};
+use super::side::{bounded, entry, failures, merge};
 use crate::guard::calls::CallFaults;
 use crate::ingest::record::{Record, RecordedRepair};
 use crate::pipeline::PurifiedRow;
@@ -56,23 +56,54 @@ impl Done {
     }
 }
 
+/// Rollouts that are told apart: by the sign of the reward, then by a column's value (`None`: no column was asked for).
+pub(super) type Parts = BTreeMap<(&'static str, Option<String>), Part>;
+
 /// The sums of a stretch of rows.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
+pub(super) struct Stretched {
+    pub counts: Counts,
+    pub parts: Parts,
+}
+
+/// The sums of all rows: each rollout is counted once, in its part, and parts are added up.
+#[derive(Debug, Default)]
+pub(super) struct Total {
+    pub counts: Counts,
+    pub all: Part,
+    pub by_reward: BTreeMap<String, Part>,
+    pub by_column: BTreeMap<String, Part>,
+}
+
+impl Total {
+    pub(super) fn add(&mut self, stretch: Stretched) {
+        self.counts.merge(stretch.counts);
+        for ((sign, value), part) in stretch.parts {
+            self.all.merge(&part);
+            bounded(&mut self.by_reward, sign).merge(&part);
+            if let Some(value) = value {
+                bounded(&mut self.by_column, &value).merge(&part);
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        let parts = self.by_reward.values_mut().chain(self.by_column.values_mut());
+        parts.chain([&mut self.all]).for_each(Part::finish);
+    }
+}
+
+/// What is counted of all rows alone.
+#[derive(Debug, Default)]
 pub(super) struct Counts {
     pub rows: u64,
     pub unreadable: BTreeMap<String, u64>,
     pub purified_rows: u64,
     pub left_out: u64,
     pub edited: u64,
-    pub before: Side,
-    pub after: Side,
-    pub repairs: Repairs,
-    pub guards: Guards,
     pub reference: Reference,
     pub runs: Runs,
     pub graded: Vec<Graded>,
-    pub by_reward: BTreeMap<String, Slice>,
-    pub by_column: BTreeMap<String, Slice>,
 }
 
 /// Counters of the reference's agent loop (`tool_agent_loop.py`, `extra_fields`): calls, and places at which they failed.
@@ -87,7 +118,7 @@ pub(super) struct Reference {
     failure_reasons: BTreeMap<String, u64>,
 }
 
-impl Counts {
+impl Part {
     pub(super) fn add_repairs(&mut self, done: &Done) {
         let (found, repairs) = (&done.record, &mut self.repairs);
         repairs.recovered += found.recovered;
@@ -129,25 +160,37 @@ impl Counts {
         self.guards.unlisted_tools += found.unlisted_tool;
     }
 
-    pub(super) fn merge(&mut self, other: Counts) {
+    fn merge(&mut self, other: &Part) {
+        self.before.merge(&other.before);
+        self.after.merge(&other.after);
+        merge_repairs(&mut self.repairs, &other.repairs);
+        merge_guards(&mut self.guards, &other.guards);
+    }
+
+    fn finish(&mut self) {
+        self.before.finish();
+        self.after.finish();
+        let (repairs, guards) = (&mut self.repairs, &mut self.guards);
+        repairs.deep_rate = (repairs.repairs > 0).then(|| repairs.deep as f64 / repairs.repairs as f64);
+        guards.residue_rate = guards.residue.rate();
+        guards.dependency_rate = guards.depends_on_removed.rate();
+    }
+}
+
+impl Counts {
+    fn merge(&mut self, other: Counts) {
         self.rows += other.rows;
         self.purified_rows += other.purified_rows;
         self.left_out += other.left_out;
         self.edited += other.edited;
-        merge(&mut self.unreadable, other.unreadable, |mine, theirs: u64| *mine += theirs);
-        self.before.merge(other.before);
-        self.after.merge(other.after);
-        merge_repairs(&mut self.repairs, other.repairs);
-        merge_guards(&mut self.guards, other.guards);
+        merge(&mut self.unreadable, &other.unreadable, |mine, theirs| *mine += theirs);
         self.reference.merge(other.reference);
         self.runs.merge(&other.runs);
         self.graded.extend(other.graded);
-        merge(&mut self.by_reward, other.by_reward, |mine, theirs: Slice| mine.merge(theirs));
-        merge(&mut self.by_column, other.by_column, |mine, theirs: Slice| mine.merge(theirs));
     }
 }
 
-fn merge_repairs(mine: &mut Repairs, theirs: Repairs) {
+fn merge_repairs(mine: &mut Repairs, theirs: &Repairs) {
     for (mine, theirs) in [
         (&mut mine.rollouts_repaired, theirs.rollouts_repaired),
         (&mut mine.recovered, theirs.recovered),
@@ -163,15 +206,15 @@ fn merge_repairs(mine: &mut Repairs, theirs: Repairs) {
     }
     mine.similarity.iter_mut().zip(theirs.similarity).for_each(|(mine, theirs)| *mine += theirs);
     for (mine, theirs) in [
-        (&mut mine.by_tool, theirs.by_tool),
-        (&mut mine.error_types, theirs.error_types),
-        (&mut mine.skipped, theirs.skipped),
+        (&mut mine.by_tool, &theirs.by_tool),
+        (&mut mine.error_types, &theirs.error_types),
+        (&mut mine.skipped, &theirs.skipped),
     ] {
-        merge(mine, theirs, |mine, theirs: u64| *mine += theirs);
+        merge(mine, theirs, |mine, theirs| *mine += theirs);
     }
 }
 
-fn merge_guards(mine: &mut Guards, theirs: Guards) {
+fn merge_guards(mine: &mut Guards, theirs: &Guards) {
     for (mine, theirs) in [
         (&mut mine.residue, theirs.residue),
         (&mut mine.depends_on_removed, theirs.depends_on_removed),
@@ -197,7 +240,7 @@ impl GuardCount {
     }
 
     /// Share of what it could tell; absent of nothing.
-    pub(super) fn rate(self) -> Option<f64> {
+    fn rate(self) -> Option<f64> {
         let known = self.yes + self.no;
         (known > 0).then(|| self.yes as f64 / known as f64)
     }
@@ -238,7 +281,7 @@ impl Reference {
         self.first_calls_ok += other.first_calls_ok;
         self.triggered += other.triggered;
         self.recovered += other.recovered;
-        merge(&mut self.failure_reasons, other.failure_reasons, |mine, theirs: u64| *mine += theirs);
+        merge(&mut self.failure_reasons, &other.failure_reasons, |mine, theirs| *mine += theirs);
     }
 
     /// Under the reference's names; `replaced` and `appended` are the repairs that were made, and those that a gate refused.

@@ -31,9 +31,9 @@ use crate::pipeline::{Progress, manifest_beside, write_json};
 use crate::similarity::semantic::Vectors;
 use crate::write::{AtomicFile, WriteError};
 use auditor::Auditor;
-use counts::Counts;
+use counts::Total;
 use html::Page;
-use report::{AuditReport, ByColumn, REPORT_VERSION, RowCounts};
+use report::{AuditReport, ByColumn, Part, REPORT_VERSION, RowCounts};
 use sensitivity::InForce;
 use walk::{RowOf, Walk};
 
@@ -78,7 +78,7 @@ pub fn audit(
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
     let mut walk = Walk::new(&raw, purified.as_deref(), &settings.columns, progress, interrupted);
     progress.start(0, 1, &config.raw, None);
-    let mut all = Counts::default();
+    let mut all = Total::default();
     let mut column = config.by.clone();
     pool.install(|| -> Result<(), Error> {
         let threads = pool.current_num_threads();
@@ -98,7 +98,7 @@ pub fn audit(
             let (counted, next) = rayon::join(count, || walk.next_stretches(threads));
             for found in counted {
                 let found = found?;
-                all.merge(found.counts);
+                all.add(found.stretch);
                 if let Some(page) = &mut page {
                     found.views.into_iter().try_for_each(|view| page.write(|page| page.repair(view)))?;
                 }
@@ -171,7 +171,7 @@ fn gates(config: &AuditConfig) -> Result<Vec<Gate>, Error> {
 }
 
 /// Every number of a report at its path, such as `after.error_rate` or `before.by_position.0.failed`; null is what is not known.
-/// Texts are left out, and with `is_short` lists as well.
+/// Texts are left out, and with `is_short` lists and parts of the data as well.
 pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
     fn kept(value: Value, is_short: bool) -> Option<Value> {
         let below = |fields: &mut dyn Iterator<Item = (String, Value)>| {
@@ -187,7 +187,10 @@ pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
             _ => None,
         }
     }
-    let report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
+    let mut report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
+    if is_short {
+        (report.by_reward, report.by_column) = Default::default();
+    }
     match serde_json::to_value(report).map(|report| kept(report, is_short)) {
         Ok(Some(Value::Object(numbers))) => numbers,
         _ => Map::new(),
@@ -209,19 +212,14 @@ fn source_column(row: &RowOf) -> Option<String> {
 }
 
 fn summed_up(
-    mut counts: Counts,
+    mut total: Total,
     column: Option<String>,
     settings: &Settings,
     now: InForce,
     is_purified: bool,
 ) -> AuditReport {
-    counts.before.finish();
-    counts.after.finish();
-    let mut repairs = counts.repairs;
-    repairs.deep_rate = (repairs.repairs > 0).then(|| repairs.deep as f64 / repairs.repairs as f64);
-    let mut guards = counts.guards;
-    guards.residue_rate = guards.residue.rate();
-    guards.dependency_rate = guards.depends_on_removed.rate();
+    total.finish();
+    let Total { counts, all: Part { before, after, repairs, guards }, by_reward, by_column } = total;
     let appended = repairs.skipped.get("gate").copied().unwrap_or_default();
     AuditReport {
         report_version: REPORT_VERSION,
@@ -241,12 +239,10 @@ fn summed_up(
         reference: counts.reference.named(repairs.repairs, appended),
         sensitivity: counts.runs.finish(now),
         groups: groups::compare(&counts.graded),
-        by_reward: counts.by_reward,
-        by_column: column
-            .filter(|_| !counts.by_column.is_empty())
-            .map(|column| ByColumn { column, values: counts.by_column }),
-        before: counts.before,
-        after: counts.after,
+        by_reward,
+        by_column: column.filter(|_| !by_column.is_empty()).map(|column| ByColumn { column, values: by_column }),
+        before,
+        after,
         repairs,
         guards,
         gate_failures: Vec::new(),

@@ -45,7 +45,7 @@ pub struct AuditReport {
     /// Absent where no rollout has both a group and a reward.
     pub groups: Option<Groups>,
     /// By the sign of the reward: `positive`, `zero`, `negative`, `none`.
-    pub by_reward: BTreeMap<String, Slice>,
+    pub by_reward: BTreeMap<String, Part>,
     /// By the values of one column, if one was named or found.
     pub by_column: Option<ByColumn>,
     /// Gates of `--fail-if` that failed, in words.
@@ -97,6 +97,15 @@ impl Tally {
     pub fn rate(self) -> Option<f64> {
         (self.attempts > 0).then(|| self.failed as f64 / self.attempts as f64)
     }
+}
+
+/// The same numbers of some of the rollouts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Part {
+    pub before: Side,
+    pub after: Side,
+    pub repairs: Repairs,
+    pub guards: Guards,
 }
 
 /// The data as it is on one side of the purifying.
@@ -263,7 +272,7 @@ pub struct WorstGroup {
     pub slice: Slice,
 }
 
-/// The main numbers of a part of the data.
+/// The main numbers of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Slice {
     pub rollouts: u64,
@@ -279,8 +288,8 @@ pub struct Slice {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct ByColumn {
     pub column: String,
-    /// The values with the most rollouts; all others stand under `(others)`.
-    pub values: BTreeMap<String, Slice>,
+    /// The first 1000 values that the rows have; all others stand under `(others)`, rows without one under `(none)`.
+    pub values: BTreeMap<String, Part>,
 }
 
 /// One repair, to look at.

@@ -10,7 +10,7 @@ use super::report::{Cascade, MOST_POSITIONS, MOST_STREAK, RunCounts, Side, Tally
 use crate::rollout::{Message, Rollout};
 use crate::steps::{ErrorDetector, Failure, Outcome, RunEnd, Step, Trajectory, answered_call};
 
-/// Names that are counted one by one; data could make more of them.
+/// Names that are counted one by one, those that come first; data could make more of them.
 const MOST_NAMES: usize = 1000;
 pub(super) const OTHERS: &str = "(others)";
 /// Of calls that stand in text.
@@ -23,20 +23,26 @@ pub(super) struct MessageTokens {
     pub of: Vec<u64>,
 }
 
-/// The entry of a name in a map that stays bounded.
+/// The entry of a name. The rows of a stretch bound how many there are.
 pub(super) fn entry<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
-    let name = if map.contains_key(name) || map.len() < MOST_NAMES { name } else { OTHERS };
-    if !map.contains_key(name) {
-        map.insert(name.to_owned(), V::default());
-    }
     map.entry(name.to_owned()).or_default()
 }
 
-/// Adds the counts of a map to those of another.
-pub(super) fn merge<V: Default>(into: &mut BTreeMap<String, V>, from: BTreeMap<String, V>, add: impl Fn(&mut V, V)) {
+/// Adds the counts of a map to those of another, which stays bounded: a name that was there in time is counted to the end.
+pub(super) fn merge<V: Default + Clone>(
+    into: &mut BTreeMap<String, V>,
+    from: &BTreeMap<String, V>,
+    add: impl Fn(&mut V, &V),
+) {
     for (name, value) in from {
-        add(entry(into, &name), value);
+        add(bounded(into, name), value);
     }
+}
+
+/// The entry of a name in a map that stays bounded.
+pub(super) fn bounded<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
+    let is_named = map.contains_key(name) || map.len() < MOST_NAMES;
+    entry(map, if is_named { name } else { OTHERS })
 }
 
 /// What each result of a step says: what came of a single one is what came of the step.
@@ -154,7 +160,7 @@ impl Side {
     }
 
     /// Adds the counts of other rollouts.
-    pub(super) fn merge(&mut self, other: Side) {
+    pub(super) fn merge(&mut self, other: &Side) {
         for (mine, theirs) in [
             (&mut self.rollouts, other.rollouts),
             (&mut self.messages, other.messages),
@@ -177,17 +183,17 @@ impl Side {
                 *mine.get_or_insert(0) += theirs;
             }
         }
-        merge(&mut self.by_tool, other.by_tool, |mine, theirs: Tally| mine.merge(theirs));
-        merge(&mut self.error_types, other.error_types, |mine, theirs: u64| *mine += theirs);
-        for (length, runs) in other.failure_runs {
-            let mine: &mut RunCounts = self.failure_runs.entry(length).or_default();
+        merge(&mut self.by_tool, &other.by_tool, |mine, theirs| mine.merge(*theirs));
+        merge(&mut self.error_types, &other.error_types, |mine, theirs| *mine += theirs);
+        for (length, runs) in &other.failure_runs {
+            let mine: &mut RunCounts = self.failure_runs.entry(*length).or_default();
             mine.corrected += runs.corrected;
             mine.uncorrected += runs.uncorrected;
         }
         if self.by_position.len() < other.by_position.len() {
             self.by_position.resize(other.by_position.len(), Tally::default());
         }
-        self.by_position.iter_mut().zip(other.by_position).for_each(|(mine, theirs)| mine.merge(theirs));
+        self.by_position.iter_mut().zip(&other.by_position).for_each(|(mine, theirs)| mine.merge(*theirs));
         self.first_attempts.merge(other.first_attempts);
         self.cascade.merge(&other.cascade);
     }

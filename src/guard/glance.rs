@@ -169,11 +169,15 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Whether the margins can't be Python's: a block that nothing opens, or a line that falls back on none.
+/// Whether the code can't be Python's: a block that nothing opens, a line that falls back on no margin, or brackets and long
+/// strings that do not close.
 pub(super) fn is_broken(code: &str) -> bool {
     let mut margins: Vec<usize> = Vec::new();
     let mut opens = false;
     for (number, line) in LogicalLines::of(code).enumerate() {
+        if !line.is_whole {
+            return true;
+        }
         while margins.len() > 1 && margins.last().is_some_and(|margin| line.indent < *margin) {
             margins.pop();
         }
@@ -196,6 +200,8 @@ struct LogicalLine<'c> {
     text: &'c str,
     /// It stands behind a semicolon.
     is_joined: bool,
+    /// Its brackets and strings close.
+    is_whole: bool,
 }
 
 struct LogicalLines<'c> {
@@ -215,13 +221,13 @@ impl<'c> Iterator for LogicalLines<'c> {
 
     fn next(&mut self) -> Option<LogicalLine<'c>> {
         while !self.rest.is_empty() {
-            let (code, end) = statement(self.rest);
+            let Statement { code, end, is_whole } = statement(self.rest);
             let text = self.rest[..code].trim_start();
             if !self.is_joined {
                 let margin = &self.rest[..code - text.len()];
                 self.indent = margin.len() - margin.rfind('\n').map_or(0, |at| at + 1);
             }
-            let line = LogicalLine { indent: self.indent, text: text.trim_end(), is_joined: self.is_joined };
+            let line = LogicalLine { indent: self.indent, text: text.trim_end(), is_joined: self.is_joined, is_whole };
             self.is_joined = self.rest[..end].ends_with(';');
             self.rest = &self.rest[end..];
             if !text.is_empty() {
@@ -232,15 +238,26 @@ impl<'c> Iterator for LogicalLines<'c> {
     }
 }
 
-/// Where the code of the first statement ends, and where the next begins: behind a line break or semicolon that is in no
-/// bracket or string.
-fn statement(text: &str) -> (usize, usize) {
+/// The first statement of a text.
+struct Statement {
+    /// Where its code ends.
+    code: usize,
+    /// Where the next begins: behind a line break or semicolon that is in no bracket or string.
+    end: usize,
+    is_whole: bool,
+}
+
+fn statement(text: &str) -> Statement {
     let bytes = text.as_bytes();
     let (mut depth, mut at, mut comment) = (0usize, 0, None);
+    let mut is_whole = true;
     while at < bytes.len() {
         match bytes[at] {
             b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b')' | b']' | b'}' => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => is_whole = false,
+            },
             b'\\' => at += 1,
             b'#' => {
                 comment = comment.or((depth == 0).then_some(at));
@@ -248,32 +265,36 @@ fn statement(text: &str) -> (usize, usize) {
                 continue;
             }
             quote @ (b'"' | b'\'') => {
-                at = string_end(bytes, at, quote);
+                match string_end(bytes, at, quote) {
+                    Some(end) => at = end,
+                    None => (at, is_whole) = (bytes.len(), false),
+                }
                 continue;
             }
-            b'\n' | b';' if depth == 0 => return (comment.unwrap_or(at), at + 1),
+            b'\n' | b';' if depth == 0 => return Statement { code: comment.unwrap_or(at), end: at + 1, is_whole },
             _ => {}
         }
         at += 1;
     }
-    (comment.unwrap_or(text.len()), text.len())
+    Statement { code: comment.unwrap_or(text.len()), end: text.len(), is_whole: is_whole && depth == 0 }
 }
 
-/// Behind the string that opens at a place; one of a single line ends with the line at the latest.
-fn string_end(bytes: &[u8], start: usize, quote: u8) -> usize {
+/// Behind the string that opens at a place; one of a single line ends with the line at the latest, since notebooks have lines
+/// of other languages. `None`: it has no end.
+fn string_end(bytes: &[u8], start: usize, quote: u8) -> Option<usize> {
     let is_triple = bytes[start..].starts_with(&[quote; 3]);
     let mut at = start + if is_triple { 3 } else { 1 };
     while at < bytes.len() {
         match bytes[at] {
             b'\\' => at += 1,
-            b'\n' if !is_triple => return at,
-            b if b == quote && !is_triple => return at + 1,
-            b if b == quote && bytes[at..].starts_with(&[quote; 3]) => return at + 3,
+            b'\n' if !is_triple => return Some(at),
+            b if b == quote && !is_triple => return Some(at + 1),
+            b if b == quote && bytes[at..].starts_with(&[quote; 3]) => return Some(at + 3),
             _ => {}
         }
         at += 1;
     }
-    bytes.len()
+    (!is_triple).then_some(bytes.len())
 }
 
 #[cfg(test)]
@@ -322,8 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn margins_that_python_refuses_are_seen_without_a_parser() {
-        for code in ["x = 1\n    y = 2", "if x:\ny = 1", "def f():\n        a\n    b\nc", "for i in x:"] {
+    fn what_python_refuses_is_mostly_seen_without_a_parser() {
+        let margins = ["x = 1\n    y = 2", "if x:\ny = 1", "def f():\n        a\n    b\nc", "for i in x:"];
+        let open = ["print((1", "x = [1,\n  2", "f(1))\ny", "s = \"\"\"a\nb", "d = {'a': (1}"];
+        for code in margins.into_iter().chain(open) {
             assert!(is_broken(code), "{code}");
         }
         for code in [
@@ -333,6 +356,8 @@ mod tests {
             "  x = 1\n  y = 2",
             "def f(a,\n  b): # why\n# note\n    return a",
             "if x: y = 1; z = 2\nw",
+            "print(')', \"it's (\") # :-(\nx = '''((''' + ')'",
+            "!echo it's\nx",
         ] {
             assert!(!is_broken(code), "{code}");
         }

@@ -141,6 +141,11 @@ impl<'c> Purifier<'c> {
         &self.detector
     }
 
+    /// Tells reasoning and call of a message's tokens apart, if there are any.
+    pub fn marker(&self) -> Option<&CallMarker> {
+        self.marker.as_ref()
+    }
+
     /// Decides and applies: the whole method on one rollout.
     pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
         self.decide(&Trajectory::new(rollout, &self.detector))

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::saar::Plan;
 use crate::steps::Trajectory;
-use crate::tokens::{AlignError, CallMarker};
+use crate::tokens::{AlignError, CallMarker, Tokens};
 
 /// Why tokens can't be spliced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,19 @@ pub struct TokenSplice {
     pub untrained: Vec<Range<usize>>,
     /// Tokens removed by each repair, in order.
     pub removed: Vec<usize>,
+}
+
+impl TokenSplice {
+    /// Ids and mask of the purified rollout.
+    pub fn of(&self, raw: Tokens<'_>) -> (Vec<i32>, Vec<i8>) {
+        let mut mask = raw.mask.to_vec();
+        self.untrained.iter().for_each(|range| mask[range.clone()].fill(0));
+        let kept = || self.kept.iter().cloned();
+        (
+            kept().flat_map(|range| &raw.ids[range]).copied().collect(),
+            kept().flat_map(|range| &mask[range]).copied().collect(),
+        )
+    }
 }
 
 pub(super) fn splice(

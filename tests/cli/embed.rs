@@ -628,6 +628,7 @@ fn vectors_are_never_overwritten_by_the_main_job() {
 fn audit_draws_the_curve_of_meaning_from_vectors_or_from_what_was_recorded() {
     let place = Place::new();
     place.with("audit/raw.parquet", "raw.parquet");
+    std::fs::write(place.path("purify.toml"), "call-marker-ids = [7]\n").expect("written");
     assert_eq!(embed(&place, "raw.parquet", "steps.parquet", &[]).code, 0);
     let vectors = ["--embeddings", "steps.parquet", "--semantic-threshold", "0.9"];
     let recorded =

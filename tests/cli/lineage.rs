@@ -74,6 +74,7 @@ fn run_that_fails_is_told_with_its_message() {
 fn audit_is_told_with_its_numbers_and_a_dry_run_is_not() {
     let place = Place::new();
     place.with("audit/raw.parquet", "raw.parquet");
+    std::fs::write(place.path("purify.toml"), "call-marker-ids = [7]\n").expect("written");
     place.run(&["--in", "raw.parquet", "--dry-run", "--openlineage", "events.jsonl"]);
     assert!(!place.path("events.jsonl").exists());
     let args = ["audit", "raw.parquet", "--json", "a.json", "--html", "a.html", "--openlineage", "events.jsonl"];

@@ -186,11 +186,24 @@ function drawGroups(groups) {
   block("Groups with the most failed attempts", null, slices("group", groups.worst.map(({ group, slice }) => ({ name: group, slice })), "Worst groups")));
 }
 
+const PART = [
+  numeric("rollouts", ({ before }) => count(before.rollouts)), numeric("attempts", ({ before }) => count(before.attempts)),
+  numeric("failed before", ({ before }) => count(before.failed)), numeric("after", ({ after }) => count(after.failed)),
+  numeric("error rate before", ({ before }) => percent(before.error_rate)), numeric("after", ({ after }) => percent(after.error_rate)),
+  numeric("first attempt ok", ({ before }) => percent(before.first_attempt_success_rate)),
+  numeric("repairs", ({ repairs }) => count(repairs.repairs)), numeric("deep", ({ repairs }) => percent(repairs.deep_rate)),
+  numeric("residue", ({ guards }) => percent(guards.residue_rate)), numeric("uncorrected", ({ after }) => count(after.uncorrected)),
+  numeric("messages removed", ({ repairs }) => count(repairs.removed_messages)),
+];
+
+function parts(name, of, caption) {
+  const rows = Object.entries(of).map(([value, part]) => ({ value, ...part })).sort((a, b) => b.before.rollouts - a.before.rollouts);
+  return table([{ name, of: ({ value }) => value }, ...PART], rows, { caption });
+}
+
 function drawSlices({ by_reward: byReward, by_column: byColumn }) {
-  const rows = (map) => Object.entries(map).map(([name, slice]) => ({ name, slice }));
-  into("slices-body", block("By the sign of the reward", null, slices("reward", rows(byReward), "By reward")),
-    byColumn ? block(`By column ${byColumn.column}`, null,
-      slices(byColumn.column, rows(byColumn.values).sort((a, b) => b.slice.rollouts - a.slice.rollouts), "By column")) : null);
+  into("slices-body", block("By the sign of the reward", null, parts("reward", byReward, "By reward")),
+    byColumn ? block(`By column ${byColumn.column}`, null, parts(byColumn.column, byColumn.values, "By column")) : null);
 }
 
 function drawFine({ settings, reference }) {
