@@ -187,14 +187,13 @@ pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
             _ => None,
         }
     }
-    let mut report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
-    if is_short {
-        (report.by_reward, report.by_column) = Default::default();
-    }
-    match serde_json::to_value(report).map(|report| kept(report, is_short)) {
+    let report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
+    let mut numbers = match serde_json::to_value(report).map(|report| kept(report, is_short)) {
         Ok(Some(Value::Object(numbers))) => numbers,
         _ => Map::new(),
-    }
+    };
+    numbers.retain(|name, _| !is_short || !matches!(name.as_str(), "by_reward" | "by_column"));
+    numbers
 }
 
 fn no_column(row: &RowOf, named: &str) -> Error {

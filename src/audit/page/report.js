@@ -188,8 +188,7 @@ function drawGroups(groups) {
 
 const PART = [
   numeric("rollouts", ({ before }) => count(before.rollouts)), numeric("attempts", ({ before }) => count(before.attempts)),
-  numeric("failed before", ({ before }) => count(before.failed)), numeric("after", ({ after }) => count(after.failed)),
-  numeric("error rate before", ({ before }) => percent(before.error_rate)), numeric("after", ({ after }) => percent(after.error_rate)),
+  numeric("errors before", ({ before }) => percent(before.error_rate)), numeric("after", ({ after }) => percent(after.error_rate)),
   numeric("first attempt ok", ({ before }) => percent(before.first_attempt_success_rate)),
   numeric("repairs", ({ repairs }) => count(repairs.repairs)), numeric("deep", ({ repairs }) => percent(repairs.deep_rate)),
   numeric("residue", ({ guards }) => percent(guards.residue_rate)), numeric("uncorrected", ({ after }) => count(after.uncorrected)),
