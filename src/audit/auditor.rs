@@ -148,8 +148,14 @@ impl<'a> Auditor<'a> {
             self.add_runs(sums.counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error.into()))?;
         }
         if let (Some(reward), Some(group)) = (reward(raw), raw.batch.group(raw.row)) {
-            let id = raw.batch.id(raw.row).into_owned();
-            sums.counts.graded.push(Graded { id, group: group.to_owned(), reward, slice: sums.slice, stays });
+            let count = |failed: u64| u32::try_from(failed).unwrap_or(u32::MAX);
+            let graded = Graded {
+                id: raw.batch.id(raw.row).into(),
+                reward,
+                failed_before: count(sums.slice.failed_before),
+                failed_after: stays.then(|| count(sums.slice.failed_after)),
+            };
+            sums.counts.groups.add(group, graded, sums.slice);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::groups::Graded;
+use super::groups::GradedGroups;
 use super::report::{GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
 use super::side::{bounded, entry, failures, merge};
@@ -103,7 +103,7 @@ pub(super) struct Counts {
     pub edited: u64,
     pub reference: Reference,
     pub runs: Runs,
-    pub graded: Vec<Graded>,
+    pub groups: GradedGroups,
 }
 
 /// Counters of the reference's agent loop (`tool_agent_loop.py`, `extra_fields`): calls, and places at which they failed.
@@ -186,7 +186,7 @@ impl Counts {
         merge(&mut self.unreadable, &other.unreadable, |mine, theirs| *mine += theirs);
         self.reference.merge(other.reference);
         self.runs.merge(&other.runs);
-        self.graded.extend(other.graded);
+        self.groups.merge(other.groups);
     }
 }
 

@@ -237,7 +237,7 @@ fn summed_up(
         },
         reference: counts.reference.named(repairs.repairs, appended),
         sensitivity: counts.runs.finish(now),
-        groups: groups::compare(&counts.graded),
+        groups: counts.groups.compare(),
         by_reward,
         by_column: column.filter(|_| !by_column.is_empty()).map(|column| ByColumn { column, values: by_column }),
         before,
