@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgMatches, Command};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
 use toml::Value;
 
 use crate::config::REFERENCE_MAX_ATTEMPTS;
@@ -41,6 +43,7 @@ pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches,
     };
     let with_file = with_defaults(command.clone(), &from_file);
     let matches = with_file.clone().try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))?;
+    refuse_misplaced(&command, &matches)?;
     let active = matches.subcommand().map_or(&matches, |(_, sub)| sub);
     let is_reference = active.try_get_one::<crate::config::Profile>("profile").ok().flatten()
         == Some(&crate::config::Profile::OpenCleaner);
@@ -51,6 +54,18 @@ pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches,
         OPEN_CLEANER.iter().map(|&(id, value)| (id.to_owned(), vec![value.to_owned()])).collect();
     layered.extend(from_file.clone());
     with_defaults(command, &layered).try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))
+}
+
+/// An option of the main job in front of another command would be ignored.
+fn refuse_misplaced(command: &Command, matches: &ArgMatches) -> Result<(), LayerError> {
+    let Some((name, _)) = matches.subcommand() else { return Ok(()) };
+    let is_typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let misplaced = command.get_arguments().find(|arg| !arg.is_global_set() && is_typed(arg.get_id().as_str()));
+    let Some(long) = misplaced.and_then(Arg::get_long) else { return Ok(()) };
+    let said = format!(
+        "`--{long}` in front of `{name}` belongs to the main job\n\nhint: write it behind `{name}` if it has such an option\n"
+    );
+    Err(LayerError::Clap(command.clone().error(ErrorKind::ArgumentConflict, said)))
 }
 
 /// The value of `--config`, without parsing the rest.

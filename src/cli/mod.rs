@@ -49,7 +49,6 @@ The last line on stdout is one JSON object with the counters.";
 #[command(
     name = "purify",
     version,
-    args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = EXIT_CODES,
     max_term_width = 110

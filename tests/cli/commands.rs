@@ -115,6 +115,10 @@ fn usage_errors_say_what_to_type() {
         (&["--in", "raw.parquet", "--mode", "append"], "mode `append` leaves out repairs by their importance ratio"),
         (&["--in", "raw.parquet", "b.parquet"], "2 inputs need --out FOLDER"),
         (&["--in", "raw.parquet", "--max-retries", "0"], "0 is not in 1..=1000000"),
+        (
+            &["--max-retries", "2", "inspect", "raw.parquet"],
+            "`--max-retries` in front of `inspect` belongs to the main job",
+        ),
         (&[], "--in <PATH>"),
     ];
     for (args, text) in cases {
@@ -131,6 +135,17 @@ fn usage_errors_say_what_to_type() {
     let said = place.run(&["--in", "raw.parquet"]);
     assert!(said.stderr.contains("`purify.toml`: `similarity-threshold` can't be `7`"), "{}", said.stderr);
     assert_eq!(place.files(), ["b.parquet", "purify.toml", "raw.parquet"]);
+}
+
+#[test]
+fn what_holds_for_every_command_may_stand_in_front_of_it() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    std::fs::write(place.path("mine.toml"), "max-retries = 1\n").expect("a file");
+    let behind = place.run(&["audit", "raw.parquet", "--quiet", "--config", "mine.toml"]);
+    let in_front = place.run(&["-q", "--config", "mine.toml", "audit", "raw.parquet"]);
+    assert_eq!((behind.code, behind.stderr.as_str()), (0, ""));
+    assert_eq!((in_front.code, in_front.stderr, in_front.stdout), (behind.code, behind.stderr, behind.stdout));
 }
 
 #[test]
