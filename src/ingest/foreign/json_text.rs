@@ -6,6 +6,8 @@
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
+use crate::ingest::json_numbers::{large_number, may_be_large, too_large};
+
 /// Where in a rollout a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ingest) enum Place {
@@ -29,28 +31,35 @@ impl Place {
 /// The value of a text; arguments that are no text stay the text that they are.
 pub(in crate::ingest) fn value(text: &str, place: Place) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("it holds text that is no JSON: {error}"))?;
-    Ok(with_arguments(text.trim(), value, place))
+    with_arguments(text.trim(), value, place)
 }
 
 /// Puts the arguments' own texts into the value of a text.
-fn with_arguments(text: &str, value: Value, place: Place) -> Value {
-    match (place, value) {
+///
+/// # Errors
+/// A number elsewhere that the value would hold as another one.
+fn with_arguments(text: &str, value: Value, place: Place) -> Result<Value, String> {
+    Ok(match (place, value) {
         (Place::Arguments, value @ (Value::Null | Value::String(_))) => value,
         (Place::Arguments, _) => Value::String(text.to_owned()),
         (_, Value::Object(mut object)) => {
             for (name, inner) in members(text) {
                 // Of a field that comes twice the last one counts.
                 let parsed = serde_json::from_str(inner).unwrap_or_default();
-                object.insert(name.clone(), with_arguments(inner, parsed, place.below(&name)));
+                object.insert(name.clone(), with_arguments(inner, parsed, place.below(&name))?);
             }
             Value::Object(object)
         }
         (_, Value::Array(items)) => {
             let texts = elements(text);
-            Value::Array(items.into_iter().zip(texts).map(|(item, text)| with_arguments(text, item, place)).collect())
+            let items = items.into_iter().zip(texts).map(|(item, text)| with_arguments(text, item, place));
+            Value::Array(items.collect::<Result<_, _>>()?)
         }
-        (_, value) => value,
-    }
+        (_, value) => match Some(text).filter(|_| may_be_large(&value)).and_then(large_number) {
+            Some(number) => return Err(too_large(&number)),
+            None => value,
+        },
+    })
 }
 
 /// Splits the value off that a text starts with.
@@ -101,6 +110,19 @@ mod tests {
         assert_eq!(found["tool_calls"][0]["function"]["arguments"], ARGUMENTS);
         assert_eq!(found["tool_calls"][2]["arguments"], ARGUMENTS);
         assert_eq!(value(ARGUMENTS, Place::Arguments), Ok(Value::from(ARGUMENTS)));
+    }
+
+    #[test]
+    fn number_that_would_become_another_one_is_an_error_but_in_arguments() {
+        let text = |outside: &str| {
+            format!(
+                "{{\"n\": [{outside}], \"tool_calls\": [{{\"function\": {{\"arguments\": {{\"n\": 99999999999999999999}}}}}}]}}"
+            )
+        };
+        let error = "it holds the whole number 18446744073709551616, which 64 bits can't hold; write it as text";
+        assert_eq!(value(&text("18446744073709551616"), Place::Elsewhere), Err(error.to_owned()));
+        let found = value(&text("1e30"), Place::Elsewhere).expect("a float");
+        assert_eq!(found["tool_calls"][0]["function"]["arguments"], "{\"n\": 99999999999999999999}");
     }
 
     #[test]
