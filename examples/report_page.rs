@@ -105,6 +105,7 @@ fn report(repairs: u64) -> AuditReport {
     let rollouts = repairs * 2 + 8;
     AuditReport {
         report_version: REPORT_VERSION,
+        settings_known: true,
         detects_alike: true,
         gates_undecided: Vec::new(),
         tool: "purify",
@@ -202,7 +203,7 @@ fn repairs_made(repairs: u64) -> Repairs {
         deep_rate: Some(deep as f64 / repairs.max(1) as f64),
         removed_messages: repairs * 2,
         similarity,
-        skipped: [("call_in_text".to_owned(), repairs / 90), ("user_between".to_owned(), repairs / 120)].into(),
+        skipped: Some([("call_in_text".to_owned(), repairs / 90), ("user_between".to_owned(), repairs / 120)].into()),
         ..Repairs::default()
     }
 }
@@ -305,7 +306,7 @@ fn report_of_texts(texts: &[String]) -> AuditReport {
         out.rows.unreadable.insert(text.clone(), 1);
         out.before.by_tool.insert(text.clone(), tally(2, 0.5));
         out.before.error_types.insert(text.clone(), 1);
-        out.repairs.skipped.insert(text.clone(), 1);
+        out.repairs.skipped.get_or_insert_default().insert(text.clone(), 1);
         out.reference.insert(text.clone(), 0.5);
         out.by_reward.insert(text.clone(), part(1));
         if let Some(groups) = &mut out.groups {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::counts::{Counts, Done, Stretched};
+use super::edited::is_as_recorded;
 use super::groups::Graded;
 use super::repairs::views;
 use super::report::{MOST_RETRIES, Part, RepairView, Slice};
@@ -48,7 +49,8 @@ pub(super) struct Auditor<'a> {
     /// Text, and meaning where there are vectors.
     comparison: Comparison<'a>,
     now: InForce,
-    /// The first purified file, for messages.
+    /// The raw data, and the first purified file, for messages.
+    raw: &'a Path,
     purified: Option<&'a Path>,
     wants_views: bool,
 }
@@ -70,7 +72,7 @@ impl<'a> Auditor<'a> {
     pub(super) fn new(
         settings: &'a Settings,
         vectors: Option<&'a Vectors>,
-        purified: Option<&'a Path>,
+        (raw, purified): (&'a Path, Option<&'a Path>),
         now: InForce,
         wants_views: bool,
     ) -> Result<Self, Error> {
@@ -81,7 +83,7 @@ impl<'a> Auditor<'a> {
             None => Comparison::Text(text),
         };
         let purifier = Purifier::with_vectors(settings, vectors)?;
-        Ok(Auditor { purifier, every_run, comparison, now, purified, wants_views })
+        Ok(Auditor { purifier, every_run, comparison, now, raw, purified, wants_views })
     }
 
     pub(super) fn count(&self, stretch: Stretch, column: Option<&str>) -> Result<Found, Error> {
@@ -104,7 +106,7 @@ impl<'a> Auditor<'a> {
                 }
             };
             let record = became.as_ref().map(|row| records.row(row)).transpose()?;
-            let part = parts.entry(part_of(raw, column)).or_default();
+            let part = parts.of(part_of(raw, column));
             part.add_faults(faults(&rollout.messages, listed.of(raw.batch.tools(raw.row))));
             let sums = Sums { counts, part, slice: Slice::default(), views };
             self.add_row(sums, raw, &rollout, became.as_ref().zip(record))?;
@@ -170,7 +172,8 @@ impl<'a> Auditor<'a> {
         let after = row.batch.rollout(row.row).map_err(|error| self.unreadable(row, &error))?;
         self.check((raw, row), &record, before)?;
         sums.counts.purified_rows += 1;
-        sums.counts.edited += u64::from(!is_as_recorded(before.rollout, &after, &record));
+        let is_same_reward = reward(raw) == reward(row);
+        sums.counts.edited += u64::from(!is_same_reward || !is_as_recorded(before.rollout, &after, &record));
         // Most rows were left as they are, and finding their failures is most of the work.
         match after.messages == before.rollout.messages {
             true => {
@@ -195,6 +198,7 @@ impl<'a> Auditor<'a> {
         (raw, before): (&RowOf, &Trajectory<'_, '_>),
         tokens: Option<&MessageTokens>,
     ) -> Result<Option<Done>, Error> {
+        self.purifier.check(self.raw, before.rollout.tokens.is_some())?;
         let Ok(row) = self.purifier.decide(before) else { return Ok(None) };
         let done = Done::of_plan(&row);
         let rollout = before.rollout;
@@ -326,16 +330,6 @@ fn part_of(raw: &RowOf, column: Option<&str>) -> (&'static str, Option<String>) 
         text.as_ref().and_then(|text| text.get(raw.row)).unwrap_or("(none)").to_owned()
     };
     (sign, column.map(value))
-}
-
-/// Whether a purified row is what its record says: as long as that, and the same where nothing was repaired.
-fn is_as_recorded(before: &Rollout<'_>, after: &Rollout<'_>, record: &Record) -> bool {
-    let removed: u64 = record.repairs.iter().map(|repair| repair.removed_messages).sum();
-    let is_same = |(a, b): (&Message<'_>, &Message<'_>)| {
-        (a.role, a.content, a.reasoning, &a.calls) == (b.role, b.content, b.reasoning, &b.calls)
-    };
-    before.messages.len() as u64 == after.messages.len() as u64 + removed
-        && (!record.repairs.is_empty() || before.messages.iter().zip(&after.messages).all(is_same))
 }
 
 impl Slice {

@@ -3,7 +3,7 @@
 //! Owns the sums of a stretch of rows, and their adding up: of all rows, and of those of one reward or one source. What purifying did comes from the
 //! record that it wrote, or from the plan that it would write; both are [`Done`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::groups::GradedGroups;
 use super::report::{GuardCount, Guards, Part, Repairs};
@@ -56,8 +56,25 @@ impl Done {
     }
 }
 
-/// Rollouts that are told apart: by the sign of the reward, then by a column's value (`None`: no column was asked for).
-pub(super) type Parts = BTreeMap<(&'static str, Option<String>), Part>;
+/// How rollouts are told apart: by the sign of the reward, then by a column's value (`None`: no column was asked for).
+pub(super) type PartKey = (&'static str, Option<String>);
+
+/// Rollouts that are told apart, in the order in which they come.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    found: Vec<(PartKey, Part)>,
+    places: HashMap<PartKey, usize>,
+}
+
+impl Parts {
+    pub(super) fn of(&mut self, key: PartKey) -> &mut Part {
+        let place = *self.places.entry(key).or_insert_with_key(|key| {
+            self.found.push((key.clone(), Part::default()));
+            self.found.len() - 1
+        });
+        &mut self.found[place].1
+    }
+}
 
 /// The sums of a stretch of rows.
 #[derive(Debug, Default)]
@@ -78,7 +95,7 @@ pub(super) struct Total {
 impl Total {
     pub(super) fn add(&mut self, stretch: Stretched) {
         self.counts.merge(stretch.counts);
-        for ((sign, value), part) in stretch.parts {
+        for ((sign, value), part) in stretch.parts.found {
             self.all.merge(&part);
             bounded(&mut self.by_reward, sign).merge(&part);
             if let Some(value) = value {
@@ -87,9 +104,14 @@ impl Total {
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    /// `is_foretold`: why runs are left is known of each.
+    pub(super) fn finish(&mut self, is_foretold: bool) {
         let parts = self.by_reward.values_mut().chain(self.by_column.values_mut());
-        parts.chain([&mut self.all]).for_each(Part::finish);
+        for part in parts.chain([&mut self.all]) {
+            part.finish();
+            let skipped = part.repairs.skipped.take().unwrap_or_default();
+            part.repairs.skipped = is_foretold.then_some(skipped);
+        }
     }
 }
 
@@ -124,7 +146,7 @@ impl Part {
         repairs.recovered += found.recovered;
         repairs.unrecovered += found.unrecovered;
         repairs.rollouts_repaired += u64::from(!found.repairs.is_empty());
-        done.skipped.iter().for_each(|reason| *entry(&mut repairs.skipped, reason) += 1);
+        done.skipped.iter().for_each(|reason| *entry(repairs.skipped.get_or_insert_default(), reason) += 1);
         for repair in &found.repairs {
             if repair.kind == RepairKind::Collapsed.name() {
                 repairs.collapsed += 1;
@@ -208,7 +230,7 @@ fn merge_repairs(mine: &mut Repairs, theirs: &Repairs) {
     for (mine, theirs) in [
         (&mut mine.by_tool, &theirs.by_tool),
         (&mut mine.error_types, &theirs.error_types),
-        (&mut mine.skipped, &theirs.skipped),
+        (mine.skipped.get_or_insert_default(), theirs.skipped.as_ref().unwrap_or(&BTreeMap::new())),
     ] {
         merge(mine, theirs, |mine, theirs| *mine += theirs);
     }

@@ -173,7 +173,7 @@ mod tests {
             AuditReport { gate_failures: vec![own()], gates_undecided: vec![own()], ..AuditReport::default() };
         report.before.by_tool.insert(own(), Default::default());
         report.after.error_types.insert(own(), 1);
-        report.repairs.skipped.insert(own(), 1);
+        report.repairs.skipped.get_or_insert_default().insert(own(), 1);
         report.settings = serde_json::json!({ text: text });
         (repair, report)
     }

@@ -5,6 +5,8 @@
 
 mod auditor;
 mod counts;
+mod decided;
+mod edited;
 mod groups;
 pub mod html;
 pub mod lineage;
@@ -27,13 +29,14 @@ use crate::error::Error;
 use crate::ingest::expand;
 use crate::pipeline::gate::{self, Gate};
 use crate::pipeline::outputs::refuse_input;
-use crate::pipeline::{Progress, manifest_beside, write_json};
+use crate::pipeline::{Progress, write_json};
 use crate::similarity::semantic::Vectors;
 use crate::write::{AtomicFile, WriteError};
 use auditor::Auditor;
 use counts::Total;
+use decided::{Decided, in_force};
 use html::Page;
-use report::{AuditReport, ByColumn, Part, REPORT_VERSION, RowCounts};
+use report::{AuditReport, ByColumn, FileFacts, Part, REPORT_VERSION, RowCounts, RunCounts, Tally};
 use sensitivity::InForce;
 use walk::{RowOf, Walk};
 
@@ -70,13 +73,19 @@ pub fn audit(
             .map_err(|_| Error::usage("--json and --html name the same file", Some("give one of them another name")))?;
     }
     let first = purified.iter().flatten().next().or(config.purified.as_ref()).map(|path| path.as_path());
-    let mut manifest = first.and_then(manifest_beside);
-    let mut of_manifest = |name: &str| manifest.as_mut().and_then(|manifest| manifest.get_mut(name)).map(Value::take);
-    let (decided, counted) = (of_manifest("settings"), of_manifest("counts"));
-    let now = in_force(settings, decided.as_ref());
-    let auditor = Auditor::new(settings, vectors, first, now, config.html.is_some())?;
+    let decided = purified.as_deref().map(Decided::of).unwrap_or_default();
+    let method = decided.method().unwrap_or_else(|| settings.method.clone());
+    let settings = &Settings { method, ..settings.clone() };
+    let now = in_force(settings);
+    let auditor = Auditor::new(settings, vectors, (&config.raw, first), now, config.html.is_some())?;
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
-    let mut walk = Walk::new(&raw, purified.as_deref(), &settings.columns, progress, interrupted);
+    let mut walk = Walk::new(
+        &raw,
+        purified.as_deref().map(|paths| (paths, decided.shards())),
+        &settings.columns,
+        progress,
+        interrupted,
+    );
     progress.start(0, 1, &config.raw, None);
     let mut all = Total::default();
     let mut column = config.by.clone();
@@ -110,12 +119,14 @@ pub fn audit(
     progress.finish();
     let mut report = summed_up(all, column, settings, now, purified.is_some());
     report.files = walk.facts();
-    report.detects_alike = detects_alike(settings, decided.as_ref());
+    report.detects_alike = decided.detects_like(settings);
     if report.is_purified {
-        // A record says that a run was left, not why.
-        report.repairs.skipped = skipped(counted).unwrap_or_default();
+        report.settings_known = decided.is_known();
+        report.repairs.skipped = decided.skipped();
     }
-    report.settings = decided.unwrap_or(report.settings);
+    if let Some(then) = decided.settings() {
+        report.settings = then.clone();
+    }
     (report.gate_failures, report.gates_undecided) = gate::check_all(&gates, &numbers(&report, false), None);
     if let Some(path) = &config.json {
         write_json(path, &report)?;
@@ -162,12 +173,37 @@ fn unwritable(path: &Path, source: io::Error) -> Error {
 
 /// The comparisons of `--fail-if`, over the numbers that any report may have.
 fn gates(config: &AuditConfig) -> Result<Vec<Gate>, Error> {
-    let mut any =
-        AuditReport { groups: Some(Default::default()), by_column: Some(Default::default()), ..Default::default() };
+    let mut part = Part::default();
+    part.repairs.skipped = Some(Default::default());
+    let any_part = BTreeMap::from([(gate::ANY.to_owned(), part.clone())]);
+    let mut any = AuditReport {
+        files: vec![FileFacts::default()],
+        repairs: part.repairs,
+        groups: Some(Default::default()),
+        by_column: Some(ByColumn { values: any_part.clone(), ..Default::default() }),
+        by_reward: any_part,
+        ..Default::default()
+    };
     any.sensitivity.semantic = Some(Default::default());
-    let known = numbers(&any, false);
+    let mut known = numbers(&any, false);
+    name_entries(&mut known);
     let parse = |text: &String| Gate::parse(text, &known).map_err(|message| Error::usage(message, None));
     config.fail_if.iter().map(parse).collect()
+}
+
+/// Says of maps whose names the data gives what each of their entries holds.
+fn name_entries(known: &mut Map<String, Value>) {
+    let entry = |value: Value| Value::Object(Map::from_iter([(gate::ANY.to_owned(), value)]));
+    let tally = || serde_json::to_value(Tally::default()).unwrap_or_default();
+    for (name, value) in known.iter_mut() {
+        let Value::Object(below) = value else { continue };
+        match name.as_str() {
+            "repairs" => {}
+            "by_tool" => *value = entry(tally()),
+            "failure_runs" => *value = entry(serde_json::to_value(RunCounts::default()).unwrap_or_default()),
+            _ => name_entries(below),
+        }
+    }
 }
 
 /// Every number of a report at its path, such as `after.error_rate` or `before.by_position.0.failed`; null is what is not known.
@@ -187,7 +223,7 @@ pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
             _ => None,
         }
     }
-    let report = AuditReport { settings: Value::Bool(true), files: Vec::new(), ..report.clone() };
+    let report = AuditReport { settings: Value::Bool(true), ..report.clone() };
     let mut numbers = match serde_json::to_value(report).map(|report| kept(report, is_short)) {
         Ok(Some(Value::Object(numbers))) => numbers,
         _ => Map::new(),
@@ -217,15 +253,16 @@ fn summed_up(
     now: InForce,
     is_purified: bool,
 ) -> AuditReport {
-    total.finish();
+    total.finish(!is_purified);
     let Total { counts, all: Part { before, after, repairs, guards }, by_reward, by_column } = total;
-    let appended = repairs.skipped.get("gate").copied().unwrap_or_default();
+    let appended = repairs.skipped.iter().flatten().find(|(why, _)| *why == "gate").map_or(0, |(_, runs)| *runs);
     AuditReport {
         report_version: REPORT_VERSION,
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
         files: Vec::new(),
         is_purified,
+        settings_known: true,
         detects_alike: true,
         settings: serde_json::to_value(settings).unwrap_or_default(),
         rows: RowCounts {
@@ -247,25 +284,4 @@ fn summed_up(
         gate_failures: Vec::new(),
         gates_undecided: Vec::new(),
     }
-}
-
-/// The threshold and K that decided: those of the manifest beside the purified data, else the settings'.
-fn in_force(settings: &Settings, decided: Option<&Value>) -> InForce {
-    let number = |name: &str| decided.and_then(|settings| settings.get("method")?.get(name)?.as_f64());
-    InForce {
-        threshold: number("similarity_threshold").unwrap_or(settings.method.similarity_threshold.get()),
-        semantic_threshold: settings.semantic.semantic_threshold.map(|t| t.get()),
-        max_retries: number("max_retries").map_or(settings.method.max_retries as usize, |k| k as usize),
-    }
-}
-
-/// Why runs were left, as the manifest has counted it.
-fn skipped(counts: Option<Value>) -> Option<BTreeMap<String, u64>> {
-    serde_json::from_value(counts?.get_mut("skipped")?.take()).ok()
-}
-
-/// Whether failures are found here as they were when the data was purified; if not, the sides do not compare.
-fn detects_alike(settings: &Settings, decided: Option<&Value>) -> bool {
-    let then = decided.and_then(|settings| settings.get("errors"));
-    then.is_none_or(|then| serde_json::to_value(&settings.errors).is_ok_and(|now| now == *then))
 }

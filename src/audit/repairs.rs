@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
+use super::decided::Decided;
 use super::report::{DiffLine, RepairView};
 use super::walk::{Records, RowOf, TOGETHER, Walk};
 use crate::config::{ColumnConfig, TokenColumns};
@@ -34,7 +35,7 @@ pub fn each_repair(
     // Tokens are never looked into.
     let columns = ColumnConfig { tokens: Some(TokenColumns::Drop), ..columns.clone() };
     let (raw, paths) = (expand(&[raw.to_owned()])?, expand(&[purified.to_owned()])?);
-    let mut walk = Walk::new(&raw, Some(&paths), &columns, progress, interrupted);
+    let mut walk = Walk::new(&raw, Some((&paths, Decided::of(&paths).shards())), &columns, progress, interrupted);
     let mut records = Records::new(purified.to_owned());
     progress.start(0, 1, purified, None);
     loop {

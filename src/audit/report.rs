@@ -32,6 +32,8 @@ pub struct AuditReport {
     pub is_purified: bool,
     /// The settings that decided, as the manifest beside the purified data has them, or those that would decide.
     pub settings: Value,
+    /// Whether that manifest was found, or nothing is purified yet.
+    pub settings_known: bool,
     /// Whether failures were looked for with the settings of that manifest.
     pub detects_alike: bool,
     pub rows: RowCounts,
@@ -71,7 +73,7 @@ pub struct RowCounts {
     pub purified: Option<u64>,
     /// Raw rows that the purified files do not have: rejected, or dropped by the settings.
     pub left_out: u64,
-    /// Purified rows that are not what their record says: somebody has changed them since.
+    /// Purified rows whose messages or rewards are not what their record says: somebody has changed them since.
     pub edited: u64,
 }
 
@@ -183,8 +185,8 @@ pub struct Repairs {
     pub by_tool: BTreeMap<String, u64>,
     /// Failed attempts that were replaced, by error type.
     pub error_types: BTreeMap<String, u64>,
-    /// Recovered runs that were left as they were, by reason.
-    pub skipped: BTreeMap<String, u64>,
+    /// Recovered runs that were left as they were, by reason. Of purified data the manifest alone tells, and of all rows only.
+    pub skipped: Option<BTreeMap<String, u64>>,
 }
 
 /// What purifying may have broken, and what was odd before; filled from the record of repairs.

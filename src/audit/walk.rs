@@ -17,6 +17,7 @@ use crate::ingest::record::{Record, RecordReader};
 use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
 use crate::pipeline::Progress;
 use crate::rollout::{Role, Rollout};
+use crate::schema::PURIFICATION;
 
 /// What is told of files that are no two sides of one data set.
 pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purified, and what purify made of it";
@@ -52,13 +53,15 @@ struct Files<'w> {
     rest: VecDeque<PathBuf>,
     open: Option<(Input, Shape)>,
     columns: Cow<'w, ColumnConfig>,
+    /// A column that each of them has.
+    needs: Option<&'static str>,
     facts: Vec<FileFacts>,
     next: usize,
 }
 
 impl<'w> Files<'w> {
-    fn new(paths: &[PathBuf], columns: Cow<'w, ColumnConfig>) -> Self {
-        Files { rest: paths.iter().cloned().collect(), open: None, columns, facts: Vec::new(), next: 0 }
+    fn new(paths: &[PathBuf], columns: Cow<'w, ColumnConfig>, needs: Option<&'static str>) -> Self {
+        Files { rest: paths.iter().cloned().collect(), open: None, columns, needs, facts: Vec::new(), next: 0 }
     }
 
     fn next_chunk(&mut self) -> Result<Option<(Chunk, Shape)>, Error> {
@@ -67,6 +70,9 @@ impl<'w> Files<'w> {
                 let Some(path) = self.rest.pop_front() else { return Ok(None) };
                 let input = Input::open(&path, &self.columns)?;
                 let shape = input.shape();
+                if let Some(name) = self.needs.filter(|name| shape.schema.field_with_name(name).is_err()) {
+                    return Err(Error::Mismatch { path, detail: format!("it has no column `{name}`"), hint: TOGETHER });
+                }
                 let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 self.facts.push(FileFacts { file, format: input.format_name(), bytes: input.size, rows: 0 });
                 self.open = Some((input, shape));
@@ -103,13 +109,42 @@ pub(super) struct Walk<'w> {
 }
 
 struct Purified<'w> {
-    files: Files<'w>,
-    batches: VecDeque<Arc<Decoded>>,
-    next: usize,
+    /// The files of each shard; rows of one stand in order, those of different ones by group.
+    shards: Vec<Series<'w>>,
     path: PathBuf,
 }
 
 impl Purified<'_> {
+    /// What a raw row has become: the next row of one of the shards.
+    fn next_if_same(&mut self, raw: &RowOf) -> Result<Option<RowOf>, Error> {
+        for shard in &mut self.shards {
+            if let Some(found) = shard.peek()?.filter(|next| is_same(raw, next)) {
+                shard.next += 1;
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A row that no raw row has become.
+    fn left(&mut self) -> Result<Option<RowOf>, Error> {
+        for shard in &mut self.shards {
+            if let Some(row) = shard.peek()? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Rows of files that are read one behind the other.
+struct Series<'w> {
+    files: Files<'w>,
+    batches: VecDeque<Arc<Decoded>>,
+    next: usize,
+}
+
+impl Series<'_> {
     /// The next row that is not matched yet.
     fn peek(&mut self) -> Result<Option<RowOf>, Error> {
         loop {
@@ -133,20 +168,24 @@ impl Purified<'_> {
 impl<'w> Walk<'w> {
     pub(super) fn new(
         raw: &[PathBuf],
-        purified: Option<&[PathBuf]>,
+        purified: Option<(&[PathBuf], usize)>,
         columns: &'w ColumnConfig,
         progress: &'w dyn Progress,
         interrupted: &'w AtomicUsize,
     ) -> Self {
-        let of_purified = |paths: &[PathBuf]| Purified {
-            // What purify wrote is native, whatever it was made of.
-            files: Files::new(paths, Cow::Owned(ColumnConfig { format: None, ..columns.clone() })),
-            batches: VecDeque::new(),
-            next: 0,
-            path: paths.first().cloned().unwrap_or_default(),
+        let of_purified = |(paths, shards): (&[PathBuf], usize)| {
+            // Of each input the files of its shards stand side by side; of a single shard there is nothing to tell apart.
+            let shards = if paths.len() % shards == 0 { shards } else { 1 };
+            let of_shard = |shard: usize| {
+                let paths: Vec<PathBuf> = paths.iter().skip(shard).step_by(shards).cloned().collect();
+                // What purify wrote is native, whatever it was made of.
+                let columns = Cow::Owned(ColumnConfig { format: None, ..columns.clone() });
+                Series { files: Files::new(&paths, columns, Some(PURIFICATION)), batches: VecDeque::new(), next: 0 }
+            };
+            Purified { shards: (0..shards).map(of_shard).collect(), path: paths.first().cloned().unwrap_or_default() }
         };
         Walk {
-            raw: Files::new(raw, Cow::Borrowed(columns)),
+            raw: Files::new(raw, Cow::Borrowed(columns), None),
             purified: purified.map(of_purified),
             progress,
             interrupted,
@@ -185,7 +224,7 @@ impl<'w> Walk<'w> {
             out.push(Stretch { raw, bad });
         }
         match &mut self.purified {
-            Some(purified) if out.is_empty() => match purified.peek()? {
+            Some(purified) if out.is_empty() => match purified.left()? {
                 None => Ok(out),
                 Some(left) => Err(Error::Mismatch {
                     path: purified.path.clone(),
@@ -201,15 +240,14 @@ impl<'w> Walk<'w> {
     }
 
     fn match_to(&mut self, raw: &RowOf) -> Result<Option<RowOf>, Error> {
-        let Some(purified) = &mut self.purified else { return Ok(None) };
-        let found = purified.peek()?.filter(|next| is_same(raw, next));
-        purified.next += usize::from(found.is_some());
-        Ok(found)
+        self.purified.as_mut().map_or(Ok(None), |purified| purified.next_if_same(raw))
     }
 
     pub(super) fn facts(self) -> Vec<FileFacts> {
-        let purified = self.purified.map(|p| p.files.facts);
-        self.raw.facts.into_iter().chain(purified.into_iter().flatten()).collect()
+        let mut purified: Vec<FileFacts> =
+            self.purified.into_iter().flat_map(|p| p.shards).flat_map(|shard| shard.files.facts).collect();
+        purified.sort_by(|a, b| a.file.cmp(&b.file));
+        self.raw.facts.into_iter().chain(purified).collect()
     }
 }
 

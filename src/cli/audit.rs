@@ -61,6 +61,11 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
             grouped(report.rows.left_out)
         ));
     }
+    if !report.settings_known {
+        printer.warning(
+            "no manifest stands beside the purified data: what decided is taken from the options given here, and may have been otherwise",
+        );
+    }
     if !report.detects_alike {
         printer.warning(
             "the data was purified with other options for errors: give the same ones, else both sides are no two sides of one thing",
@@ -170,9 +175,10 @@ fn lists(out: &mut String, report: &AuditReport) {
     let (repairs, changes) = (&report.repairs, &report.sensitivity);
     let _ = writeln!(
         out,
-        "\n  repairs {} ({} deep), at another threshold {} (-0.1) and {} (+0.1) would change, without junk {}",
+        "\n  repairs {} ({} deep), of {} that could be made {} change at another threshold (-0.1), {} (+0.1), {} without junk",
         grouped(repairs.repairs),
         percent(repairs.deep_rate),
+        grouped(changes.without_junk.repairs),
         grouped(changes.changed_at_lower),
         grouped(changes.changed_at_higher),
         grouped(changes.changed_without_junk)

@@ -287,6 +287,24 @@ pub struct SaarConfig {
     pub repair_faults: RepairFaults,
 }
 
+impl SaarConfig {
+    /// The options as a manifest has them; `None` if they are another version's.
+    pub fn recorded(options: &serde_json::Value) -> Option<Self> {
+        #[derive(clap::Parser)]
+        struct Recorded {
+            #[command(flatten)]
+            method: SaarConfig,
+        }
+        let typed = |(name, value): (&String, &serde_json::Value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("--{}={value}", name.replace('_', "-"))
+        };
+        let args = options.as_object()?.iter().map(typed);
+        let parsed = <Recorded as clap::Parser>::try_parse_from(std::iter::once("purify".to_owned()).chain(args));
+        parsed.ok().map(|recorded| recorded.method)
+    }
+}
+
 /// How an error is told from a success (saar.md, section 5).
 #[derive(Args, Clone, Debug, Default, Serialize)]
 #[command(next_help_heading = "Errors in tool results")]

@@ -42,6 +42,9 @@ pub enum Verdict {
     Undecided(String),
 }
 
+/// Stands in known counters for every name that data may give to an entry, with what each entry has.
+pub const ANY: &str = "*";
+
 /// Counters by kind: entries appear only once something was counted, and are 0 before.
 pub const MAPS: &[&str] = &["skipped", "error_types", "rejects", "log_is"];
 
@@ -103,7 +106,7 @@ const MOST_LISTED: usize = 40;
 
 /// The whole path of a name.
 fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> {
-    if is_entry(counters, name) || counter(counters, name).is_some_and(is_counted) {
+    if is_known(counters, name) {
         return Ok(name.to_owned());
     }
     let known = names(counters);
@@ -111,8 +114,15 @@ fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> 
     match known.iter().filter(ends_so).collect::<Vec<_>>()[..] {
         [path] => Ok(path.clone()),
         [] => Err(format!("nothing is counted under `{name}`; there are {}", listed(&known, name))),
-        [..] => Err(format!("more than one number is called `{name}`: {}", listed(&known, name))),
+        ref some => {
+            let some: Vec<&str> = some.iter().map(|path| path.as_str()).collect();
+            Err(format!("more than one number is called `{name}`: {}", some.join(", ")))
+        }
     }
+}
+
+fn is_known(counters: &Map<String, Value>, path: &str) -> bool {
+    counter(counters, path).is_some_and(is_counted) || is_entry(counters, path)
 }
 
 /// All names, or of many those that share a word with the wanted one.
@@ -137,11 +147,17 @@ fn is_counted(value: &Value) -> bool {
     value.is_number() || value.is_null()
 }
 
-/// Whether a path leads into a map whose entries the data names: before anything is counted, only these are empty.
+/// Whether a path leads into a map whose entries the data names: before anything is counted these are empty, or hold [`ANY`].
 fn is_entry(counters: &Map<String, Value>, path: &str) -> bool {
-    path.match_indices('.').any(|(at, _)| {
-        let map = counters.get(&path[..at]).and_then(Value::as_object);
-        map.is_some_and(|map| if map.is_empty() { path.len() > at + 1 } else { is_entry(map, &path[at + 1..]) })
+    let behind = |at: usize| &path[at + 1..];
+    let of_any = |map: &Map<String, Value>, path: &str| {
+        let any = map.get(ANY).and_then(Value::as_object);
+        any.is_some_and(|any| path.match_indices('.').any(|(at, _)| is_known(any, &path[at + 1..])))
+    };
+    path.match_indices('.').any(|(at, _)| match counters.get(&path[..at]).and_then(Value::as_object) {
+        None => false,
+        Some(map) if map.is_empty() => !behind(at).is_empty(),
+        Some(map) => of_any(map, behind(at)) || is_entry(map, behind(at)),
     })
 }
 
@@ -152,5 +168,5 @@ pub fn names(counters: &Map<String, Value>) -> Vec<String> {
         Value::Number(_) | Value::Null => vec![name.clone()],
         _ => Vec::new(),
     };
-    counters.iter().flat_map(of).collect()
+    counters.iter().filter(|(name, _)| *name != ANY).flat_map(of).collect()
 }

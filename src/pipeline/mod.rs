@@ -47,7 +47,7 @@ use gate::Gate;
 use outputs::{Outputs, PartPaths};
 use part::{PartResult, Threads};
 use records::{card_text, hash_file, to_text};
-pub use records::{manifest_beside, write_json, write_report};
+pub use records::{manifest_beside, manifests_beside, write_json, write_report};
 use trace::PartTrace;
 
 /// Version of the manifest's form.
@@ -176,12 +176,12 @@ impl<'c> Purifier<'c> {
     }
 
     /// Token columns can only be spliced where something tells the calls in them.
-    fn check(&self, input: &Input) -> Result<(), Error> {
-        let splices = input.columns.response.is_some() && self.method.mode != Mode::Mask;
-        if splices && self.marker.is_none() {
-            return Err(Error::NoCallMarker { path: input.path.clone() });
+    pub fn check(&self, path: &Path, has_tokens: bool) -> Result<(), Error> {
+        let splices = has_tokens && self.method.mode != Mode::Mask;
+        match splices && self.marker.is_none() {
+            true => Err(Error::NoCallMarker { path: path.to_owned() }),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -336,7 +336,7 @@ pub fn run(
     for (k, path) in paths.iter().enumerate() {
         let part = outputs.as_ref().map(|o| &o.parts[k]);
         let input = pool.install(|| Input::open(path, &settings.columns))?;
-        purifier.check(&input)?;
+        purifier.check(&input.path, input.columns.response.is_some())?;
         progress.start(k, paths.len(), path, input.rows);
         let shape = input.shape();
         let mut trace = PartTrace::new(&shape, &purifier.output_schema(&shape));
@@ -389,7 +389,8 @@ pub fn run(
 /// Opens each Parquet input once before anything is written: a bad one fails the run early.
 fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error> {
     for path in paths.iter().filter(|p| Format::of(p) != Some(Format::JsonLines)) {
-        purifier.check(&Input::open(path, purifier.columns)?)?;
+        let input = Input::open(path, purifier.columns)?;
+        purifier.check(path, input.columns.response.is_some())?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns their reading and their text. What a manifest says is [`super::RunManifest`]'s.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,10 +16,30 @@ use crate::write::write_text;
 
 /// The manifest of the run that wrote a file, if it still stands there.
 pub fn manifest_beside(data: &Path) -> Option<Value> {
-    let stem = data.file_stem()?.to_string_lossy().into_owned();
-    let above = data.parent().and_then(Path::parent).map(|folder| folder.join(MANIFEST));
-    let known = [Some(data.with_file_name(format!("{stem}.manifest.json"))), above];
-    known.into_iter().flatten().find_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok())
+    manifests_beside(&[data.to_owned()]).into_iter().next()
+}
+
+/// The manifests of the runs that wrote some files, each once: of a run in shards, those of all shards.
+pub fn manifests_beside(data: &[PathBuf]) -> Vec<Value> {
+    let files: BTreeSet<PathBuf> = data.iter().flat_map(|data| manifest_files(data)).collect();
+    files.iter().filter_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok()).collect()
+}
+
+/// Beside a file under its name, or else above it.
+fn manifest_files(data: &Path) -> Vec<PathBuf> {
+    let stem = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let beside = data.with_file_name(format!("{stem}.manifest.json"));
+    let Some(folder) = data.parent().and_then(Path::parent) else { return vec![beside] };
+    if let Some(file) = [beside, folder.join(MANIFEST)].into_iter().find(|file| file.is_file()) {
+        return vec![file];
+    }
+    let names = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let is_shards = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("manifest-") && name.ends_with(".json")
+    };
+    names.filter(is_shards).collect()
 }
 
 pub(super) fn hash_file(path: &Path) -> Result<String, Error> {

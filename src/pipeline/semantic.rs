@@ -236,7 +236,7 @@ pub(super) fn for_each_plan(
     let planner = Planner { config: purifier.method, comparison, marker: purifier.marker.as_ref() };
     for (file, path) in files.iter().enumerate() {
         let mut input = Input::open(path, &settings.columns)?;
-        purifier.check(&input)?;
+        purifier.check(&input.path, input.columns.response.is_some())?;
         while let Some((batches, _)) = input.next_decoded()? {
             let signal = interrupted.load(Ordering::Relaxed);
             if signal != 0 {

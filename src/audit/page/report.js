@@ -126,7 +126,7 @@ function drawSimilarity({ repairs, sensitivity }) {
     ["Without the junk heuristic of difflib", sensitivity.changed_without_junk],
     ["By meaning (cosine of vectors)", sensitivity.changed_by_meaning],
   ];
-  const skipped = Object.entries(repairs.skipped);
+  const skipped = Object.entries(repairs.skipped ?? {});
   into("similarity-body", element("div", { class: "pair" }, similarityPlot(repairs.similarity, at), thresholdPlot(sensitivity)),
     element("div", { class: "pair" },
       block("Decisions that would change", `Of ${many(whole, "repair")} with the settings in force.`, table([
