@@ -13,7 +13,7 @@ use super::signals::Watch;
 use crate::audit::lineage::Dataset;
 use crate::audit::report::{AuditReport, FileFacts, Side, Tally};
 use crate::audit::{self};
-use crate::config::{AuditConfig, EmbedModel, LineageConfig, Settings};
+use crate::config::{AuditConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Settings};
 use crate::error::{Error, ExitStatus};
 use crate::ingest::expand;
 use crate::pipeline::semantic::{Prepared, threshold};
@@ -36,7 +36,10 @@ pub(super) struct AuditArgs {
 pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
-    let AuditArgs { audit: config, settings, embed: model, lineage } = args;
+    let AuditArgs { audit: config, settings, embed: model, mut lineage } = args;
+    if lineage.job_name == DEFAULT_JOB {
+        lineage.job_name = format!("{DEFAULT_JOB}-audit");
+    }
     let mut settings = settings.into_settings(false, None, 1);
     let files: Vec<PathBuf> = std::iter::once(&config.raw).chain(&config.purified).cloned().collect();
     let told = Told::start(&lineage, &files, &settings, printer)?;

@@ -15,6 +15,7 @@ use crate::config::LineageConfig;
 use crate::error::Error;
 use crate::ingest::expand;
 use crate::pipeline::emit::{emit, is_url};
+use crate::pipeline::outputs::place;
 use crate::pipeline::trace::{Origin, PartTrace, TracedColumn};
 use crate::pipeline::{InputRecord, Summary};
 
@@ -95,7 +96,7 @@ fn now() -> u64 {
 }
 
 fn full(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+    place(path).to_string_lossy().into_owned()
 }
 
 /// A file of which no more is known than its name.

@@ -363,6 +363,7 @@ mod tests {
         assert!(is_prose("The card does not have enough balance, so I look for another one."));
         assert_eq!(comments("x = 1\n# a\ny = 2 # b"), "a\nb");
         assert_eq!(comments("SELECT 1"), "");
+        assert!(gone(&["NameError"], &[]).is_named_in(&comments("# fixed the NameError\nx = 1")));
     }
 
     #[test]

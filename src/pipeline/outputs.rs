@@ -115,7 +115,7 @@ pub fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// The file that a path leads to once its folders are there: `new/../a` is `a` even before `new` is made.
-fn place(path: &Path) -> PathBuf {
+pub fn place(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
         match part {
