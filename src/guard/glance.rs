@@ -11,7 +11,8 @@ pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
     let mut out = HashSet::new();
     for line in LogicalLines::of(code) {
         let text = line.text;
-        if (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') || text.contains("match ") {
+        let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
+        if makes_any || (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') {
             return None;
         }
         out.extend(targets(text));

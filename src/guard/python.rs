@@ -216,7 +216,11 @@ impl<'c> Walk<'c> {
             return;
         }
         match node.kind() {
-            "identifier" => self.use_name(self.text(node)),
+            "identifier" => {
+                // They may make any name.
+                self.is_open |= ["exec", "globals"].contains(&self.text(node));
+                self.use_name(self.text(node));
+            }
             "comment" | "future_import_statement" | "nonlocal_statement" => {}
             "attribute" => self.visit_field(node, "object", depth),
             "keyword_argument" => self.visit_field(node, "value", depth),
@@ -458,6 +462,8 @@ mod tests {
         assert_eq!(names("%%bash\nrm -r $x").1, Vec::<String>::new());
         assert_eq!(names("```python\nx = 1\n```").1, ["x"]);
         assert!(Reader::new().names("%run setup.py\nx").is_some_and(|n| n.is_open));
+        assert!(Reader::new().names("exec('x = 1')").is_some_and(|n| n.is_open));
+        assert!(Reader::new().names("globals()['x'] = 1").is_some_and(|n| n.is_open));
         let open = Reader::new().names("a\nfrom m import *\nb").expect("Python");
         assert!(open.is_open && open.used.contains("a") && open.doubtful.contains("b"));
     }
