@@ -327,6 +327,7 @@ def write_bad_formats(folder):
         (folder / f"{name}_cut_off.{end}").write_text(text[:len(text) // 2])
         (folder / f"{name}_types.{end}").write_text(json.dumps(wrong, indent=1))
     (folder / "atif_version.json").write_text(json.dumps({**atif, "schema_version": "ATIF-v2.0"}))
+    (folder / "atif_odd_version.json").write_text(json.dumps({**atif, "schema_version": "1.8"}))
     (folder / "atif_no_version.json").write_text(json.dumps({name: value for name, value in atif.items() if name != "schema_version"}))
     large = {**atif, "steps": [{"source": "user", "message": "q", "extra": {"n": -2**63 - 1}}]}
     (folder / "atif_large_number.json").write_text(json.dumps(large))

@@ -62,10 +62,11 @@ def chat_text():
     return out + turn("assistant", ANSWER)
 
 
-def verl():
+def verl(before="\n"):
+    """Up to 0.9.0 nothing stands before the tools' turn: the end-of-turn token, which was there, is skipped."""
     output = ""
     for k in range(2):
-        output += f"{THOUGHTS[k]}{call_text(k)}\nuser\n<tool_response>\n{RESULTS[k]}\n</tool_response>\nassistant\n"
+        output += f"{THOUGHTS[k]}{call_text(k)}{before}user\n<tool_response>\n{RESULTS[k]}\n</tool_response>\nassistant\n"
     return {"input": f"system\n{SYSTEM}\nuser\n{QUESTION}\nassistant\n", "output": output + ANSWER, "gts": "29", "score": 1.0, "step": 5}
 
 
@@ -273,6 +274,7 @@ if __name__ == "__main__":
     lines("prompt_completion.jsonl", {"prompt": native()[:2], "completion": native()[2:], "reward": 1.0})
     lines("chat_text.jsonl", {"text": chat_text(), "reward": 1.0})
     lines("verl.jsonl", verl(), {**verl(), "score": 0.0})
+    lines("verl_classic.jsonl", verl(before=""), {**verl(before=""), "score": 0.0})
     lines("verl_uid.jsonl", {**verl(), "uid": "q7_0_0"})
     lines("nemo_gym.jsonl", nemo_gym())
     lines("traces.jsonl", traces())

@@ -32,9 +32,10 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
     vec![
         ("atif_cut_off.json", &[], Refused("`atif_cut_off.json` is no JSON document: EOF while parsing a value at line 9 column 16", CUT_HINT)),
         ("atif_large_number.json", &[], Refused("`atif_large_number.json` holds the whole number -9223372036854775809, which 64 bits can't hold", "write it as text")),
-        ("atif_no_version.json", &[], Refused("`atif_no_version.json` holds no row of the format `atif`: row 0: `schema_version` is nothing, expected text", FORM_HINT)),
+        ("atif_no_version.json", &[], Refused("`atif_no_version.json` holds no row of the format `atif`: row 0: `schema_version` is nothing, expected `ATIF-v1.0` or a later minor version, which only adds fields", FORM_HINT)),
+        ("atif_odd_version.json", &[], Refused("`atif_odd_version.json` holds no row of the format `atif`: row 0: `schema_version` is `1.8`, expected `ATIF-v1.0` or a later minor version, which only adds fields", FORM_HINT)),
         ("atif_types.json", &[], Refused("`atif_types.json` holds no row of the format `atif`: row 0: step 0: `observation` is text, expected an object", FORM_HINT)),
-        ("atif_version.json", &[], Refused("`atif_version.json` holds no row of the format `atif`: row 0: `schema_version` is `ATIF-v2.0`, expected ATIF-v1.0 to ATIF-v1.8", FORM_HINT)),
+        ("atif_version.json", &[], Refused("`atif_version.json` holds no row of the format `atif`: row 0: `schema_version` is `ATIF-v2.0`, expected `ATIF-v1.0` or a later minor version, which only adds fields", FORM_HINT)),
         ("broken_footer.parquet", &[], Refused("`broken_footer.parquet` has a broken footer\ncaused by: Parquet error: Received empty union from remote ColumnOrder", AGAIN_HINT)),
         ("broken_page.parquet", &[], Refused("`broken_page.parquet` can't be read behind row 0\ncaused by: Parquet argument error: Parquet error: Required field type_ is missing", "the file is damaged there; copy or write it again")),
         ("chat_text_cut_off.jsonl", &[], Rejected(1, one("no_json: row 1 of `chat_text_cut_off.jsonl`: line 2 is no JSON object: EOF while parsing a string at column 21"))),

@@ -28,7 +28,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::metadata::KeyValue;
 
 use crate::config::{ColumnConfig, Layout};
-use crate::schema::{Columns, SchemaError, quoted};
+use crate::schema::{Columns, SchemaError, quoted, with_reward};
 pub use decode::{Decoded, RowError, RowNumbers};
 use foreign::Conversion;
 pub use json_numbers::large_number;
@@ -273,6 +273,7 @@ impl Input {
                 let (layout, schema) = jsonl::infer_schema(source, asked, config.reward_column.as_deref())
                     .map_err(failed)?
                     .ok_or_else(|| raw_rows::why_none(path, format, asked))?;
+                let schema = with_reward(schema, layout.reward());
                 let columns = recognise(&schema).map_err(|source| match source {
                     SchemaError::NoMessages { found } if asked.is_none() => {
                         IngestError::UnknownForm { path: path.to_owned(), fields: quoted(&found) }

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::file::metadata::KeyValue;
 
 use super::IngestError;
-use super::foreign::{Conversion, Source, holds_json, infer};
+use super::foreign::{Conversion, Inferred, Source, holds_json, infer};
 use super::formats::WEIGHT;
 use crate::config::Layout;
 use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};
@@ -49,7 +49,7 @@ impl Parquet {
         let native = recognise(metadata.schema());
         let is_native = is_native(&native, &metadata, layout);
         let converted = if is_native {
-            None
+            Inferred::Nothing
         } else {
             let source = Source { file: &file, metadata: &metadata, batch_rows };
             let failed = |source| IngestError::Rows { path: path.to_owned(), row: 0, source };
@@ -58,12 +58,15 @@ impl Parquet {
         };
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         let (conversion, schema, columns) = match converted {
-            Some((conversion, schema)) => {
+            Inferred::Rows(conversion, schema) => {
                 // What the file itself lacks is said of its own columns.
                 let columns = recognise(&schema).or_else(|error| native.and(Err(error))).map_err(schema_error)?;
-                (Some(conversion), Arc::new(schema), columns)
+                (Some(*conversion), Arc::new(schema), columns)
             }
-            None => match layout.filter(|layout| *layout != Layout::Messages && !is_native) {
+            Inferred::Refused { layout, row, detail } => {
+                return Err(IngestError::NoRows { path: path.to_owned(), row, layout: layout.name(), detail });
+            }
+            Inferred::Nothing => match layout.filter(|layout| *layout != Layout::Messages && !is_native) {
                 Some(layout) => return Err(IngestError::NoRowOf { path: path.to_owned(), layout: layout.name() }),
                 None => (None, Arc::clone(metadata.schema()), native.map_err(schema_error)?),
             },

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Shard;
 use crate::error::Error;
 use crate::export::card::TITLE;
-use crate::ingest::MANIFEST;
+use crate::ingest::{Format, MANIFEST};
 use crate::write::WriteError;
 
 /// Files of one input.
@@ -50,7 +50,10 @@ impl Outputs {
                 }
                 in_folder(inputs.len(), out, shard)
             }
-            Some(out) => beside(out, shard),
+            Some(out) => {
+                refuse_ending(out)?;
+                beside(out, shard)
+            }
             None => match inputs {
                 [input] => beside(&input.with_extension("purified.parquet"), shard),
                 _ => {
@@ -111,6 +114,17 @@ pub fn refuse_input(path: &Path, inputs: &[PathBuf]) -> Result<(), Error> {
     match inputs.iter().any(|input| place(input) == place(path)) {
         true => Err(WriteError::IsInput { path: path.to_owned() }.into()),
         false => Ok(()),
+    }
+}
+
+/// Under another ending Parquet would be read as something else.
+pub fn refuse_ending(out: &Path) -> Result<(), Error> {
+    match Format::of(out) {
+        Some(Format::Parquet) => Ok(()),
+        _ => Err(Error::usage(
+            format!("--out `{}` does not end in .parquet, and Parquet is what is written", out.display()),
+            Some("give the file that ending; `purify export` writes JSON lines"),
+        )),
     }
 }
 

@@ -11,6 +11,7 @@ use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
+use super::outputs::refuse_ending;
 use crate::config::ColumnConfig;
 use crate::error::Error;
 use crate::ingest::{Decoded, Input};
@@ -28,6 +29,7 @@ pub struct RevertReport {
 
 /// Writes the raw rows of `purified` to `out`, in its order. Rows that only the raw file has are left out.
 pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -> Result<RevertReport, Error> {
+    refuse_ending(out)?;
     for input in [purified, raw] {
         if out.canonicalize().is_ok_and(|o| input.canonicalize().is_ok_and(|i| i == o)) {
             return Err(WriteError::IsInput { path: out.to_owned() }.into());

@@ -17,6 +17,8 @@ pub use purification::purification_type;
 pub const PURIFICATION: &str = "purification";
 pub const REJECT_REASON: &str = "reject_reason";
 pub const LOSS: &str = "loss";
+/// Metadata of a field under which its use stands, where its name doesn't tell.
+const USE: &str = "purify.use";
 /// File metadata under which `datasets` keeps its description of the features.
 const HUGGINGFACE: &str = "huggingface";
 
@@ -163,7 +165,11 @@ impl Columns {
         if messages.is_none() && response.is_none() && preference.is_none() {
             return Err(SchemaError::NoMessages { found: names() });
         }
-        let reward = named(&config.reward_column, "--reward-column", REWARD)?;
+        let marked = schema.fields().iter().position(|f| f.metadata().get(USE).is_some_and(|is| is == REWARD[0]));
+        let reward = match marked.filter(|_| config.reward_column.is_none()) {
+            Some(marked) => Some(marked),
+            None => named(&config.reward_column, "--reward-column", REWARD)?,
+        };
         Ok(Columns {
             id: named(&config.id_column, "--id-column", ID)?,
             group: named(&config.group_column, "--group-column", GROUP)?,
@@ -198,6 +204,26 @@ impl Columns {
         .filter_map(|(what, index)| Some((what, schema.field(index?).name().clone())))
         .collect()
     }
+}
+
+/// Marks the column that a layout's rewards stand in, where another one has the name that would win. What is written
+/// keeps the mark.
+pub fn with_reward(schema: Schema, name: Option<&str>) -> Schema {
+    let index = |name: &str| schema.index_of(name).ok();
+    let Some(at) = name.and_then(index) else { return schema };
+    if REWARD.iter().find_map(|name| index(name)) == Some(at) {
+        return schema;
+    }
+    let mark = |(k, field): (usize, &FieldRef)| match k == at {
+        true => {
+            let mut metadata = field.metadata().clone();
+            metadata.insert(USE.to_owned(), REWARD[0].to_owned());
+            Arc::new(field.as_ref().clone().with_metadata(metadata))
+        }
+        false => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().enumerate().map(mark).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 /// Whether a column is text, in any width or encoding.

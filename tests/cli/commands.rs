@@ -33,6 +33,23 @@ fn revert_refuses_files_that_do_not_belong_together() {
 }
 
 #[test]
+fn parquet_is_not_written_under_another_ending() {
+    let place = Place::new();
+    place.with("rollouts/one_failure_shallow.jsonl", "raw.jsonl");
+    assert_eq!(place.run(&["--in", "raw.jsonl", "--out", "p.pq"]).code, 0);
+    let files = place.files();
+    for out in ["back.jsonl", "back.txt"] {
+        for args in [["revert", "p.pq", "--raw", "raw.jsonl"].as_slice(), &["--in", "raw.jsonl"]] {
+            let refused = place.run(&[args, &["--out", out]].concat());
+            assert_eq!(refused.code, 2, "{}", refused.stderr);
+            let expected = format!("error: --out `{out}` does not end in .parquet, and Parquet is what is written\n");
+            assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
+        }
+    }
+    assert_eq!(place.files(), files);
+}
+
+#[test]
 fn diff_shows_the_repaired_step_before_and_after_and_escapes_it() {
     let place = Place::new();
     place.with("rollouts/all.parquet", "raw.parquet");

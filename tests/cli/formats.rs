@@ -19,6 +19,7 @@ const FORMS: &[(&str, &str, bool)] = &[
     ("prompt_completion.jsonl", "JSON lines, prompt-completion", false),
     ("chat_text.jsonl", "JSON lines, chat-text", true),
     ("verl.jsonl", "JSON lines, verl", true),
+    ("verl_classic.jsonl", "JSON lines, verl", true),
     ("verl_uid.jsonl", "JSON lines, verl", true),
     ("nemo_gym.jsonl", "JSON lines, nemo-gym", false),
     ("traces.jsonl", "JSON lines, traces", false),
@@ -174,16 +175,16 @@ fn list_of(fields: Vec<Field>) -> DataType {
 fn rows_that_do_not_convert_are_rejects_with_what_they_hold() {
     let place = Place::new();
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let at = Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, None), true);
+    let image = Field::new("image", DataType::Binary, true);
     let fields = vec![
         Field::new("id", DataType::Int64, true),
-        Field::new("conversations", list_of(vec![text("from"), text("value"), at]), true),
+        Field::new("conversations", list_of(vec![text("from"), text("value"), image]), true),
     ];
     let said = |from: &str| json!({"from": from, "value": "x"});
     let values = [
         json!({"id": 1, "conversations": [said("human"), said("gpt")]}),
         json!({"id": 2, "conversations": [said("critic")]}),
-        json!({"id": 3, "conversations": [{"from": "gpt", "value": "x", "at": "2026-01-02T03:04:05"}]}),
+        json!({"id": 3, "conversations": [{"from": "gpt", "value": "x", "image": "ff00"}]}),
         json!({"id": 4, "conversations": null}),
         json!({"id": 5, "conversations": [said("gpt")]}),
     ];
@@ -212,7 +213,7 @@ fn rows_that_do_not_convert_are_rejects_with_what_they_hold() {
                 1,
                 "turn 0 of `conversations`: `from` is `critic`, expected human, gpt, function_call, observation or system"
             ),
-            it(2, "column `conversations`: `at`: it holds a value of type Timestamp(µs), which JSON can't"),
+            it(2, "column `conversations`: `image`: it holds a value of type Binary, which JSON can't"),
             it(3, "`conversations` is null, expected a list"),
         ]
     );
@@ -220,6 +221,53 @@ fn rows_that_do_not_convert_are_rejects_with_what_they_hold() {
     let mut expected = values[2].clone();
     expected["when"] = json!("1970-01-01T00:00:01.500Z");
     assert_eq!(serde_json::from_str::<Value>(line).expect("JSON"), expected);
+}
+
+#[test]
+fn odd_types_within_parts_and_arguments_are_read_as_json() {
+    let place = Place::new();
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let map = DataType::Map(
+        Arc::new(Field::new(
+            "entries",
+            DataType::Struct(vec![Field::new("keys", DataType::Utf8, false), text("values")].into()),
+            false,
+        )),
+        false,
+    );
+    let at = Field::new("at", DataType::Timestamp(TimeUnit::Millisecond, None), true);
+    let part = vec![text("type"), text("text"), Field::new("image", DataType::Binary, true), at.clone()];
+    let cost = Field::new("cost", DataType::Decimal128(10, 2), true);
+    let arguments = DataType::Struct(vec![at, cost, Field::new("env", map, true)].into());
+    let function = DataType::Struct(vec![text("name"), Field::new("arguments", arguments, true)].into());
+    let calls = Field::new("tool_calls", list_of(vec![text("id"), Field::new("function", function, true)]), true);
+    let content = Field::new("content", list_of(part), true);
+    let fields = vec![Field::new("messages", list_of(vec![text("role"), content, calls]), true)];
+    let row = |image: Value| {
+        let part = json!({"type": "text", "text": "a", "image": image, "at": "2026-01-02T03:04:05"});
+        let arguments = json!({"at": "2026-01-02T03:04:05.250", "cost": "0.10", "env": {"A": "b", "C": null}});
+        let call = json!({"id": "c", "function": {"name": "f", "arguments": arguments}});
+        json!({"messages": [{"role": "user", "content": [part]}, {"role": "assistant", "tool_calls": [call]}]})
+    };
+    parquet(&place, "raw.parquet", fields.clone(), &[row(json!(null)), row(json!("ff00"))]);
+    let done = place.run(&["--in", "raw.parquet", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 1), "{}", done.stderr);
+    let messages = json_rows(&place.rows("p.parquet"))[0]["messages"].clone();
+    assert_eq!(
+        (&messages[0]["content"], &messages[0]["other_fields"]),
+        (&json!("a"), &json!(r#"{"content":[{"at":"2026-01-02T03:04:05"}]}"#))
+    );
+    let arguments = r#"{"at":"2026-01-02T03:04:05.250","cost":0.1,"env":{"A":"b","C":null}}"#;
+    assert_eq!(shape(&messages)[1].2, [arguments]);
+    let detail = "column `messages`: `content`: `image`: it holds a value of type Binary, which JSON can't";
+    let reason = format!("wrong_format: row 1 of `raw.parquet`: it is no row of the format `messages`: {detail}");
+    assert_eq!(reasons(&place, "p.rejects.parquet"), [reason]);
+    // Where no row can be read, the first one tells why.
+    parquet(&place, "bytes.parquet", fields, &[row(json!("00"))]);
+    let refused = place.run(&["--in", "bytes.parquet", "--out", "q.parquet"]);
+    let expected = format!("error: `bytes.parquet` holds no row of the format `messages`: row 0: {detail}\n");
+    assert_eq!(refused.code, 3);
+    assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
 }
 
 #[test]
@@ -321,6 +369,19 @@ fn conversion_changes_no_byte_of_what_a_model_wrote() {
         };
     }
     assert_eq!(Value::from(output), raw["output"], "the messages, put together again, are the text");
+}
+
+#[test]
+fn dumps_of_older_verl_give_the_same_messages() {
+    let messages = |name: &str| {
+        let place = Place::new();
+        place.with(&format!("formats/{name}.jsonl"), "raw.jsonl");
+        assert_eq!(place.run(&["--in", "raw.jsonl", "--out", "p.parquet", "--repair-probability", "0"]).code, 0);
+        json_rows(&place.rows("p.parquet")).into_iter().map(|row| row["messages"].clone()).collect::<Vec<_>>()
+    };
+    let old = std::fs::read_to_string(fixture("formats/verl_classic.jsonl")).expect("it is there");
+    assert!(old.contains("</tool_call>user\\n<tool_response>"), "{old}");
+    assert_eq!(messages("verl_classic"), messages("verl"));
 }
 
 #[test]
@@ -507,6 +568,11 @@ fn weights_of_messages_are_read_row_by_row_whatever_the_others_are() {
     let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
     assert_eq!((done.code, done.count("rows_out"), done.count("rows_rejected")), (0, 5, 2), "{}", done.stderr);
     assert_eq!(losses(&place, "p.parquet"), [Some(false), None, Some(true), Some(false), Some(true)]);
+    let kept = json_rows(&place.rows("p.parquet")).into_iter().map(|row| row["messages"][1]["other_fields"].clone());
+    assert_eq!(
+        kept.collect::<Vec<_>>(),
+        [json!(null), json!(null), json!(r#"{"weight":0.5}"#), json!(null), json!(null)]
+    );
     let odd = |row: u64, kind: &str| {
         format!(
             "wrong_format: row {row} of `raw.jsonl`: line {} is no row of the format `messages`: message 1 of `messages`: `weight` is {kind}, expected a number or a flag",
@@ -565,6 +631,36 @@ fn row_with_an_odd_reward_is_rejected_alone() {
     std::fs::write(place.path("verl.jsonl"), scores.join("\n")).expect("written");
     let done = place.run(&["--in", "verl.jsonl", "--out", "v.parquet"]);
     assert_eq!((done.count("rows_out"), &json_rows(&place.rows("v.parquet"))[0]["score"]), (1, &json!(1)));
+}
+
+#[test]
+fn score_of_verl_is_the_reward_whatever_its_extras_are_called() {
+    let place = Place::new();
+    let row = |score: u8, extra: Value| json!({"input": "user\nq\nassistant\n", "output": "a", "score": score, "reward": extra});
+    let rows = [row(1, json!(0.25)), row(0, json!(0.5))];
+    std::fs::write(place.path("raw.jsonl"), rows.clone().map(|row| format!("{row}\n")).concat()).expect("written");
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let number = |name: &str| Field::new(name, DataType::Float64, true);
+    let fields = vec![text("input"), text("output"), number("score"), number("reward")];
+    parquet(&place, "rows.parquet", fields, &rows);
+    for raw in ["raw.jsonl", "rows.parquet"] {
+        assert_eq!(place.run(&["--in", raw, "--out", "p.parquet"]).code, 0);
+        let extras = json_rows(&place.rows("p.parquet")).iter().map(|row| row["reward"].as_f64()).collect::<Vec<_>>();
+        assert_eq!(extras, [Some(0.25), Some(0.5)], "{raw}");
+        let reward = |args: &[&str]| {
+            let found = place.run(&[&["inspect", "--json"], args].concat()).json()["recognised"].clone();
+            let found = found.as_array().expect("columns").iter().find(|pair| pair[0] == "reward").cloned();
+            found.expect("a reward")[1].clone()
+        };
+        // What was purified tells it too.
+        assert_eq!((reward(&[raw]), reward(&["p.parquet"])), (json!("score"), json!("score")), "{raw}");
+        assert_eq!(reward(&[raw, "--reward-column", "reward"]), "reward");
+    }
+    // An extra needs no number in each row.
+    let odd = [row(1, json!(0.25)), row(0, json!("none"))].map(|row| format!("{row}\n")).concat();
+    std::fs::write(place.path("odd.jsonl"), odd).expect("written");
+    let done = place.run(&["--in", "odd.jsonl", "--out", "o.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 2), "{}", done.stderr);
 }
 
 #[test]

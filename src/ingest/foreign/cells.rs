@@ -1,14 +1,17 @@
 //! Columns to JSON values, row by row.
 //!
 //! Owns what of Arrow's types JSON can hold: a value that it can't hold exactly is refused and never rounded. Nulls within
-//! objects are left out: columns of structs pad each object with the fields of all others.
+//! objects are left out: columns of structs pad each object with the fields of all others, columns of maps don't.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StructArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, MapArray, StructArray, UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use serde_json::{Number, Value};
 
 use super::json_text::{self, Place};
+use super::written::leaf;
 use crate::ingest::decode::{List, Text, strict_cast};
 use crate::ingest::formats::Row;
 use crate::schema::{is_text, list_item};
@@ -37,6 +40,8 @@ pub(in crate::ingest) enum Cells {
     Number(Float64Array),
     List(List, Box<Cells>),
     Object(StructArray, Vec<(String, Cells)>),
+    /// An object whose fields are data.
+    Map(MapArray, Text, Box<Cells>),
     /// Of a type that JSON does not have.
     Other(ArrayRef),
 }
@@ -61,6 +66,18 @@ impl Cells {
                 let children = fields.iter().zip(array.columns()).map(child);
                 Cells::Object(array.clone(), children.collect::<Result<_, ArrowError>>()?)
             }
+            DataType::Dictionary(_, values) => {
+                let plain = field.clone().with_data_type(values.as_ref().clone());
+                Cells::new(&plain, &wide(values.as_ref().clone())?)?
+            }
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(pair) if pair.len() == 2 && is_text(pair[0].data_type()) => {
+                    let map = array.as_map();
+                    let values = Cells::new(&pair[1], map.values())?;
+                    Cells::Map(map.clone(), Text::new(map.keys())?, Box::new(values))
+                }
+                _ => Cells::Other(array.clone()),
+            },
             other => match list_item(other) {
                 Some(item) => {
                     let list = List::new(array)?;
@@ -106,10 +123,21 @@ impl Cells {
                 }
                 Value::Object(object)
             }
-            Cells::Other(array) if array.is_null(row) => Value::Null,
-            Cells::Other(array) => {
-                return Err(format!("it holds a value of type {}, which JSON can't", array.data_type()));
+            Cells::Map(array, ..) if array.is_null(row) => Value::Null,
+            Cells::Map(array, keys, values) => {
+                let start = usize::try_from(array.value_offsets()[row]).unwrap_or_default();
+                let mut object = Row::new();
+                for k in start..start + array.value(row).len() {
+                    let name = keys.get(k).unwrap_or_default();
+                    let value = values.value(k, place.below(name)).map_err(|detail| format!("`{name}`: {detail}"))?;
+                    if object.insert(name.to_owned(), value).is_some() {
+                        return Err(format!("it holds the key `{}` twice", name.escape_debug()));
+                    }
+                }
+                Value::Object(object)
             }
+            Cells::Other(array) if array.is_null(row) => Value::Null,
+            Cells::Other(array) => leaf(array, row)?,
         })
     }
 

@@ -13,7 +13,7 @@ use super::{Conversion, Rows, converted, row_of};
 use crate::config::Layout;
 use crate::ingest::formats::MARKERS;
 use crate::ingest::jsonl::Kinds;
-use crate::schema::{is_text, updated_metadata};
+use crate::schema::{is_text, updated_metadata, with_reward};
 
 /// The column that every conversion makes.
 const CONVERTED: &str = "messages";
@@ -25,15 +25,21 @@ pub(in crate::ingest) struct Source<'f> {
     pub(in crate::ingest) batch_rows: usize,
 }
 
-/// The conversion to a layout, if none is `asked` for that of the first row that has one, and the native schema of all
-/// rows; `None` if no row is of any.
-pub(in crate::ingest) fn infer(
-    source: &Source<'_>,
-    asked: Option<Layout>,
-) -> Result<Option<(Conversion, Schema)>, ArrowError> {
+/// What the rows of a file are.
+pub(in crate::ingest) enum Inferred {
+    /// To be converted, and the native schema of all of them.
+    Rows(Box<Conversion>, Schema),
+    /// No row converts; the first one's number, and why.
+    Refused { layout: Layout, row: u64, detail: String },
+    /// No row is of any layout, or there is none.
+    Nothing,
+}
+
+/// The conversion to a layout, if none is `asked` for that of the first row that has one.
+pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<Layout>) -> Result<Inferred, ArrowError> {
     let columns: Vec<FieldRef> = super::marked_columns(source.metadata);
     let recognised = asked.map_or_else(|| recognise(source, &columns), |layout| Ok(Some(layout)))?;
-    let Some(layout) = recognised else { return Ok(None) };
+    let Some(layout) = recognised else { return Ok(Inferred::Nothing) };
     let is_consumed = |column: &FieldRef| {
         let is_tools = column.name() == "tools" && !is_text(column.data_type());
         is_tools || layout.consumes(column.name())
@@ -41,12 +47,24 @@ pub(in crate::ingest) fn infer(
     let is_read = |column: &FieldRef| is_consumed(column) || layout.consults(column.name());
     let read: Vec<bool> = columns.iter().map(is_read).collect();
     let mut kinds = Kinds::new(None);
+    let (mut first_row, mut refused) = (0, None);
     scan(source, &columns, &read, |rows| {
-        // A row that does not convert is a reject, and says nothing of the types.
-        let native = (0..rows.len).filter_map(|k| converted(layout, &columns, rows, k).ok());
-        native.flatten().for_each(|row| kinds.absorb(&row));
+        for k in 0..rows.len {
+            match converted(layout, &columns, rows, k) {
+                Ok(native) => native.iter().for_each(|row| kinds.absorb(row)),
+                // A reject says nothing of the types.
+                Err(detail) => drop(refused.get_or_insert((first_row + k as u64, detail))),
+            }
+        }
+        first_row += rows.len as u64;
         None::<()>
     })?;
+    if let Some((row, detail)) = refused.filter(|_| kinds.is_empty()) {
+        return Ok(Inferred::Refused { layout, row, detail });
+    }
+    if kinds.is_empty() {
+        return Ok(Inferred::Nothing);
+    }
     let inferred = kinds.schema();
     let own = |field: &FieldRef| {
         columns.iter().position(|c| c.name() == field.name() && c.name() != CONVERTED && !is_consumed(c))
@@ -60,7 +78,8 @@ pub(in crate::ingest) fn infer(
     let schema = Schema::new_with_metadata(native, updated_metadata(file_schema.metadata(), &untouched));
     let of_layout = inferred.fields().iter().zip(&kept).filter(|(_, own)| own.is_none()).map(|(f, _)| Arc::clone(f));
     let converted = Arc::new(Schema::new(of_layout.collect::<Vec<_>>()));
-    Ok((!kinds.is_empty()).then_some((Conversion { layout, columns, read, kept, converted }, schema)))
+    let schema = with_reward(schema, layout.reward());
+    Ok(Inferred::Rows(Box::new(Conversion { layout, columns, read, kept, converted }), schema))
 }
 
 fn recognise(source: &Source<'_>, columns: &[FieldRef]) -> Result<Option<Layout>, ArrowError> {

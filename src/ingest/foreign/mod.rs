@@ -6,6 +6,7 @@
 mod cells;
 mod infer;
 mod json_text;
+mod written;
 
 use std::sync::Arc;
 
@@ -13,19 +14,18 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::json::LineDelimitedWriter;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::basic::LogicalType;
 use serde_json::Value;
 
-use super::decode::strict_cast;
 use super::formats::Row;
 use super::jsonl::{NumberedBatches, fit, to_batches};
 use super::{BadLine, RowError};
 use crate::config::Layout;
 pub(super) use cells::Cells;
-pub(super) use infer::{Source, infer};
+pub(super) use infer::{Inferred, Source, infer};
 pub(super) use json_text::{Place, value as json_value};
+use written::written;
 
 /// How the rows of a file become native.
 #[derive(Debug)]
@@ -150,19 +150,6 @@ fn json_of(batch: &RecordBatch, row: usize) -> String {
         }
     }
     Value::Object(out).to_string()
-}
-
-/// The only value of a column under its name, as Arrow writes it.
-fn written(name: &str, column: &ArrayRef) -> Result<Row, ArrowError> {
-    let column = match column.data_type() {
-        // The instant is the same; names of zones would need their rules.
-        DataType::Timestamp(unit, Some(_)) => strict_cast(column, &DataType::Timestamp(*unit, Some("+00:00".into())))?,
-        _ => Arc::clone(column),
-    };
-    let mut out = LineDelimitedWriter::new(Vec::new());
-    out.write(&RecordBatch::try_from_iter_with_nullable([(name, column, true)])?)?;
-    out.finish()?;
-    serde_json::from_slice(&out.into_inner()).map_err(|error| ArrowError::JsonError(error.to_string()))
 }
 
 /// Whether any text of a Parquet file's column is JSON, as Arrow's extension `arrow.json` or as a logical type.

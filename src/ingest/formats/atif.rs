@@ -11,7 +11,6 @@ use super::messages::take_content;
 use super::token_ids::{CallFields, put_together};
 use super::{
     Form, Row, TRIAL_RESULT, keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text,
-    text,
 };
 
 const VERSION: &str = "schema_version";
@@ -28,19 +27,13 @@ pub(super) const FORM: Form = Form {
 };
 
 pub(super) fn is_row(row: &Row) -> bool {
-    // A row without a version is taken for one by what else it has, to be told that the version is missing.
-    let is_atif = match row.get(VERSION) {
-        None => row.contains_key("agent"),
-        Some(version) => version.as_str().is_some_and(|v| v.starts_with("ATIF")),
-    };
-    is_atif && row.contains_key("steps")
+    // By what else it has, so that a version that is missing or odd can be told.
+    let says_so = row.get(VERSION).and_then(Value::as_str).is_some_and(|version| version.starts_with("ATIF"));
+    row.contains_key("steps") && (row.contains_key("agent") || says_so)
 }
 
 fn convert(mut row: Row) -> Result<Row, String> {
-    let version = text(&row, VERSION)?;
-    if !version.starts_with(KNOWN) {
-        return Err(format!("`{VERSION}` is `{}`, expected ATIF-v1.0 to ATIF-v1.8", version.escape_debug()));
-    }
+    check_version(row.get(VERSION))?;
     let result = row.shift_remove(TRIAL_RESULT);
     let steps = take_objects(&mut row, "steps")?;
     // What was copied stands in the prompts of the steps behind it.
@@ -68,6 +61,16 @@ fn convert(mut row: Row) -> Result<Row, String> {
         out.insert(TRIAL_RESULT.to_owned(), Value::String(result.to_string()));
     }
     Ok(out)
+}
+
+fn check_version(found: Option<&Value>) -> Result<(), String> {
+    let told = match found {
+        Some(Value::String(version)) if version.starts_with(KNOWN) => return Ok(()),
+        Some(Value::String(version)) => format!("`{}`", version.escape_debug()),
+        Some(Value::Number(version)) => format!("the number {version}"),
+        other => kind(other).to_owned(),
+    };
+    Err(format!("`{VERSION}` is {told}, expected `{KNOWN}0` or a later minor version, which only adds fields"))
 }
 
 /// The reward of a trial: the only one, or the one of that name.
@@ -219,9 +222,30 @@ mod tests {
 
     #[test]
     fn other_versions_and_sources_are_named() {
-        let mut row = trajectory();
-        row["schema_version"] = json!("ATIF-v2.0");
-        assert_eq!(converted(row), Err("`schema_version` is `ATIF-v2.0`, expected ATIF-v1.0 to ATIF-v1.8".to_owned()));
+        let version = |version: Value| {
+            let mut row = trajectory();
+            row["schema_version"] = version;
+            assert!(is_row(row.as_object().expect("an object")), "it is one all the same");
+            converted(row)
+        };
+        for (odd, told) in [
+            (json!("ATIF-v2.0"), "`ATIF-v2.0`"),
+            (json!("1.8"), "`1.8`"),
+            (json!("atif-v1.8\n"), "`atif-v1.8\\n`"),
+            (json!(1.8), "the number 1.8"),
+            (json!(null), "null"),
+        ] {
+            let expected = "expected `ATIF-v1.0` or a later minor version, which only adds fields";
+            assert_eq!(version(odd), Err(format!("`schema_version` is {told}, {expected}")));
+        }
+        assert_eq!(
+            version(json!("ATIF-v1.9")),
+            converted(trajectory()).map(|mut row| {
+                let text = row["trajectory"].as_str().expect("text").replace("v1.8", "v1.9");
+                row["trajectory"] = Value::from(text);
+                row
+            })
+        );
         let mut row = trajectory();
         row["steps"][0]["source"] = json!("judge");
         assert_eq!(converted(row), Err("step 0: `source` is `judge`, expected system, user or agent".to_owned()));

@@ -19,8 +19,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
         let Some(Value::Array(messages)) = row.get_mut(*name) else { continue };
         for (k, message) in messages.iter_mut().enumerate() {
             let Some(message) = message.as_object_mut() else { continue };
-            join_parts(message);
-            weigh(message).map_err(|detail| format!("message {k} of `{name}`: {detail}"))?;
+            settle(message).map_err(|detail| format!("message {k} of `{name}`: {detail}"))?;
         }
     }
     Ok(row)
@@ -29,23 +28,36 @@ fn convert(mut row: Row) -> Result<Row, String> {
 /// OpenAI's field for what `loss` says.
 pub(in crate::ingest) const WEIGHT: &str = "weight";
 
-/// Makes a flag of what says whether a message is trained on.
-pub(super) fn weigh(message: &mut Row) -> Result<(), String> {
+/// Makes text of a message's parts, and a flag of what says whether it is trained on. What else these say stays beside it.
+pub(super) fn settle(message: &mut Row) -> Result<(), String> {
+    let mut rest = Row::new();
+    rest.extend(join_parts(message).map(|parts| ("content".to_owned(), parts)));
     let is_native = message.get(LOSS).is_none_or(|loss| loss.is_boolean() || loss.is_null());
     if !is_native || message.contains_key(WEIGHT) {
         let loss = take_loss(message)?;
+        rest.extend([LOSS, WEIGHT].iter().filter_map(|name| message.shift_remove_entry(*name)));
         message.extend(loss.map(|loss| (LOSS.to_owned(), Value::Bool(loss))));
     }
+    keep_rest(message, [rest]);
     Ok(())
 }
 
-/// Takes out of a message whether it is trained on: no, if its `loss` or its `weight` is false or zero.
+/// Takes out of a message whether it is trained on: no, if its `loss` or its `weight` is false or zero. A number that is more
+/// than that stays.
 pub(super) fn take_loss(message: &mut Row) -> Result<Option<bool>, String> {
-    let mut take = |name: &str| match message.shift_remove(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(flag)) => Ok(Some(flag)),
-        Some(Value::Number(number)) => Ok(Some(number.as_f64() != Some(0.0))),
-        other => Err(format!("`{name}` is {}, expected a number or a flag", kind(other.as_ref()))),
+    let mut take = |name: &str| {
+        let flag = match message.get(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(flag)) => Some(*flag),
+            Some(Value::Number(number)) => match number.as_f64() {
+                Some(0.0) => Some(false),
+                Some(1.0) => Some(true),
+                _ => return Ok(Some(true)),
+            },
+            other => return Err(format!("`{name}` is {}, expected a number or a flag", kind(other))),
+        };
+        message.shift_remove(name);
+        Ok(flag)
     };
     match (take(LOSS)?, take(WEIGHT)?) {
         (Some(loss), Some(weight)) if loss != weight => Err(format!("`{LOSS}` and `{WEIGHT}` contradict each other")),
@@ -53,13 +65,13 @@ pub(super) fn take_loss(message: &mut Row) -> Result<Option<bool>, String> {
     }
 }
 
-/// Content that is a list of text parts is their text, one behind the other. A list with anything else in it stays what it
-/// is, and is read as JSON.
-pub(super) fn join_parts(message: &mut Row) {
-    let Some(content @ Value::Array(_)) = message.get_mut("content") else { return };
-    let Some((text, rest)) = joined(content) else { return };
+/// Content that is a list of text parts is their text, one behind the other; gives what else they say. A list with anything
+/// else in it stays what it is, and is read as JSON.
+fn join_parts(message: &mut Row) -> Option<Value> {
+    let content = message.get_mut("content").filter(|content| content.is_array())?;
+    let (text, rest) = joined(content)?;
     *content = Value::String(text);
-    keep_rest(message, rest.map(|rest| Row::from_iter([("content".to_owned(), rest)])));
+    rest
 }
 
 /// Takes the content out of what a message is made of: text, or nothing. What else its parts say stays.
@@ -143,7 +155,7 @@ mod tests {
         for fields in [json!({"weight": 0}), json!({"weight": -0.0}), json!({"weight": false}), json!({"loss": 0})] {
             assert_eq!(said(fields), no);
         }
-        for fields in [json!({"weight": 1}), json!({"weight": 0.5}), json!({"loss": 2, "weight": true})] {
+        for fields in [json!({"weight": 1}), json!({"weight": 1.0}), json!({"loss": 1, "weight": true})] {
             assert_eq!(said(fields), Ok(json!({"loss": true})));
         }
         assert_eq!(said(json!({"weight": null})), Ok(json!({})));
@@ -152,6 +164,18 @@ mod tests {
         assert_eq!(said(json!({"weight": "0"})), odd);
         let contrary = Err("message 0 of `messages`: `loss` and `weight` contradict each other".to_owned());
         assert_eq!(said(json!({"loss": false, "weight": 1})), contrary);
+    }
+
+    #[test]
+    fn weight_that_is_more_than_a_flag_is_kept_as_json() {
+        let said = |fields: Value| converted(json!({"messages": [fields]}))["messages"][0].clone();
+        let half = said(json!({"role": "assistant", "content": "a", "weight": 0.5}));
+        let expected = json!({"role": "assistant", "content": "a", "loss": true, "other_fields": "{\"weight\":0.5}"});
+        assert_eq!(half, expected);
+        assert_eq!(said(json!({"loss": -2, "weight": 1})), json!({"loss": true, "other_fields": "{\"loss\":-2}"}));
+        let beside = json!({"content": [{"text": "a", "cache": 1}], "weight": 3, "other_fields": "{\"a\":1}"});
+        let rest = r#"[{"content":[{"cache":1}],"weight":3},{"other_fields":"{\"a\":1}"}]"#;
+        assert_eq!(said(beside), json!({"content": "a", "loss": true, "other_fields": rest}));
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Layout {
         }
     }
 
+    /// The column of its reward, where it has one and others may be called so.
+    pub(super) fn reward(self) -> Option<&'static str> {
+        (self == Layout::Verl).then_some("score")
+    }
+
     /// Whether a field is looked at, and stays.
     pub(super) fn consults(self, field: &str) -> bool {
         matches!((self, field), (Layout::Verl, "uid") | (Layout::NemoGym, "_ng_task_index"))
@@ -127,7 +132,14 @@ impl Layout {
         let form = self.form();
         let mut out: Vec<&str> = form.not_kept.iter().copied().filter(|path| holds(row, path)).collect();
         let lacks_ids = |rows: Vec<Row>| rows.iter().any(|row| !row.contains_key(token_ids::RESPONSE));
-        if form.token_ids.is_some_and(|path| holds(row, path)) && self.convert(row.clone()).is_ok_and(lacks_ids) {
+        let loses_ids = |row: &Row| {
+            form.token_ids.is_some_and(|path| holds(row, path)) && self.convert(row.clone()).is_ok_and(lacks_ids)
+        };
+        let loses_any = match self {
+            Layout::Traces => traces::one_by_one(row).any(|row| loses_ids(&row)),
+            _ => loses_ids(row),
+        };
+        if loses_any {
             out.push("token ids");
         }
         if self == Layout::Traces && traces::lacks_nodes(row) {
@@ -227,11 +239,17 @@ fn put_back(row: &mut Row, name: &str, rest: Value) {
 /// Keeps beside a message, as JSON, what is left of the parts that it was made of.
 fn keep_rest(message: &mut Row, parts: impl IntoIterator<Item = Row>) {
     let said = |part: Row| -> Row { part.into_iter().filter(|(_, value)| is_said(value)).collect() };
-    let mut rest: Vec<Value> = parts.into_iter().map(said).filter(|p| !p.is_empty()).map(Value::Object).collect();
+    let mut rest: Vec<Row> = parts.into_iter().map(said).filter(|part| !part.is_empty()).collect();
+    if rest.is_empty() {
+        return;
+    }
+    // A field of that name that the message had is a part like the others.
+    rest.extend(
+        message.shift_remove_entry(OTHER_FIELDS).map(|own| said(Row::from_iter([own]))).filter(|own| !own.is_empty()),
+    );
     let text = match rest.len() {
-        0 => return,
-        1 => rest.remove(0).to_string(),
-        _ => Value::Array(rest).to_string(),
+        1 => Value::Object(rest.remove(0)).to_string(),
+        _ => Value::Array(rest.into_iter().map(Value::Object).collect()).to_string(),
     };
     message.insert(OTHER_FIELDS.to_owned(), Value::String(text));
 }

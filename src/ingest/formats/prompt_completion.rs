@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::messages::{join_parts, weigh};
+use super::messages::settle;
 use super::{Form, Row, kind, message, take_objects, text, with_messages};
 
 pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
@@ -29,8 +29,7 @@ fn side(row: &mut Row, name: &str, role: &str) -> Result<Vec<Row>, String> {
             let mut messages = take_objects(&mut Row::from_iter([(name.to_owned(), list)]), name)?;
             for (k, message) in messages.iter_mut().enumerate() {
                 let sound = text(message, "role").map(drop);
-                sound.and_then(|()| weigh(message)).map_err(|detail| format!("message {k} of `{name}`: {detail}"))?;
-                join_parts(message);
+                sound.and_then(|()| settle(message)).map_err(|detail| format!("message {k} of `{name}`: {detail}"))?;
             }
             Ok(messages)
         }

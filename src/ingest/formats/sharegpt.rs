@@ -144,6 +144,9 @@ mod tests {
         let messages = found["messages"].as_array().expect("messages").iter();
         let said: Vec<_> = messages.map(|m| (m["content"].as_str(), m.get("loss").and_then(Value::as_bool))).collect();
         assert_eq!(said, [(Some("a"), Some(false)), (None, None), (Some("b"), Some(true))]);
+        let half = converted(json!({"conversations": [{"from": "gpt", "value": "a", "weight": 0.5}]}));
+        let expected = json!({"role": "assistant", "content": "a", "loss": true, "other_fields": "{\"weight\":0.5}"});
+        assert_eq!(half.expect("it is a row")["messages"][0], expected);
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub(super) fn lacks_nodes(row: &Row) -> bool {
     row.get("traces").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_empty))
 }
 
+/// Its episode with each trace alone: what is not kept of one says nothing of the others.
+pub(super) fn one_by_one(row: &Row) -> impl Iterator<Item = Row> {
+    let traces = row.get("traces").and_then(Value::as_array);
+    let alone = |trace: &Value| Row::from_iter([("traces".to_owned(), Value::Array(vec![trace.clone()]))]);
+    traces.into_iter().flatten().map(alone)
+}
+
 fn convert(mut row: Row) -> Result<Vec<Row>, String> {
     let traces = take_objects(&mut row, "traces")?;
     let is_without_traces = traces.is_empty();
@@ -280,6 +287,19 @@ mod tests {
         let found = converted(row).expect("an episode");
         assert_eq!(found[0]["rollout_id"], "t");
         assert!(found[0].get("response_ids").is_none() && found[0]["reward"].is_null());
+    }
+
+    #[test]
+    fn trace_without_token_ids_beside_one_with_them_loses_none() {
+        let not_kept = |row: &Value| crate::config::Layout::Traces.not_kept(row.as_object().expect("an object"));
+        let mut row = episode();
+        let traces = row["traces"].as_array_mut().expect("traces");
+        traces.push(json!({"id": "u", "nodes": [{"parent": null, "message": {"role": "user", "content": "q"}}]}));
+        assert_eq!(not_kept(&row), Vec::<&str>::new());
+        // Ids of a prompt that no policy goes on from have no columns.
+        row["traces"][1]["nodes"][0]["token_ids"] = json!([1]);
+        row["traces"][1]["nodes"][0]["mask"] = json!([false]);
+        assert_eq!(not_kept(&row), ["token ids"]);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::chat_text::{START, parse, split_answer};
 use super::{Form, Row, message, text, text_of, with_messages};
 
-/// What stands between a call and the tools' answers.
-const ASKED: &str = "\nuser\n<tool_response>";
+/// What stands between a call and the tools' answers; newer code writes a line break before it.
+const ASKED: &str = "user\n<tool_response>";
 const ANSWER: &str = "<tool_response>";
 /// What stands between the answers and the model's next words.
 const GOES_ON: &str = "\nassistant\n";
@@ -27,8 +27,8 @@ fn convert(mut row: Row) -> Result<Row, String> {
     let messages = if input.contains(START) {
         parse(&format!("{input}{output}")).map_err(|detail| format!("`input` and `output`: {detail}"))?
     } else {
-        let mut messages = prompt(input)?;
-        messages.extend(response(output));
+        let (mut messages, begun) = prompt(input)?;
+        messages.extend(response(&format!("{begun}{output}")));
         messages
     };
     // Some trainers name each rollout or each group; others know no groups, but equal prompts are one.
@@ -57,8 +57,9 @@ fn sample_of(uid: &str) -> Option<&str> {
     (!sample.is_empty() && is_number(rollout) && is_number(output)).then_some(sample)
 }
 
-/// The messages of a prompt: a role on the first line, the next ones where they may follow.
-fn prompt(input: &str) -> Result<Vec<Row>, String> {
+/// The messages of a prompt, a role on the first line, the next ones where they may follow; and what stands already where
+/// the model goes on: templates may open its thoughts.
+fn prompt(input: &str) -> Result<(Vec<Row>, &str), String> {
     let role_of =
         |text: &str| ["system", "user", "assistant"].into_iter().find(|r| text.starts_with(&format!("{r}\n")));
     let mut role = role_of(input).ok_or_else(|| {
@@ -72,11 +73,11 @@ fn prompt(input: &str) -> Result<Vec<Row>, String> {
         out.push(message(role, content));
         (role, rest) = (next, behind);
     }
-    // The place where the model was to write.
-    if !(role == "assistant" && rest.is_empty()) {
-        out.push(message(role, rest));
+    if role == "assistant" {
+        return Ok((out, rest));
     }
-    Ok(out)
+    out.push(message(role, rest));
+    Ok((out, ""))
 }
 
 /// Whether a tool's answer may end before a text: where another one follows, a turn, or nothing.
@@ -90,13 +91,30 @@ fn may_end(behind: &str) -> bool {
 
 /// The model's turns, and the tools' answers between them.
 fn response(output: &str) -> Vec<Row> {
+    let (asking, last) = turns(output);
+    // One turn that has no line break there, and the others' are the model's own.
+    let is_of_template = asking.iter().all(|(said, _)| said.ends_with('\n'));
+    let own = |said: &'_ str| match said.strip_suffix('\n') {
+        Some(own) if is_of_template => own.to_owned(),
+        _ => said.to_owned(),
+    };
+    let mut out = Vec::new();
+    for (said, answers) in asking {
+        out.push(message("assistant", own(said)));
+        out.extend(answers.into_iter().map(|answer| message("tool", answer)));
+    }
+    out.extend(last.map(|said| message("assistant", said)));
+    out
+}
+
+/// What the model wrote up to where tools answer, each with the answers; and what it wrote behind all of them, if it did.
+fn turns(output: &str) -> (Vec<(&str, Vec<&str>)>, Option<&str>) {
     let (mut out, mut rest) = (Vec::new(), output);
-    while let Some(at) = rest.find(ASKED) {
-        out.push(message("assistant", &rest[..at]));
-        let mut behind = &rest[at + ASKED.len()..];
+    while let Some((said, mut behind)) = rest.split_once(ASKED) {
+        let mut answers = Vec::new();
         loop {
             let (answer, next) = split_answer(behind, may_end);
-            out.push(message("tool", answer));
+            answers.push(answer);
             match next.strip_prefix('\n').and_then(|n| n.strip_prefix(ANSWER)) {
                 Some(more) => behind = more,
                 None => {
@@ -105,15 +123,15 @@ fn response(output: &str) -> Vec<Row> {
                 }
             }
         }
+        out.push((said, answers));
         match behind.strip_prefix(GOES_ON) {
             Some(next) => rest = next,
             // The rollout ended with a tool's answer.
-            None if behind.trim().is_empty() => return out,
+            None if behind.trim().is_empty() => return (out, None),
             None => rest = behind,
         }
     }
-    out.push(message("assistant", rest));
-    out
+    (out, Some(rest))
 }
 
 #[cfg(test)]
@@ -177,6 +195,41 @@ mod tests {
         let expected =
             [message("assistant", "x"), message("tool", answer), message("tool", "2"), message("assistant", "y")];
         assert_eq!(response(&output), expected);
+    }
+
+    #[test]
+    fn line_break_before_the_tools_turn_is_the_templates_only_if_it_stands_everywhere() {
+        let output = |first: &str, second: &str| {
+            let answer = |k: u8| format!("user\n<tool_response>\n{k}\n</tool_response>\nassistant\n");
+            format!("a{first}{}b{second}{}c\n", answer(1), answer(2))
+        };
+        let expected = |first: &str, second: &str| {
+            let said = |text: &str| message("assistant", text);
+            [
+                said(&format!("a{first}")),
+                message("tool", "1"),
+                said(&format!("b{second}")),
+                message("tool", "2"),
+                said("c\n"),
+            ]
+        };
+        for (written, own) in [(["", ""], ["", ""]), (["\n", "\n"], ["", ""]), (["\n\n", "\n"], ["\n", ""])] {
+            assert_eq!(response(&output(written[0], written[1])), expected(own[0], own[1]), "{written:?}");
+        }
+        for mixed in [["\n", ""], ["", "\n"], ["\n\n", ""]] {
+            assert_eq!(response(&output(mixed[0], mixed[1])), expected(mixed[0], mixed[1]), "{mixed:?}");
+        }
+    }
+
+    #[test]
+    fn thoughts_that_the_template_opens_begin_the_models_first_message() {
+        let row = |output: &str| json!({"input": "user\nq\nassistant\n<think>\n", "output": output, "score": 0.0});
+        let messages = |output: &str| converted(row(output)).expect("it is a row")["messages"].clone();
+        let begun = json!({"role": "assistant", "content": "<think>\nHm.</think>f()"});
+        let question = json!({"role": "user", "content": "q"});
+        let called = messages("Hm.</think>f()user\n<tool_response>\n1\n</tool_response>");
+        assert_eq!(called, json!([question, begun, {"role": "tool", "content": "1"}]));
+        assert_eq!(messages("Hm.</think>f()"), json!([question, begun]));
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Kinds {
         Kinds { fields: Vec::new(), numbers: numbers.into_iter().map(str::to_owned).collect(), odd: Vec::new() }
     }
 
+    /// From here on only the column of that name holds rewards.
+    pub(super) fn name_reward(&mut self, name: &str) {
+        self.numbers = vec![name.to_owned()];
+    }
+
     pub(in crate::ingest) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

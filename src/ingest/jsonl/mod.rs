@@ -102,7 +102,9 @@ fn infer_in_blocks(
     bytes: usize,
 ) -> io::Result<Option<(Layout, Schema)>> {
     let mut reader = LineReader::new(source);
-    let mut inference = Inference { layout: asked, kinds: Kinds::new(reward) };
+    let of_layout = asked.and_then(Layout::reward);
+    let mut inference =
+        Inference { layout: asked, names_reward: reward.is_some(), kinds: Kinds::new(reward.or(of_layout)) };
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
     while !blocks.is_empty() {
@@ -110,13 +112,15 @@ fn infer_in_blocks(
         odd.into_iter().flatten().for_each(|line| inference.absorb(line));
         blocks = next?;
     }
-    let Inference { layout, kinds } = inference;
+    let Inference { layout, kinds, .. } = inference;
     Ok((!kinds.is_empty()).then(|| (layout.unwrap_or(Layout::Messages), kinds.schema())))
 }
 
 /// What the lines so far say.
 struct Inference {
     layout: Option<Layout>,
+    /// Somebody has said which column holds rewards.
+    names_reward: bool,
     kinds: Kinds,
 }
 
@@ -144,7 +148,11 @@ impl Inference {
             return;
         }
         if let Some(row) = object(line) {
-            self.layout = self.layout.or_else(|| Layout::recognise(&row));
+            if self.layout.is_none() {
+                self.layout = Layout::recognise(&row);
+                let reward = self.layout.and_then(Layout::reward).filter(|_| !self.names_reward);
+                reward.into_iter().for_each(|name| self.kinds.name_reward(name));
+            }
             // A row that does not convert is a bad line, and says nothing of the types.
             for row in self.layout.unwrap_or(Layout::Messages).convert(row).unwrap_or_default() {
                 self.kinds.absorb(&row);
@@ -344,7 +352,7 @@ mod tests {
         for (name, text) in fixtures("rollouts") {
             let (_, schema) = inferred_slowly(&text, None).expect("it has rows");
             assert!(columns::decode(&text, &Arc::new(schema), 0).is_some(), "{name}");
-            let mut inference = Inference { layout: None, kinds: Kinds::new(None) };
+            let mut inference = Inference { layout: None, names_reward: false, kinds: Kinds::new(None) };
             lines(&text).for_each(|line| inference.absorb(line));
             assert!(lines(&text).all(|line| inference.is_settled(line)), "{name}: what was read is new again");
         }
