@@ -6,7 +6,7 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, MapArray, StructArray, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{ArrowNativeType, DataType, Field, Float64Type, Int64Type, UInt64Type};
 use arrow::error::ArrowError;
 use serde_json::{Number, Value};
 
@@ -41,9 +41,35 @@ pub(in crate::ingest) enum Cells {
     List(List, Box<Cells>),
     Object(StructArray, Vec<(String, Cells)>),
     /// An object whose fields are data.
-    Map(MapArray, Text, Box<Cells>),
+    Map(Box<Entries>),
     /// Of a type that JSON does not have.
     Other(ArrayRef),
+}
+
+/// The fields of a column's objects, one behind the other.
+pub(in crate::ingest) struct Entries {
+    array: MapArray,
+    names: Text,
+    values: Cells,
+}
+
+impl Entries {
+    fn value(&self, row: usize, place: Place) -> Result<Value, String> {
+        if self.array.is_null(row) {
+            return Ok(Value::Null);
+        }
+        let mut object = Row::new();
+        let offsets = self.array.value_offsets();
+        for k in offsets[row].as_usize()..offsets[row + 1].as_usize() {
+            let name = self.names.get(k).unwrap_or_default();
+            let value = self.values.value(k, place.below(name));
+            let value = value.map_err(|detail| format!("`{}`: {detail}", name.escape_debug()))?;
+            if object.insert(name.to_owned(), value).is_some() {
+                return Err(format!("it holds the key `{}` twice", name.escape_debug()));
+            }
+        }
+        Ok(Value::Object(object))
+    }
 }
 
 impl Cells {
@@ -72,9 +98,9 @@ impl Cells {
             }
             DataType::Map(entries, _) => match entries.data_type() {
                 DataType::Struct(pair) if pair.len() == 2 && is_text(pair[0].data_type()) => {
-                    let map = array.as_map();
-                    let values = Cells::new(&pair[1], map.values())?;
-                    Cells::Map(map.clone(), Text::new(map.keys())?, Box::new(values))
+                    let array = array.as_map();
+                    let (names, values) = (Text::new(array.keys())?, Cells::new(&pair[1], array.values())?);
+                    Cells::Map(Box::new(Entries { array: array.clone(), names, values }))
                 }
                 _ => Cells::Other(array.clone()),
             },
@@ -123,19 +149,7 @@ impl Cells {
                 }
                 Value::Object(object)
             }
-            Cells::Map(array, ..) if array.is_null(row) => Value::Null,
-            Cells::Map(array, keys, values) => {
-                let start = usize::try_from(array.value_offsets()[row]).unwrap_or_default();
-                let mut object = Row::new();
-                for k in start..start + array.value(row).len() {
-                    let name = keys.get(k).unwrap_or_default();
-                    let value = values.value(k, place.below(name)).map_err(|detail| format!("`{name}`: {detail}"))?;
-                    if object.insert(name.to_owned(), value).is_some() {
-                        return Err(format!("it holds the key `{}` twice", name.escape_debug()));
-                    }
-                }
-                Value::Object(object)
-            }
+            Cells::Map(entries) => entries.value(row, place)?,
             Cells::Other(array) if array.is_null(row) => Value::Null,
             Cells::Other(array) => leaf(array, row)?,
         })
@@ -158,5 +172,56 @@ impl Cells {
             },
             other => Some(other.value(row, Place::Elsewhere)?).filter(|v| !v.is_null()).map(|v| v.to_string()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int32Builder, MapBuilder, PrimitiveBuilder, PrimitiveDictionaryBuilder, StringBuilder};
+    use arrow::datatypes::{Decimal128Type, Int32Type};
+    use serde_json::json;
+
+    use super::*;
+
+    fn cells(array: ArrayRef) -> Cells {
+        Cells::new(&Field::new("x", array.data_type().clone(), true), &array).expect("a column")
+    }
+
+    #[test]
+    fn maps_are_objects_with_their_nulls_unless_a_key_comes_twice() {
+        let mut map = MapBuilder::new(None, StringBuilder::new(), Int32Builder::new());
+        let mut add = |pairs: Option<&[(&str, Option<i32>)]>| {
+            for (name, value) in pairs.unwrap_or_default() {
+                map.keys().append_value(name);
+                map.values().append_option(*value);
+            }
+            map.append(pairs.is_some()).expect("a row");
+        };
+        add(Some(&[("skipped", Some(0))]));
+        add(Some(&[("b", Some(1)), ("a", None)]));
+        add(None);
+        add(Some(&[("c", Some(1)), ("c", Some(2))]));
+        let map: ArrayRef = Arc::new(map.finish());
+        let found = cells(map.slice(1, 3));
+        let values: Vec<_> = (0..3).map(|row| found.value(row, Place::Elsewhere)).collect();
+        assert_eq!(
+            values,
+            [Ok(json!({"b": 1, "a": null})), Ok(json!(null)), Err("it holds the key `c` twice".to_owned())]
+        );
+    }
+
+    #[test]
+    fn dictionary_is_read_as_what_it_holds() {
+        let (numbers, costs) =
+            (PrimitiveBuilder::new(), PrimitiveBuilder::new().with_data_type(DataType::Decimal128(9, 2)));
+        let mut costs =
+            PrimitiveDictionaryBuilder::<Int32Type, Decimal128Type>::new_from_empty_builders(numbers, costs);
+        costs.append_value(250);
+        costs.append_null();
+        let found = cells(Arc::new(costs.finish()));
+        let values: Vec<_> = (0..2).map(|row| found.value(row, Place::Elsewhere)).collect();
+        assert_eq!(values, [Ok(json!(2.5)), Ok(json!(null))]);
     }
 }
