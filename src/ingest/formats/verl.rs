@@ -2,8 +2,8 @@
 //! reference writes it too.
 //!
 //! Owns the cutting of decoded text into messages. Special tokens were skipped in decoding: of a turn's start only the word
-//! for its role is left, on a line of its own. So a role is looked for only where it may come next, and a tool's answer only
-//! by its marker; what a model writes in between stays its own.
+//! for its role is left, and of the end of a model's turn before a tool's at most a line break. So a role is looked for only
+//! where it may come next, and a tool's answer only by its marker; what a model writes in between stays its own.
 
 use serde_json::Value;
 
