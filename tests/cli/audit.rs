@@ -265,7 +265,8 @@ fn row_with_a_repair_is_held_to_its_record_too() {
     assert_eq!(place.run(&["--in", "raw.parquet", "--out", "p.parquet"]).code, 0);
     let rows = json_rows(&place.rows("p.parquet"));
     let repaired = |row: &Value| row["purification"]["repairs"].as_array().is_some_and(|all| !all.is_empty());
-    let changes: [(&str, fn(&mut Value)); 4] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 4] = [
         ("call", |row| row["messages"][2]["tool_calls"][0]["function"]["arguments"] = json!("{}")),
         ("reasoning", |row| row["messages"][2]["content"] = json!("Other words.")),
         ("verdict", |row| row["messages"][3]["is_error"] = json!(row["messages"][3]["is_error"] == json!(false))),
