@@ -36,7 +36,7 @@ use auditor::Auditor;
 use counts::Total;
 use decided::{Decided, in_force};
 use html::Page;
-use report::{AuditReport, ByColumn, FileFacts, Part, REPORT_VERSION, RowCounts, RunCounts, Tally};
+use report::{AuditReport, ByColumn, Part, REPORT_VERSION, RowCounts, RunCounts, Tally};
 use sensitivity::InForce;
 use walk::{RowOf, Walk};
 
@@ -177,7 +177,6 @@ fn gates(config: &AuditConfig) -> Result<Vec<Gate>, Error> {
     part.repairs.skipped = Some(Default::default());
     let any_part = BTreeMap::from([(gate::ANY.to_owned(), part.clone())]);
     let mut any = AuditReport {
-        files: vec![FileFacts::default()],
         repairs: part.repairs,
         groups: Some(Default::default()),
         by_column: Some(ByColumn { values: any_part.clone(), ..Default::default() }),

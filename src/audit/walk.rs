@@ -1,15 +1,16 @@
 //! The walk over raw rows and, beside them, over what became of them.
 //!
 //! Owns which purified row belongs to which raw one, what it records, and the threads: as many chunks as there are threads are
-//! read, matched in order, and looked at side by side. Rows with names of their own are matched by them, others by what a repair never
-//! changes: what system and user said.
+//! read, matched in order, and looked at side by side. Rows with names of their own are matched by them, others by their group, by what a
+//! repair never changes (what system and user said), and by the record.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::edited::is_as_recorded;
 use super::report::{FileFacts, RepairView};
 use crate::config::ColumnConfig;
 use crate::error::Error;
@@ -21,6 +22,9 @@ use crate::schema::PURIFICATION;
 
 /// What is told of files that are no two sides of one data set.
 pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purified, and what purify made of it";
+
+/// Raw rows behind one that are asked whether they are what a purified row without a name was.
+const MOST_AHEAD: usize = 64;
 
 /// A row of a batch that is shared with others.
 #[derive(Clone)]
@@ -115,15 +119,32 @@ struct Purified<'w> {
 }
 
 impl Purified<'_> {
-    /// What a raw row has become: the next row of one of the shards.
+    /// What a raw row has become: the next row of one of the shards. Of rows without names that were asked the same, the one
+    /// that its record fits; one that fits none was edited.
     fn next_if_same(&mut self, raw: &RowOf) -> Result<Option<RowOf>, Error> {
-        for shard in &mut self.shards {
-            if let Some(found) = shard.peek()?.filter(|next| is_same(raw, next)) {
+        let mut edited = None;
+        for (k, shard) in self.shards.iter_mut().enumerate() {
+            let Some(next) = shard.peek()? else { continue };
+            let is_next = match are_named_alike(raw, &next) {
+                Some(is_same) => is_same,
+                None if !is_asked_alike(raw, &next) => false,
+                None => {
+                    let fits = shard.fits(raw, &next)?;
+                    if !fits && edited.is_none() && !shard.fits_later(raw, &next)? {
+                        edited = Some(k);
+                    }
+                    fits
+                }
+            };
+            if is_next {
                 shard.next += 1;
-                return Ok(Some(found));
+                return Ok(Some(next));
             }
         }
-        Ok(None)
+        let Some(shard) = edited.and_then(|k| self.shards.get_mut(k)) else { return Ok(None) };
+        let found = shard.peek()?;
+        shard.next += 1;
+        Ok(found)
     }
 
     /// A row that no raw row has become.
@@ -140,11 +161,43 @@ impl Purified<'_> {
 /// Rows of files that are read one behind the other.
 struct Series<'w> {
     files: Files<'w>,
+    records: Records,
     batches: VecDeque<Arc<Decoded>>,
     next: usize,
 }
 
-impl Series<'_> {
+impl<'w> Series<'w> {
+    fn new(paths: &[PathBuf], columns: &ColumnConfig) -> Self {
+        // What purify wrote is native, whatever it was made of.
+        let columns = Cow::Owned(ColumnConfig { format: None, ..columns.clone() });
+        Series {
+            files: Files::new(paths, columns, Some(PURIFICATION)),
+            records: Records::new(paths.first().cloned().unwrap_or_default()),
+            batches: VecDeque::new(),
+            next: 0,
+        }
+    }
+
+    /// Whether a row is what its record says that a raw row became.
+    fn fits(&mut self, raw: &RowOf, row: &RowOf) -> Result<bool, Error> {
+        let record = self.records.row(row)?;
+        Ok(match (raw.batch.rollout(raw.row), row.batch.rollout(row.row)) {
+            (Ok(before), Ok(after)) => is_as_recorded(&before, &after, &record),
+            _ => false,
+        })
+    }
+
+    /// Whether it is what one of the next raw rows became: then this one was left out.
+    fn fits_later(&mut self, raw: &RowOf, row: &RowOf) -> Result<bool, Error> {
+        let rows = raw.batch.rows().min(raw.row + MOST_AHEAD);
+        for later in (raw.row + 1..rows).map(|row| RowOf { batch: Arc::clone(&raw.batch), row }) {
+            if self.fits(&later, row)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The next row that is not matched yet.
     fn peek(&mut self) -> Result<Option<RowOf>, Error> {
         loop {
@@ -174,15 +227,12 @@ impl<'w> Walk<'w> {
         interrupted: &'w AtomicUsize,
     ) -> Self {
         let of_purified = |(paths, shards): (&[PathBuf], usize)| {
-            // Of each input the files of its shards stand side by side; of a single shard there is nothing to tell apart.
-            let shards = if paths.len() % shards == 0 { shards } else { 1 };
-            let of_shard = |shard: usize| {
-                let paths: Vec<PathBuf> = paths.iter().skip(shard).step_by(shards).cloned().collect();
-                // What purify wrote is native, whatever it was made of.
-                let columns = Cow::Owned(ColumnConfig { format: None, ..columns.clone() });
-                Series { files: Files::new(&paths, columns, Some(PURIFICATION)), batches: VecDeque::new(), next: 0 }
-            };
-            Purified { shards: (0..shards).map(of_shard).collect(), path: paths.first().cloned().unwrap_or_default() }
+            let mut of: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
+            paths.iter().for_each(|path| of.entry(shard_of(path, shards)).or_default().push(path.clone()));
+            Purified {
+                shards: of.values().map(|paths| Series::new(paths, columns)).collect(),
+                path: paths.first().cloned().unwrap_or_default(),
+            }
         };
         Walk {
             raw: Files::new(raw, Cow::Borrowed(columns), None),
@@ -278,16 +328,28 @@ impl Records {
     }
 }
 
-fn is_same(raw: &RowOf, purified: &RowOf) -> bool {
-    let (a, b) = (raw.batch.id(raw.row), purified.batch.id(purified.row));
-    let is_named = |id: &std::borrow::Cow<'_, str>| matches!(id, std::borrow::Cow::Borrowed(_));
-    if is_named(&a) && is_named(&b) {
-        return a == b;
+/// Whether two rows have the same name; `None` if one of them has none.
+fn are_named_alike(raw: &RowOf, purified: &RowOf) -> Option<bool> {
+    match (raw.batch.id(raw.row), purified.batch.id(purified.row)) {
+        (Cow::Borrowed(a), Cow::Borrowed(b)) => Some(a == b),
+        _ => None,
     }
-    match (raw.batch.rollout(raw.row), purified.batch.rollout(purified.row)) {
-        (Ok(a), Ok(b)) => asked(&a).eq(asked(&b)),
-        _ => false,
-    }
+}
+
+fn is_asked_alike(raw: &RowOf, purified: &RowOf) -> bool {
+    let is_group = raw.batch.group(raw.row) == purified.batch.group(purified.row);
+    is_group
+        && match (raw.batch.rollout(raw.row), purified.batch.rollout(purified.row)) {
+            (Ok(a), Ok(b)) => asked(&a).eq(asked(&b)),
+            _ => false,
+        }
+}
+
+/// The shard that wrote a file: of `train-00003-of-00006`, file 3, shards taking turns.
+fn shard_of(path: &Path, shards: usize) -> usize {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let number = stem.rsplit_once("-of-").and_then(|(front, _)| front.rsplit('-').next()?.parse::<usize>().ok());
+    number.map_or(0, |number| number % shards)
 }
 
 /// What system and user said.

@@ -123,7 +123,7 @@ pub fn refuse_ending(out: &Path) -> Result<(), Error> {
         Some(Format::Parquet) => Ok(()),
         _ => Err(Error::usage(
             format!("--out `{}` does not end in .parquet, and Parquet is what is written", out.display()),
-            Some("give the file that ending; `purify export` writes JSON lines"),
+            Some("give the file that ending, or a folder a `/` at its end; `purify export` writes JSON lines"),
         )),
     }
 }

@@ -184,7 +184,7 @@ fn any_number_of_the_report_can_be_a_gate() {
     assert!(done.stderr.ends_with("error: 1 of 2 gates failed\n"), "{}", done.stderr);
     for (wrong, said) in [
         ("before.error_rate >", "`` in `before.error_rate >` is no number"),
-        ("no_such.number > 1", "nothing is counted under `no_such.number`; there are report_version, files.0.bytes"),
+        ("no_such.number > 1", "nothing is counted under `no_such.number`; there are report_version, rows.raw"),
         ("1 > 2 > 3", "nothing is counted under `1 > 2`; there are report_version"),
         ("error_rate > 1", "more than one number is called `error_rate`: before.error_rate, "),
         ("residue", "`residue` is no comparison such as"),
@@ -292,6 +292,35 @@ fn row_with_a_repair_is_held_to_its_record_too() {
 }
 
 #[test]
+fn rows_without_names_are_matched_by_what_their_record_says() {
+    let place = Place::new();
+    let step = |k: usize, is_error: bool| {
+        let call = json!({"id": format!("c{k}"), "type": "function", "function": {"name": "f", "arguments": format!("{{\"k\": {k}}}")}});
+        [
+            json!({"role": "assistant", "content": "Step.", "tool_calls": [call]}),
+            json!({"role": "tool", "content": "result", "tool_call_id": format!("c{k}"), "is_error": is_error}),
+        ]
+    };
+    let row = |group: usize, outcomes: &[bool]| {
+        let steps = outcomes.iter().enumerate().flat_map(|(k, is_error)| step(10 * group + k, *is_error));
+        let messages: Vec<Value> =
+            std::iter::once(json!({"role": "user", "content": "the same"})).chain(steps).collect();
+        json!({"group_id": format!("g{group}"), "messages": messages}).to_string() + "\n"
+    };
+    // Not put right, ok, put right: all of them asked the same.
+    let rows = (0..9).flat_map(|group| [row(group, &[true]), row(group, &[false]), row(group, &[true, false])]);
+    std::fs::write(place.path("n.jsonl"), rows.collect::<String>()).expect("written");
+    assert_eq!(place.run(&["--in", "n.jsonl", "--out", "n.parquet", "--mode", "drop"]).code, 0);
+    for shard in ["1/2", "2/2"] {
+        assert_eq!(place.run(&["--in", "n.jsonl", "--out", "s/", "--shard", shard, "--mode", "drop"]).code, 0);
+    }
+    let (whole, shards) = (report(&place, &["n.jsonl", "n.parquet"]), report(&place, &["n.jsonl", "s/"]));
+    let rows = json!({"raw": 27, "unreadable": {}, "purified": 18, "left_out": 9, "edited": 0});
+    assert_eq!((&whole["rows"], &shards["rows"]), (&rows, &rows));
+    assert_eq!((&whole["after"], &whole["repairs"]["repairs"]), (&shards["after"], &json!(9)));
+}
+
+#[test]
 fn shards_of_a_run_are_audited_as_the_whole() {
     let place = labelled();
     for name in ["a", "b"] {
@@ -302,6 +331,20 @@ fn shards_of_a_run_are_audited_as_the_whole() {
     for shard in ["1/3", "2/3", "3/3"] {
         assert_eq!(place.run(&[&many[..], &["--out", "parts/", "--shard", shard]].concat()).code, 0);
     }
+    // One that is missing leaves its rows out.
+    std::fs::create_dir_all(place.path("two/data")).expect("a folder");
+    for name in [
+        "data/train-00000-of-00006.parquet",
+        "data/train-00002-of-00006.parquet",
+        "data/train-00003-of-00006.parquet",
+        "manifest-00000-of-00003.json",
+    ] {
+        std::fs::copy(place.path(&format!("parts/{name}")), place.path(&format!("two/{name}"))).expect("copied");
+    }
+    let two = report(&place, &["*.in.parquet", "two/"]);
+    let rows = |name: &str| two["rows"][name].as_u64().expect("a count");
+    assert_eq!((rows("raw"), rows("purified") + rows("left_out"), rows("edited")), (320, 320, 0));
+    assert!(rows("left_out") > 0 && rows("purified") > 0, "{}", two["rows"]);
     let (whole, parts) = (report(&place, &["*.in.parquet", "whole/"]), report(&place, &["*.in.parquet", "parts/"]));
     for part in ["rows", "before", "after", "repairs", "guards", "sensitivity", "groups", "by_reward", "by_column"] {
         assert_eq!(parts[part], whole[part], "{part}");
