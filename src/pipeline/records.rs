@@ -16,25 +16,37 @@ use crate::write::write_text;
 
 /// The manifest of the run that wrote a file, if it still stands there.
 pub fn manifest_beside(data: &Path) -> Option<Value> {
-    manifests_beside(&[data.to_owned()]).into_iter().next()
+    parsed(&whole_manifest(data)?)
 }
 
 /// The manifests of the runs that wrote some files, each once: of a run in shards, those of all shards.
 pub fn manifests_beside(data: &[PathBuf]) -> Vec<Value> {
-    let files: BTreeSet<PathBuf> = data.iter().flat_map(|data| manifest_files(data)).collect();
-    files.iter().filter_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok()).collect()
+    let of = |data: &PathBuf| whole_manifest(data).map_or_else(|| shard_manifests(data), |file| vec![file]);
+    let files: BTreeSet<PathBuf> = data.iter().flat_map(of).collect();
+    files.iter().filter_map(|file| parsed(file)).collect()
+}
+
+fn parsed(file: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// The folder above that of a file.
+fn folder_above(data: &Path) -> Option<PathBuf> {
+    Some(std::path::absolute(data).ok()?.parent()?.parent()?.to_owned())
 }
 
 /// Beside a file under its name, or else above it.
-fn manifest_files(data: &Path) -> Vec<PathBuf> {
-    let stem = data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+fn whole_manifest(data: &Path) -> Option<PathBuf> {
+    let stem = data.file_stem()?.to_string_lossy().into_owned();
     let beside = data.with_file_name(format!("{stem}.manifest.json"));
-    let Some(folder) = data.parent().and_then(Path::parent) else { return vec![beside] };
-    if let Some(file) = [beside, folder.join(MANIFEST)].into_iter().find(|file| file.is_file()) {
-        return vec![file];
-    }
-    let names = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let above = folder_above(data).map(|folder| folder.join(MANIFEST));
+    [Some(beside), above].into_iter().flatten().find(|file| file.is_file())
+}
+
+/// Above a file of a run in shards. Each counts its own rows alone.
+fn shard_manifests(data: &Path) -> Vec<PathBuf> {
+    let entries = folder_above(data).and_then(|folder| std::fs::read_dir(folder).ok());
+    let names = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let is_shards = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("manifest-") && name.ends_with(".json")

@@ -259,6 +259,23 @@ fn call_that_a_target_can_not_say_is_never_filled_in() {
 }
 
 #[test]
+fn card_does_not_take_the_counts_of_one_shard_for_those_of_all() {
+    let place = Place::new();
+    place.with("rollouts/all.parquet", "raw.parquet");
+    for shard in ["1/2", "2/2"] {
+        assert_eq!(place.run(&["--in", "raw.parquet", "--out", "s/", "--shard", shard]).code, 0);
+    }
+    let card = |data: &str, out: &str| {
+        let done = place.run(&["export", data, "--to", "folder", "--out", out]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        String::from_utf8(place.bytes(&format!("{out}README.md"))).expect("text")
+    };
+    assert!(!card("s/data", "of_shards/").contains("| rollouts read |"));
+    assert_eq!(place.run(&["--in", "raw.parquet", "--out", "whole/"]).code, 0);
+    assert!(card("whole/data", "of_whole/").contains("| rollouts read |"));
+}
+
+#[test]
 fn main_job_exports_on_the_way() {
     let place = Place::new();
     place.with("rollouts/all.parquet", "raw.parquet");
