@@ -104,6 +104,7 @@ pub mod saar;
 pub mod schema;
 #[cfg(feature = "train")]
 pub mod score;
+pub mod shell;
 pub mod similarity;
 pub mod steps;
 pub mod tokens;
