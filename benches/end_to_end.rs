@@ -5,21 +5,10 @@
 
 use std::borrow::Cow;
 
-use clap::Parser;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use purify::config::{ColumnConfig, DetectConfig, SaarConfig, Settings};
+use purify::options::Options;
 use purify::pipeline::Purifier;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
-
-#[derive(Parser)]
-struct Args {
-    #[command(flatten)]
-    method: SaarConfig,
-    #[command(flatten)]
-    errors: DetectConfig,
-    #[command(flatten)]
-    columns: ColumnConfig,
-}
 
 /// (arguments, result) of each attempt.
 fn attempts(failing: usize) -> Vec<(String, String)> {
@@ -38,8 +27,7 @@ fn attempts(failing: usize) -> Vec<(String, String)> {
 }
 
 fn end_to_end(criterion: &mut Criterion) {
-    let Args { method, errors, columns } = Args::parse_from(["bench"]);
-    let settings = Settings::new(method, errors, columns);
+    let settings = Options::default();
     let purifier = Purifier::new(&settings).expect("the defaults are sound");
     let mut group = criterion.benchmark_group("one_rollout");
     group.throughput(Throughput::Elements(1));

@@ -9,16 +9,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use criterion::{Criterion, Throughput};
-use purify::config::ColumnConfig;
 use purify::ingest::{Input, decode_chunk};
-
-#[derive(Parser)]
-struct Args {
-    #[command(flatten)]
-    columns: ColumnConfig,
-}
+use purify::options::ColumnConfig;
 
 const BYTES: usize = 16 << 20;
 
@@ -78,7 +71,7 @@ fn report(path: &Path, columns: &ColumnConfig) {
 }
 
 fn main() {
-    let Args { columns } = Args::parse_from(["bench"]);
+    let columns = ColumnConfig::default();
     if let Some(path) = std::env::var_os("PURIFY_READ_JSONL") {
         return report(path.as_ref(), &columns);
     }

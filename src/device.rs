@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 
-use crate::config::DeviceChoice;
+use crate::options::DeviceChoice;
 
 /// The device that was asked for; `auto` falls back to the CPU, `cuda` never does.
 ///

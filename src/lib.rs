@@ -15,7 +15,7 @@
 //!                      embed: text in, vector out
 //! ```
 //!
-//! - [`config`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
+//! - [`options`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
 //!   columns are called. No stage does any of this again.
 //! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns; what other
 //!   programs write is turned into native rows first ([`ingest::formats`]).
@@ -84,7 +84,6 @@
 
 pub mod audit;
 pub mod cli;
-pub mod config;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 pub mod embed;
@@ -94,6 +93,7 @@ pub mod group;
 pub mod guard;
 pub mod ingest;
 pub mod judge;
+pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;

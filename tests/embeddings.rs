@@ -10,9 +10,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 
 use clap::{Args, FromArgMatches};
-use purify::config::EmbedModel;
 use purify::embed::batch::Batcher;
 use purify::embed::{EmbedError, Embedder, Embedding, Loaded, load};
+use purify::options::EmbedModel;
 use serde_json::Value;
 
 fn root() -> &'static Path {

@@ -5,26 +5,15 @@
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
-use clap::Parser;
 use proptest::prelude::*;
-use purify::config::{ColumnConfig, DetectConfig, ExportConfig, ExportTarget, RunConfig, SaarConfig, Settings};
 use purify::ingest::Input;
 use purify::ingest::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
+use purify::options::{
+    ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig,
+};
 use purify::pipeline::Progress;
 use purify::pipeline::export::{Reading, export};
 use serde_json::{Map, Value, json};
-
-#[derive(Parser)]
-struct Args {
-    #[command(flatten)]
-    method: SaarConfig,
-    #[command(flatten)]
-    errors: DetectConfig,
-    #[command(flatten)]
-    columns: ColumnConfig,
-    #[command(flatten)]
-    run: RunConfig,
-}
 
 struct Silent;
 
@@ -32,10 +21,6 @@ impl Progress for Silent {
     fn start(&self, _: usize, _: usize, _: &Path, _: Option<u64>) {}
     fn advance(&self, _: u64) {}
     fn finish(&self) {}
-}
-
-fn args() -> Args {
-    Args::parse_from(["test", "--in", "raw.jsonl"])
 }
 
 /// Text that breaks what is glued together: quotes, escapes, controls, markers, any letter.
@@ -102,13 +87,13 @@ fn write_lines(folder: &Path, rows: &[Value]) -> std::path::PathBuf {
 }
 
 fn exported(input: &Path, to: ExportTarget) -> std::path::PathBuf {
-    let Args { errors, columns, .. } = args();
+    let (errors, columns) = (DetectConfig::default(), ColumnConfig::default());
     let config = ExportConfig {
         inputs: vec![input.to_owned()],
         to,
         out: None,
         license: None,
-        compression_level: 1,
+        compression_level: DEFAULT_COMPRESSION_LEVEL,
         strict: false,
         threads: 2,
     };
@@ -119,7 +104,7 @@ fn exported(input: &Path, to: ExportTarget) -> std::path::PathBuf {
 }
 
 fn samples(path: &Path) -> Vec<Sample> {
-    let mut input = Input::open(path, &args().columns).unwrap_or_else(|e| panic!("{e}: {e:?}"));
+    let mut input = Input::open(path, &ColumnConfig::default()).unwrap_or_else(|e| panic!("{e}: {e:?}"));
     let columns = input.columns.clone();
     let mut out = Vec::new();
     while let Some((batches, bad)) = input.next_decoded().expect("it can be read") {
@@ -133,7 +118,7 @@ fn samples(path: &Path) -> Vec<Sample> {
 }
 
 fn pairs(path: &Path) -> Vec<[Vec<Value>; 3]> {
-    let mut input = Input::open_any(path, &args().columns).unwrap_or_else(|e| panic!("{e}: {e:?}"));
+    let mut input = Input::open_any(path, &ColumnConfig::default()).unwrap_or_else(|e| panic!("{e}: {e:?}"));
     let columns = input.columns.clone();
     let mut out = Vec::new();
     while let Some((batches, _)) = input.next_decoded().expect("it can be read") {
@@ -218,10 +203,12 @@ proptest! {
     fn pairs_come_back_from_trl(rows in proptest::collection::vec(rollout(), 1..4)) {
         let place = tempfile::tempdir().expect("a folder");
         write_lines(place.path(), &rows);
-        let Args { method, errors, columns, mut run } = args();
-        run.inputs = vec![place.path().join("raw.jsonl")];
-        run.out = Some(place.path().join("p.parquet"));
-        let settings = Settings { pairs: true, ..Settings::new(method, errors, columns) };
+        let run = RunConfig {
+            inputs: vec![place.path().join("raw.jsonl")],
+            out: Some(place.path().join("p.parquet")),
+            ..RunConfig::default()
+        };
+        let settings = Options { pairs: true, ..Options::default() };
         purify::pipeline::run(&run, &settings, None, None, &Silent, &AtomicUsize::new(0)).expect("it runs");
         let before = pairs(&place.path().join("p.pairs.parquet"));
         let after = pairs(&exported(&place.path().join("p.parquet"), ExportTarget::TrlDpo));

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use purify::config::Layout;
 use purify::ingest::formats::Row;
+use purify::options::Layout;
 use serde_json::{Value, json};
 
 /// (file of fixtures/formats, its layout).

@@ -5,29 +5,17 @@
 
 use std::borrow::Cow;
 
-use clap::Parser;
 use proptest::prelude::*;
-use purify::config::{ColumnConfig, DetectConfig, GuardConfig, SaarConfig, Settings};
+use purify::options::Options;
 use purify::pipeline::{PurifiedRow, Purifier};
 use purify::rewrite::MessageSource;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
 use purify::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+use serde_json::{Value, json};
 
-#[derive(Parser)]
-struct Args {
-    #[command(flatten)]
-    method: SaarConfig,
-    #[command(flatten)]
-    errors: DetectConfig,
-    #[command(flatten)]
-    columns: ColumnConfig,
-    #[command(flatten)]
-    guard: GuardConfig,
-}
-
-fn settings(args: &[&str]) -> Settings {
-    let Args { method, errors, columns, guard } = Args::parse_from([&["test"], args].concat());
-    Settings { guard, ..Settings::new(method, errors, columns) }
+/// The options of this JSON, defaults elsewhere.
+fn settings(options: Value) -> Options {
+    Options::from_json(&options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A message with text of its own.
@@ -110,11 +98,11 @@ fn messages() -> impl Strategy<Value = Vec<Owned>> {
 }
 
 fn detector() -> ErrorDetector {
-    ErrorDetector::new(&settings(&[]).errors).expect("no patterns")
+    ErrorDetector::new(&settings(json!({})).errors).expect("no patterns")
 }
 
-fn purify(raw: &[Owned], args: &[&str]) -> PurifiedRow {
-    let settings = settings(args);
+fn purify(raw: &[Owned], options: Value) -> PurifiedRow {
+    let settings = settings(options);
     Purifier::new(&settings).expect("settings are sound").purify(&rollout(raw)).expect("the rollout can be read")
 }
 
@@ -123,7 +111,7 @@ proptest! {
 
     #[test]
     fn a_rollout_without_a_recovered_run_stays_as_it_is(raw in messages()) {
-        let purified = purify(&raw, &[]);
+        let purified = purify(&raw, json!({}));
         if purified.plan.recovered == 0 {
             prop_assert!(purified.rollout.is_none());
         }
@@ -132,15 +120,15 @@ proptest! {
 
     #[test]
     fn purifying_twice_changes_nothing(raw in messages()) {
-        let once = written_out(&raw, &purify(&raw, &[]));
-        let again = purify(&once, &[]);
+        let once = written_out(&raw, &purify(&raw, json!({})));
+        let again = purify(&once, json!({}));
         prop_assert_eq!(&written_out(&once, &again), &once);
         prop_assert!(again.plan.repairs.is_empty());
     }
 
     #[test]
     fn messages_outside_repaired_runs_are_untouched_and_in_order(raw in messages()) {
-        let purified = purify(&raw, &[]);
+        let purified = purify(&raw, json!({}));
         let Some(result) = &purified.rollout else { return Ok(()) };
         let borrowed = rollout(&raw);
         let trajectory = Trajectory::new(&borrowed, &detector());
@@ -159,7 +147,7 @@ proptest! {
 
     #[test]
     fn every_call_is_answered_by_the_results_that_it_got(raw in messages()) {
-        let purified = purify(&raw, &[]);
+        let purified = purify(&raw, json!({}));
         let Some(result) = &purified.rollout else { return Ok(()) };
         for (k, source) in result.messages().iter().enumerate() {
             let answers = |at: usize| raw[at + 1..].iter().take_while(|m| m.role == Role::Tool).count();
@@ -173,8 +161,7 @@ proptest! {
 
     #[test]
     fn no_failed_attempt_of_a_recovered_run_is_left(raw in messages(), k in 1..5usize) {
-        let k_text = k.to_string();
-        let once = written_out(&raw, &purify(&raw, &["--max-retries", &k_text]));
+        let once = written_out(&raw, &purify(&raw, json!({"method": { "max_retries": k }})));
         let borrowed = rollout(&once);
         let runs = Trajectory::new(&borrowed, &detector()).failure_runs();
         prop_assert!(runs.iter().all(|r| r.end == RunEnd::Other || r.steps.len() > k));
@@ -182,13 +169,13 @@ proptest! {
 
     #[test]
     fn a_purified_rollout_is_never_longer(raw in messages()) {
-        let once = written_out(&raw, &purify(&raw, &[]));
+        let once = written_out(&raw, &purify(&raw, json!({})));
         prop_assert!(once.len() <= raw.len());
     }
 
     #[test]
     fn a_repair_takes_call_and_results_of_the_correction_and_text_of_the_run(raw in messages()) {
-        let purified = purify(&raw, &[]);
+        let purified = purify(&raw, json!({}));
         let borrowed = rollout(&raw);
         let trajectory = Trajectory::new(&borrowed, &detector());
         for repair in &purified.plan.repairs {
@@ -203,8 +190,8 @@ proptest! {
 
     #[test]
     fn guards_that_only_flag_change_no_message_and_no_pair(raw in messages()) {
-        let flagged = purify(&raw, &[]);
-        let kept = purify(&raw, &["--on-residue", "keep", "--on-dependency", "keep"]);
+        let flagged = purify(&raw, json!({}));
+        let kept = purify(&raw, json!({"guard": { "on_residue": "keep", "on_dependency": "keep" }}));
         prop_assert_eq!(&flagged.plan, &kept.plan);
         prop_assert_eq!(&flagged.rollout, &kept.rollout);
         prop_assert!(kept.records.iter().all(|r| r.findings.residue.is_none()));
@@ -213,14 +200,15 @@ proptest! {
 
     #[test]
     fn purifying_twice_changes_nothing_whatever_the_guards_do(raw in messages()) {
-        let args = ["--on-residue", "shallow", "--on-dependency", "skip", "--stateful-tools", "f"];
-        let once = written_out(&raw, &purify(&raw, &args));
-        prop_assert_eq!(written_out(&once, &purify(&once, &args)), once);
+        let options =
+            || json!({"guard": { "on_residue": "shallow", "on_dependency": "skip", "stateful_tools": ["f"] }});
+        let once = written_out(&raw, &purify(&raw, options()));
+        prop_assert_eq!(written_out(&once, &purify(&once, options())), once);
     }
 
     #[test]
     fn mode_mask_removes_nothing_and_trains_only_what_succeeded(raw in messages()) {
-        let purified = purify(&raw, &["--mode", "mask"]);
+        let purified = purify(&raw, json!({"method": { "mode": "mask" }}));
         prop_assert_eq!(written_out(&raw, &purified), raw.clone());
         let borrowed = rollout(&raw);
         let trajectory = Trajectory::new(&borrowed, &detector());
@@ -233,8 +221,8 @@ proptest! {
 
     #[test]
     fn the_reference_profile_changes_nothing_behind_an_unrecovered_run(raw in messages()) {
-        let args = ["--unrecovered", "collapse", "--stop-after-unrecovered", "--max-attempts", "30"];
-        let purified = purify(&raw, &args);
+        let method = json!({"unrecovered": "collapse", "stop_after_unrecovered": true, "max_attempts": 30});
+        let purified = purify(&raw, json!({ "method": method }));
         let borrowed = rollout(&raw);
         let runs = Trajectory::new(&borrowed, &detector()).failure_runs();
         let is_unrecovered = |r: &purify::steps::FailureRun| r.end == RunEnd::Other || r.steps.len() > 3;
@@ -266,7 +254,7 @@ fn contents(messages: &[Owned]) -> Vec<&str> {
 fn shallow_replacement_keeps_the_first_reasoning() {
     let raw =
         [failing("first", "aaaaaaaaaaaaaaaaaaaaaaaaab"), succeeding("second", "aaaaaaaaaaaaaaaaaaaaaaaaac")].concat();
-    let out = written_out(&raw, &purify(&raw, &[]));
+    let out = written_out(&raw, &purify(&raw, json!({})));
     assert_eq!(contents(&out), ["first", "did aaaaaaaaaaaaaaaaaaaaaaaaac"]);
     assert_eq!(out[0].calls[0].1, "aaaaaaaaaaaaaaaaaaaaaaaaac");
 }
@@ -279,7 +267,7 @@ fn long(letter: char) -> String {
 #[test]
 fn deep_replacement_takes_the_corrections_reasoning() {
     let raw = [failing("first", &long('p')), succeeding("second", &long('q'))].concat();
-    let out = written_out(&raw, &purify(&raw, &[]));
+    let out = written_out(&raw, &purify(&raw, json!({})));
     assert_eq!(out[0].content.as_deref(), Some("second"));
     assert_eq!(out.len(), 2);
 }
@@ -287,10 +275,10 @@ fn deep_replacement_takes_the_corrections_reasoning() {
 #[test]
 fn similarity_equal_to_threshold_is_shallow() {
     let raw = [failing("first", "abcd"), succeeding("second", "efgh")].concat();
-    let similarity = purify(&raw, &[]).plan.repairs[0].similarity[0];
-    let at = purify(&raw, &["--similarity-threshold", &similarity.to_string()]);
+    let similarity = purify(&raw, json!({})).plan.repairs[0].similarity[0];
+    let at = purify(&raw, json!({"method": { "similarity_threshold": similarity }}));
     assert_eq!(at.plan.repairs[0].granularity.name(), "shallow");
-    let above = purify(&raw, &["--similarity-threshold", &(similarity + 1e-9).to_string()]);
+    let above = purify(&raw, json!({"method": { "similarity_threshold": similarity + 1e-9 }}));
     assert_eq!(above.plan.repairs[0].granularity.name(), "deep");
 }
 
@@ -299,11 +287,11 @@ fn the_reasoning_of_a_middle_attempt_stays_if_the_last_retry_was_alike() {
     let mut third = long('q');
     third.replace_range(0..1, "r");
     let raw = [failing("first", &long('p')), failing("second", &long('q')), succeeding("third", &third)].concat();
-    let purified = purify(&raw, &[]);
+    let purified = purify(&raw, json!({}));
     assert_eq!(written_out(&raw, &purified)[0].content.as_deref(), Some("second"));
     assert_eq!(purified.plan.repairs[0].granularity.name(), "deep");
     // Compared first with last, the correction's own reasoning is taken.
-    let other = purify(&raw, &["--pairing", "first-last"]);
+    let other = purify(&raw, json!({"method": { "pairing": "first-last" }}));
     assert_eq!(written_out(&raw, &other)[0].content.as_deref(), Some("third"));
     assert_eq!(other.plan.repairs[0].similarity.len(), 1);
 }
@@ -319,11 +307,11 @@ fn failure_run_longer_than_max_retries_is_left_untouched_or_collapsed() {
         succeeding("6", "aaaaaaaa6"),
     ]
     .concat();
-    assert!(purify(&raw, &[]).rollout.is_none());
-    let collapsed = written_out(&raw, &purify(&raw, &["--unrecovered", "collapse"]));
+    assert!(purify(&raw, json!({})).rollout.is_none());
+    let collapsed = written_out(&raw, &purify(&raw, json!({"method": { "unrecovered": "collapse" }})));
     let expected = ["1", "failed aaaaaaaa4", "5", "failed aaaaaaaa5", "6", "did aaaaaaaa6"];
     assert_eq!(contents(&collapsed), expected);
-    let five = written_out(&raw, &purify(&raw, &["--max-retries", "5"]));
+    let five = written_out(&raw, &purify(&raw, json!({"method": { "max_retries": 5 }})));
     assert_eq!(contents(&five), ["1", "did aaaaaaaa6"]);
 }
 
@@ -331,7 +319,7 @@ fn failure_run_longer_than_max_retries_is_left_untouched_or_collapsed() {
 fn repairs_stop_behind_the_attempt_limit() {
     let pair = || [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
     let raw = [pair(), pair(), pair()].concat();
-    let purified = purify(&raw, &["--max-attempts", "4"]);
+    let purified = purify(&raw, json!({"method": { "max_attempts": 4 }}));
     assert_eq!(purified.plan.repairs.len(), 2);
     assert_eq!(purified.plan.skipped.len(), 1);
 }
@@ -340,8 +328,8 @@ fn repairs_stop_behind_the_attempt_limit() {
 fn a_time_out_is_repaired_unless_only_the_models_faults_are() {
     let mut raw = [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
     raw[1].content = Some("Command timed out after 5 seconds".to_owned());
-    assert_eq!(purify(&raw, &[]).plan.repairs.len(), 1);
-    let models = purify(&raw, &["--repair-faults", "model"]);
+    assert_eq!(purify(&raw, json!({})).plan.repairs.len(), 1);
+    let models = purify(&raw, json!({"method": { "repair_faults": "model" }}));
     assert!(models.plan.repairs.is_empty() && models.rollout.is_none());
     assert_eq!(models.plan.skipped[0].name(), "environment_fault");
 }
@@ -349,8 +337,8 @@ fn a_time_out_is_repaired_unless_only_the_models_faults_are() {
 #[test]
 fn the_draw_depends_on_seed_and_id_alone() {
     let raw = [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
-    let picks = |seed: &str| -> Vec<bool> {
-        let settings = settings(&["--repair-probability", "0.5", "--seed", seed]);
+    let picks = |seed: u64| -> Vec<bool> {
+        let settings = settings(json!({"method": { "repair_probability": 0.5, "seed": seed }}));
         let purifier = Purifier::new(&settings).expect("settings are sound");
         (0..400)
             .map(|k| {
@@ -359,9 +347,9 @@ fn the_draw_depends_on_seed_and_id_alone() {
             })
             .collect()
     };
-    assert_eq!(picks("1"), picks("1"));
-    assert_ne!(picks("1"), picks("2"));
-    let share = picks("1").iter().filter(|&&p| p).count();
+    assert_eq!(picks(1), picks(1));
+    assert_ne!(picks(1), picks(2));
+    let share = picks(1).iter().filter(|&&p| p).count();
     assert!((150..250).contains(&share), "{share} of 400");
 }
 
@@ -379,7 +367,7 @@ fn inline_calls_are_joined_with_the_first_reasoning_byte_for_byte() {
         ]
     };
     let raw = [inline("I think.\n\n", "print(1", true), inline("Oh.\n", "print(1)", false)].concat();
-    let out = written_out(&raw, &purify(&raw, &[]));
+    let out = written_out(&raw, &purify(&raw, json!({})));
     let wanted = "I think.\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"code\": \"print(1)\"}}\n</tool_call>";
     assert_eq!(out[0].content.as_deref(), Some(wanted));
     assert_eq!(out.len(), 2);
@@ -390,8 +378,8 @@ fn compare_code_looks_at_the_code_argument_alone() {
     let raw =
         [failing("a", r#"{"code": "pppp", "timeout": 10}"#), succeeding("b", r#"{"code": "qqqq", "timeout": 10}"#)]
             .concat();
-    assert_eq!(purify(&raw, &["--compare", "code"]).plan.repairs[0].similarity, [0.0]);
-    assert!(purify(&raw, &[]).plan.repairs[0].similarity[0] > 0.8);
+    assert_eq!(purify(&raw, json!({"method": { "compare": "code" }})).plan.repairs[0].similarity, [0.0]);
+    assert!(purify(&raw, json!({})).plan.repairs[0].similarity[0] > 0.8);
 }
 
 /// A Python call that fails or not.
@@ -402,15 +390,15 @@ fn python(thought: &str, code: &str, is_error: bool) -> Vec<Owned> {
     out
 }
 
-fn finding(raw: &[Owned], args: &[&str]) -> purify::guard::Findings {
-    purify(raw, args).records[0].findings
+fn finding(raw: &[Owned], options: Value) -> purify::guard::Findings {
+    purify(raw, options).records[0].findings
 }
 
 #[test]
 fn a_correction_that_uses_a_name_of_the_removed_attempt_depends_on_it() {
     let failed = || python("", "import math\ngamma = 10.7\nprint(math.sqrt(gama))", true);
     let depends =
-        |correction: &str| finding(&[failed(), python("", correction, false)].concat(), &[]).depends_on_removed;
+        |correction: &str| finding(&[failed(), python("", correction, false)].concat(), json!({})).depends_on_removed;
     assert_eq!(depends("print(math.sqrt(gamma))"), Some(true));
     assert_eq!(depends("import math\ngamma = 10.7\nprint(math.sqrt(gamma))"), Some(false));
     assert_eq!(depends("print(10.7 ** 0.5)"), Some(false));
@@ -426,38 +414,38 @@ fn names_of_earlier_steps_that_stay_are_there() {
         python("", "print(math.sqrt(gamma))", false),
     ]
     .concat();
-    assert_eq!(finding(&raw, &[]).depends_on_removed, Some(false));
+    assert_eq!(finding(&raw, json!({})).depends_on_removed, Some(false));
 }
 
 #[test]
 fn a_later_step_may_depend_as_well() {
     let step = |code: &str, is_error| python("", code, is_error);
     let raw = [step("n = 3\nprint(m)", true), step("print(4)", false), step("print(n)", false)].concat();
-    assert_eq!(finding(&raw, &[]).depends_on_removed, Some(true));
+    assert_eq!(finding(&raw, json!({})).depends_on_removed, Some(true));
     // Defined again in between.
     let raw = [step("n = 3\nprint(m)", true), step("n = 4", false), step("print(n)", false)].concat();
-    assert_eq!(finding(&raw, &[]).depends_on_removed, Some(false));
+    assert_eq!(finding(&raw, json!({})).depends_on_removed, Some(false));
 }
 
 #[test]
 fn code_that_never_ran_defines_nothing_and_other_tools_are_not_looked_at() {
     let mut raw = [python("", "n = = 3", true), python("", "print(n)", false)].concat();
     raw[1].content = Some("  File \"<stdin>\", line 1\n    n = = 3\n        ^\nSyntaxError: invalid syntax".to_owned());
-    assert_eq!(finding(&raw, &[]).depends_on_removed, Some(false));
+    assert_eq!(finding(&raw, json!({})).depends_on_removed, Some(false));
     let raw = [python("", "n = 3\nprint(m)", true), python("", "print(n)", false)].concat();
-    assert_eq!(finding(&raw, &["--stateful-tools", "sandbox"]).depends_on_removed, None);
-    assert_eq!(finding(&raw, &["--on-dependency", "keep"]).depends_on_removed, None);
+    assert_eq!(finding(&raw, json!({"guard": { "stateful_tools": ["sandbox"] }})).depends_on_removed, None);
+    assert_eq!(finding(&raw, json!({"guard": { "on_dependency": "keep" }})).depends_on_removed, None);
 }
 
 #[test]
 fn a_repair_that_takes_away_a_needed_name_can_be_skipped() {
     let raw = [python("", "n = 3\nprint(m)", true), python("", "print(n)", false)].concat();
-    let skipped = purify(&raw, &["--on-dependency", "skip"]);
+    let skipped = purify(&raw, json!({"guard": { "on_dependency": "skip" }}));
     assert!(skipped.plan.repairs.is_empty() && skipped.rollout.is_none());
     assert_eq!(skipped.plan.skipped[0].name(), "dependency");
     // A repair behind it may then use the names that stay.
     let raw = [raw, python("", "n = 3\nprint(k)", true), python("", "print(n)", false)].concat();
-    let skipped = purify(&raw, &["--on-dependency", "skip"]);
+    let skipped = purify(&raw, json!({"guard": { "on_dependency": "skip" }}));
     assert_eq!((skipped.plan.repairs.len(), skipped.plan.skipped.len()), (1, 1));
     assert_eq!(skipped.records[0].findings.depends_on_removed, Some(false));
 }
@@ -467,10 +455,10 @@ const LOOKS_BACK: &str = "I forgot the bracket in the previous attempt. Let me f
 #[test]
 fn a_deep_repair_whose_reasoning_speaks_of_the_error_can_be_made_shallow() {
     let raw = [failing("I count.", &long('p')), succeeding(LOOKS_BACK, &long('q'))].concat();
-    let flagged = purify(&raw, &[]);
+    let flagged = purify(&raw, json!({}));
     assert_eq!(flagged.records[0].findings.residue, Some(true));
     assert_eq!(written_out(&raw, &flagged)[0].content.as_deref(), Some(LOOKS_BACK));
-    let shallow = purify(&raw, &["--on-residue", "shallow"]);
+    let shallow = purify(&raw, json!({"guard": { "on_residue": "shallow" }}));
     assert_eq!(written_out(&raw, &shallow)[0].content.as_deref(), Some("I count."));
     let found = shallow.records[0].findings;
     assert_eq!((found.residue, found.made_shallow), (Some(false), true));
@@ -481,9 +469,9 @@ fn a_deep_repair_whose_reasoning_speaks_of_the_error_can_be_made_shallow() {
 fn residue_behind_a_repair_stays_flagged_and_can_cost_the_rollout() {
     let behind = vec![message(Role::Assistant, Some("The code works now, after I fixed the typo.".to_owned()))];
     let raw = [failing("I count.", &long('p')), succeeding("Once more.", &long('q')), behind].concat();
-    let shallow = purify(&raw, &["--on-residue", "shallow"]);
+    let shallow = purify(&raw, json!({"guard": { "on_residue": "shallow" }}));
     assert_eq!((shallow.records[0].findings.residue, shallow.records[0].granularity.name()), (Some(true), "deep"));
-    let settings = settings(&["--on-residue", "drop"]);
+    let settings = settings(json!({"guard": { "on_residue": "drop" }}));
     let refused = Purifier::new(&settings).expect("settings are sound").purify(&rollout(&raw));
     assert_eq!(refused.err().map(|e| e.code()), Some("residue"));
 }
@@ -492,14 +480,20 @@ fn residue_behind_a_repair_stays_flagged_and_can_cost_the_rollout() {
 fn what_was_written_before_the_error_is_no_residue() {
     let raw =
         [failing(LOOKS_BACK, "aaaaaaaaaaaaaaaaaaaaaaaaab"), succeeding("", "aaaaaaaaaaaaaaaaaaaaaaaaac")].concat();
-    assert_eq!(finding(&raw, &[]).residue, Some(false));
+    assert_eq!(finding(&raw, json!({})).residue, Some(false));
 }
 
 #[test]
 fn the_same_call_again_and_a_cut_result_are_told() {
     let mut raw = [failing("", "same"), succeeding("", "same")].concat();
-    assert_eq!((finding(&raw, &[]).identical_retry, finding(&raw, &[]).lossy_result), (Some(true), Some(false)));
+    assert_eq!(
+        (finding(&raw, json!({})).identical_retry, finding(&raw, json!({})).lossy_result),
+        (Some(true), Some(false))
+    );
     raw[3].content = Some("1\n2\n[... output truncated ...]".to_owned());
     raw[2].calls[0].1 = "other".to_owned();
-    assert_eq!((finding(&raw, &[]).identical_retry, finding(&raw, &[]).lossy_result), (Some(false), Some(true)));
+    assert_eq!(
+        (finding(&raw, json!({})).identical_retry, finding(&raw, json!({})).lossy_result),
+        (Some(false), Some(true))
+    );
 }

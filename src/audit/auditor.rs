@@ -13,11 +13,11 @@ use super::report::{MOST_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
 use super::walk::{Records, RowOf, Stretch, TOGETHER};
-use crate::config::{Mode, RepairFaults, SaarConfig, Settings, Unrecovered};
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
 use crate::ingest::RowError;
 use crate::ingest::record::Record;
+use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
 use crate::pipeline::Purifier;
 use crate::rollout::{Message, Rollout};
 use crate::saar::{Comparison, Meaning, Planner, RepairKind};
@@ -59,7 +59,7 @@ pub(super) struct Auditor<'a> {
 pub(super) fn every_run(method: &SaarConfig) -> SaarConfig {
     SaarConfig {
         mode: Mode::Replace,
-        max_retries: MOST_RETRIES as u32,
+        max_retries: Whole::nearest(MOST_RETRIES as u32),
         unrecovered: Unrecovered::Keep,
         stop_after_unrecovered: false,
         max_attempts: 0,
@@ -70,7 +70,7 @@ pub(super) fn every_run(method: &SaarConfig) -> SaarConfig {
 
 impl<'a> Auditor<'a> {
     pub(super) fn new(
-        settings: &'a Settings,
+        settings: &'a Options,
         vectors: Option<&'a Vectors>,
         (raw, purified): (&'a Path, Option<&'a Path>),
         now: InForce,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::sensitivity::InForce;
-use crate::config::{SaarConfig, Settings};
+use crate::options::{Options, SaarConfig};
 use crate::pipeline::manifests_beside;
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Decided {
 
     /// The method by which the data was purified, so that what other settings would decide is asked of the same runs.
     pub(super) fn method(&self) -> Option<SaarConfig> {
-        SaarConfig::recorded(self.settings()?.get("method")?)
+        Options::from_json(self.settings()?).ok().map(|options| options.method)
     }
 
     /// Why runs were left: a record says that one was, not why. `None` where a manifest does not tell.
@@ -54,17 +54,17 @@ impl Decided {
     }
 
     /// Whether failures are found with these settings as they were then; if not, the sides do not compare.
-    pub(super) fn detects_like(&self, settings: &Settings) -> bool {
+    pub(super) fn detects_like(&self, settings: &Options) -> bool {
         let then = self.settings().and_then(|then| then.get("errors"));
         then.is_none_or(|then| serde_json::to_value(&settings.errors).is_ok_and(|now| now == *then))
     }
 }
 
 /// The threshold and K that decided.
-pub(super) fn in_force(settings: &Settings) -> InForce {
+pub(super) fn in_force(settings: &Options) -> InForce {
     InForce {
         threshold: settings.method.similarity_threshold.get(),
         semantic_threshold: settings.semantic.semantic_threshold.map(|t| t.get()),
-        max_retries: settings.method.max_retries as usize,
+        max_retries: settings.method.max_retries.get() as usize,
     }
 }

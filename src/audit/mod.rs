@@ -24,9 +24,9 @@ use std::sync::atomic::AtomicUsize;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::config::{AuditConfig, Settings};
 use crate::error::Error;
 use crate::ingest::expand;
+use crate::options::{AuditConfig, Options};
 use crate::pipeline::gate::{self, Gate};
 use crate::pipeline::outputs::refuse_input;
 use crate::pipeline::{Progress, write_json};
@@ -52,7 +52,7 @@ fn side_by_side<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync + 
 /// the JSON and the page that the settings ask for.
 pub fn audit(
     config: &AuditConfig,
-    settings: &Settings,
+    settings: &Options,
     vectors: Option<&Vectors>,
     progress: &dyn Progress,
     interrupted: &AtomicUsize,
@@ -75,7 +75,7 @@ pub fn audit(
     let first = purified.iter().flatten().next().or(config.purified.as_ref()).map(|path| path.as_path());
     let decided = purified.as_deref().map(Decided::of).unwrap_or_default();
     let method = decided.method().unwrap_or_else(|| settings.method.clone());
-    let settings = &Settings { method, ..settings.clone() };
+    let settings = &Options { method, ..settings.clone() };
     let now = in_force(settings);
     let auditor = Auditor::new(settings, vectors, (&config.raw, first), now, config.html.is_some())?;
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
@@ -138,8 +138,8 @@ pub fn audit(
 }
 
 /// The settings whose comparisons an audit makes: vectors are gathered for them.
-pub fn widest(settings: &Settings) -> Settings {
-    let mut widest = Settings { method: auditor::every_run(&settings.method), ..settings.clone() };
+pub fn widest(settings: &Options) -> Options {
+    let mut widest = Options { method: auditor::every_run(&settings.method), ..settings.clone() };
     widest.semantic.also_semantic = true;
     widest
 }
@@ -248,7 +248,7 @@ fn source_column(row: &RowOf) -> Option<String> {
 fn summed_up(
     mut total: Total,
     column: Option<String>,
-    settings: &Settings,
+    settings: &Options,
     now: InForce,
     is_purified: bool,
 ) -> AuditReport {

@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicUsize;
 use super::decided::Decided;
 use super::report::{DiffLine, RepairView};
 use super::walk::{Records, RowOf, TOGETHER, Walk};
-use crate::config::{ColumnConfig, TokenColumns};
 use crate::error::Error;
 use crate::ingest::expand;
 use crate::ingest::record::RecordedRepair;
+use crate::options::{ColumnConfig, TokenColumns};
 use crate::pipeline::Progress;
 use crate::pipeline::revert::render;
 use crate::rollout::{Message, Role, Rollout};
@@ -33,7 +33,7 @@ pub fn each_repair(
     mut each: impl FnMut(RepairView) -> Result<(), Error>,
 ) -> Result<(), Error> {
     // Tokens are never looked into.
-    let columns = ColumnConfig { tokens: Some(TokenColumns::Drop), ..columns.clone() };
+    let columns = ColumnConfig { tokens: TokenColumns::Drop, ..columns.clone() };
     let (raw, paths) = (expand(&[raw.to_owned()])?, expand(&[purified.to_owned()])?);
     let mut walk = Walk::new(&raw, Some((&paths, Decided::of(&paths).shards())), &columns, progress, interrupted);
     let mut records = Records::new(purified.to_owned());

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::edited::is_as_recorded;
 use super::report::{FileFacts, RepairView};
-use crate::config::ColumnConfig;
 use crate::error::Error;
 use crate::ingest::record::{Record, RecordReader};
 use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
+use crate::options::ColumnConfig;
 use crate::pipeline::Progress;
 use crate::rollout::{Role, Rollout};
 use crate::schema::PURIFICATION;

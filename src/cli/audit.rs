@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::SettingsArgs;
 use super::lineage::{self, Done, Told};
 use super::printer::{Printer, escaped, grouped};
 use super::signals::Watch;
 use crate::audit::lineage::Dataset;
 use crate::audit::report::{AuditReport, FileFacts, Side, Tally};
 use crate::audit::{self};
-use crate::config::{AuditConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Settings};
 use crate::error::{Error, ExitStatus};
 use crate::ingest::expand;
+use crate::options::{AuditConfig, ComputeConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Options};
 use crate::pipeline::semantic::{Prepared, threshold};
 
 /// Entries of a list that are shown; the JSON has all.
@@ -26,7 +25,9 @@ pub(super) struct AuditArgs {
     #[command(flatten)]
     audit: AuditConfig,
     #[command(flatten)]
-    settings: SettingsArgs,
+    options: Options,
+    #[command(flatten)]
+    compute: ComputeConfig,
     #[command(flatten)]
     embed: EmbedModel,
     #[command(flatten)]
@@ -36,15 +37,14 @@ pub(super) struct AuditArgs {
 pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
-    let AuditArgs { audit: config, settings, embed: model, mut lineage } = args;
+    let AuditArgs { audit: config, options: mut settings, compute, embed: model, mut lineage } = args;
     if lineage.job_name == DEFAULT_JOB {
         lineage.job_name = format!("{DEFAULT_JOB}-audit");
     }
-    let mut settings = settings.into_settings(false, None, 1);
     let files: Vec<PathBuf> = std::iter::once(&config.raw).chain(&config.purified).cloned().collect();
     let told = Told::start(&lineage, &files, &settings, printer)?;
     let mut whole = || -> Result<AuditReport, Error> {
-        let prepared = vectors(&config.raw, &model, &mut settings, &signals, printer)?;
+        let prepared = vectors(&config.raw, &model, &compute.embeddings, &mut settings, &signals, printer)?;
         audit::audit(&config, &settings, prepared.as_ref().map(|p| &p.vectors), &progress, &signals.seen)
     };
     let report = match told {
@@ -94,17 +94,18 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
 fn vectors(
     raw: &PathBuf,
     model: &EmbedModel,
-    settings: &mut Settings,
+    files: &[PathBuf],
+    settings: &mut Options,
     signals: &Watch,
     printer: &Printer,
 ) -> Result<Option<Prepared>, Error> {
     let semantic = &settings.semantic;
-    let is_given = !semantic.embeddings.is_empty() || model.embed_model.is_some();
+    let is_given = !files.is_empty() || model.embed_model.is_some();
     if !is_given && !semantic.is_used(settings.method.similarity_metric) {
         return Ok(None);
     }
     let mut widest = audit::widest(settings);
-    let prepared = super::embed::vectors(std::slice::from_ref(raw), model, &mut widest, signals, printer)?;
+    let prepared = super::embed::vectors(std::slice::from_ref(raw), model, files, &mut widest, signals, printer)?;
     if let Some(prepared) = &prepared {
         settings.semantic.semantic_threshold = threshold(settings, prepared);
         settings.vectors = widest.vectors;

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use crate::config::ColumnConfig;
 use crate::error::Error;
+use crate::options::ColumnConfig;
 use crate::pipeline::revert::{Rendered, Side, open_side};
 
 /// A line of a comparison, unescaped.

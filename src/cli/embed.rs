@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::config::{CalibrateConfig, ColumnConfig, EmbedConfig, EmbedModel, Settings};
 use crate::embed::Embedder;
 use crate::error::{Error, ExitStatus};
+use crate::options::{CalibrateConfig, ColumnConfig, EmbedConfig, EmbedModel, Options};
 use crate::pipeline::calibrate::{Agreement, Calibration, calibrate};
 use crate::pipeline::embed;
-use crate::pipeline::semantic::{Engine, Observer, Prepared, prepare};
+use crate::pipeline::semantic::{Engine, Observer, Prepared, Sources, prepare};
 
 use super::bar::Bar;
 use super::printer::{Printer, Verbosity, escaped};
@@ -85,14 +85,15 @@ pub(super) fn run(
 pub(super) fn run_calibrate(
     config: &CalibrateConfig,
     model: &EmbedModel,
-    settings: &Settings,
+    settings: &Options,
+    files: &[PathBuf],
     printer: &Printer,
 ) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
     let mut loaded = load(model, printer)?;
     let progress = Progress::new(printer, None);
     let engine = loaded.as_mut().map(|embedder| engine(embedder.as_mut(), model));
-    let found = calibrate(&config.inputs, settings, engine, &progress, &signals.seen)?;
+    let found = calibrate(&config.inputs, settings, Sources { files, engine }, &progress, &signals.seen)?;
     if printer.verbosity() > Verbosity::Quiet {
         table(&found).iter().for_each(|line| printer.line(line));
     }
@@ -141,12 +142,13 @@ fn table(found: &Calibration) -> Vec<String> {
 pub(super) fn vectors(
     inputs: &[PathBuf],
     model: &EmbedModel,
-    settings: &mut Settings,
+    files: &[PathBuf],
+    settings: &mut Options,
     signals: &Watch,
     printer: &Printer,
 ) -> Result<Option<Prepared>, Error> {
     if !settings.semantic.is_used(settings.method.similarity_metric) {
-        if !settings.semantic.embeddings.is_empty() || settings.semantic.semantic_threshold.is_some() {
+        if !files.is_empty() || settings.semantic.semantic_threshold.is_some() {
             printer.line("nothing is compared by meaning: --similarity-metric semantic or --also-semantic does that");
         }
         return Ok(None);
@@ -154,7 +156,7 @@ pub(super) fn vectors(
     let mut loaded = load(model, printer)?;
     let progress = Progress::new(printer, None);
     let engine = loaded.as_mut().map(|embedder| engine(embedder.as_mut(), model));
-    let prepared = prepare(inputs, settings, engine, &progress, &signals.seen)?;
+    let prepared = prepare(inputs, settings, Sources { files, engine }, &progress, &signals.seen)?;
     if let Some(prepared) = &prepared {
         printer.detail(&format!(
             "{} texts are compared by meaning, {} of them embedded now; `{}`, {}, {}",
@@ -173,7 +175,7 @@ pub(super) fn vectors(
 }
 
 fn engine<'e>(embedder: &'e mut dyn Embedder, model: &EmbedModel) -> Engine<'e> {
-    Engine { embedder, batch_tokens: model.embed_batch_tokens.map(|n| n as usize) }
+    Engine { embedder, batch_tokens: model.embed_batch_tokens.map(|n| n.get() as usize) }
 }
 
 #[cfg(feature = "embed")]

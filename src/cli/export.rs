@@ -5,8 +5,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::printer::{Printer, escaped, grouped};
-use crate::config::{ColumnConfig, DetectConfig, ExportConfig};
 use crate::error::{Error, ExitStatus};
+use crate::options::{ColumnConfig, DetectConfig, ExportConfig};
 use crate::pipeline::export::{self, ExportSummary, Reading};
 
 #[derive(Args, Debug)]

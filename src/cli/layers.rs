@@ -12,8 +12,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use toml::Value;
 
-use crate::config::REFERENCE_MAX_ATTEMPTS;
 use crate::error::Error;
+use crate::options::{Options, Profile};
 
 /// Read from the working folder if it is there.
 const FILE: &str = "purify.toml";
@@ -22,14 +22,6 @@ pub(super) enum LayerError {
     Clap(clap::Error),
     File(Error),
 }
-
-/// What `--profile open-cleaner` sets, by argument.
-const OPEN_CLEANER: &[(&str, &str)] = &[
-    ("detector", "reference"),
-    ("unrecovered", "collapse"),
-    ("stop_after_unrecovered", "true"),
-    ("max_attempts", REFERENCE_MAX_ATTEMPTS),
-];
 
 type Defaults = BTreeMap<String, Vec<String>>;
 
@@ -45,15 +37,34 @@ pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches,
     let matches = with_file.clone().try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))?;
     refuse_misplaced(&command, &matches)?;
     let active = matches.subcommand().map_or(&matches, |(_, sub)| sub);
-    let is_reference = active.try_get_one::<crate::config::Profile>("profile").ok().flatten()
-        == Some(&crate::config::Profile::OpenCleaner);
-    if !is_reference {
+    let profile = active.try_get_one::<Profile>("profile").ok().flatten().copied().unwrap_or_default();
+    let mut layered = of_profile(profile);
+    if layered.is_empty() {
         return Ok(matches);
     }
-    let mut layered: Defaults =
-        OPEN_CLEANER.iter().map(|&(id, value)| (id.to_owned(), vec![value.to_owned()])).collect();
     layered.extend(from_file.clone());
     with_defaults(command, &layered).try_get_matches_from(args).map_err(|e| named_in_file(e, &file, &from_file))
+}
+
+/// What a profile sets otherwise than the defaults, by argument.
+fn of_profile(profile: Profile) -> Defaults {
+    let (plain, set) = (by_argument(&Options::default()), by_argument(&Options::of_profile(profile)));
+    // The profile itself is what was asked for.
+    set.into_iter().filter(|(id, value)| id != "profile" && plain.get(id) != Some(value)).collect()
+}
+
+/// Options as they would be typed, by argument.
+fn by_argument(options: &Options) -> Defaults {
+    use serde_json::Value;
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let typed = |value: &Value| match value {
+        Value::Array(items) => items.iter().map(text).collect(),
+        Value::Null => Vec::new(),
+        other => vec![text(other)],
+    };
+    let sections = serde_json::to_value(options).unwrap_or_default();
+    let sections = sections.as_object().into_iter().flatten().filter_map(|(_, section)| section.as_object());
+    sections.flatten().map(|(id, value)| (id.clone(), typed(value))).collect()
 }
 
 /// An option of the main job in front of another command would be ignored.

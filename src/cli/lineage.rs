@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::printer::{Printer, escaped};
 use crate::audit::lineage::{ColumnOrigin, Dataset, End, Field, Run, Transformation, end_event, run_id, start_event};
-use crate::config::LineageConfig;
 use crate::error::Error;
 use crate::ingest::expand;
+use crate::options::LineageConfig;
 use crate::pipeline::emit::{emit, is_url};
 use crate::pipeline::outputs::place;
 use crate::pipeline::trace::{Origin, PartTrace, TracedColumn};

@@ -1,7 +1,7 @@
 //! The command line: parses, resolves the layers of options, calls one library function, prints.
 //!
 //! Owns the tree of commands and the order default < profile < `purify.toml` < `PURIFY_*` < flags. Values are
-//! declared in [`crate::config`]; everything that is printed goes through [`printer`].
+//! declared in [`crate::options`]; everything that is printed goes through [`printer`].
 
 mod audit;
 mod bar;
@@ -23,11 +23,11 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{
-    CalibrateConfig, ColumnConfig, DetectConfig, EmbedConfig, EmbedModel, GateConfig, GuardConfig, LineageConfig,
-    ModelChoice, RunConfig, SaarConfig, ScoreConfig, SemanticConfig, Settings, TrainConfig,
-};
 use crate::error::{Error, ExitStatus};
+use crate::options::{
+    CalibrateConfig, ColumnConfig, ComputeConfig, DetectConfig, EmbedConfig, EmbedModel, LineageConfig, ModelChoice,
+    Options, RunConfig, ScoreConfig, TrainConfig,
+};
 use crate::pipeline::{self, Summary};
 use lineage::Told;
 use printer::{Printer, Verbosity};
@@ -59,29 +59,15 @@ struct Cli {
     #[command(flatten)]
     run: RunConfig,
     #[command(flatten)]
-    settings: SettingsArgs,
+    options: Options,
+    #[command(flatten)]
+    compute: ComputeConfig,
     #[command(flatten)]
     embed: EmbedModel,
     #[command(flatten)]
     lineage: LineageConfig,
     #[command(flatten)]
     global: GlobalArgs,
-}
-
-#[derive(Args, Debug)]
-struct SettingsArgs {
-    #[command(flatten)]
-    method: SaarConfig,
-    #[command(flatten)]
-    errors: DetectConfig,
-    #[command(flatten)]
-    columns: ColumnConfig,
-    #[command(flatten)]
-    gate: GateConfig,
-    #[command(flatten)]
-    guard: GuardConfig,
-    #[command(flatten)]
-    semantic: SemanticConfig,
 }
 
 #[derive(Args, Debug)]
@@ -125,7 +111,9 @@ struct CalibrateArgs {
     #[command(flatten)]
     model: EmbedModel,
     #[command(flatten)]
-    settings: SettingsArgs,
+    options: Options,
+    #[command(flatten)]
+    compute: ComputeConfig,
 }
 
 #[derive(Args, Debug)]
@@ -209,7 +197,9 @@ enum Command {
     /// Print the options in force, as purify.toml
     Config {
         #[command(flatten)]
-        settings: Box<SettingsArgs>,
+        options: Box<Options>,
+        #[command(flatten)]
+        compute: ComputeConfig,
         #[command(flatten)]
         model: Box<EmbedModel>,
     },
@@ -259,7 +249,7 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
-        None => purify(cli.run, cli.settings, &cli.embed, &cli.lineage, printer),
+        None => purify(RunConfig { compute: cli.compute, ..cli.run }, cli.options, &cli.embed, &cli.lineage, printer),
         Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
             let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements)?;
             printer.surveys(&surveys, json);
@@ -282,8 +272,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         }
         Some(Command::Embed(args)) => embed::run(&args.embed, &args.model, &args.columns, printer),
         Some(Command::Calibrate(args)) => {
-            let settings = args.settings.into_settings(false, None, 1);
-            embed::run_calibrate(&args.calibrate, &args.model, &settings, printer)
+            embed::run_calibrate(&args.calibrate, &args.model, &args.options, &args.compute.embeddings, printer)
         }
         Some(Command::Score(args)) => score::run(&args.model, &args.score, &args.columns, printer),
         Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
@@ -297,8 +286,8 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.man(command());
             Ok(ExitStatus::Done)
         }
-        Some(Command::Config { settings, model }) => {
-            printer.config(&settings.into_settings(false, None, 1), &model);
+        Some(Command::Config { options, compute: _, model }) => {
+            printer.config(&options, &model);
             Ok(ExitStatus::Done)
         }
     }
@@ -309,33 +298,26 @@ fn no_raw(purified: &Path) -> Error {
     Error::usage("`purify view` shows what was removed, which only the raw file has", Some(&hint))
 }
 
-impl SettingsArgs {
-    fn into_settings(self, pairs: bool, shard: Option<crate::config::Shard>, compression_level: i32) -> Settings {
-        let SettingsArgs { method, errors, columns, gate, guard, semantic } = self;
-        Settings { compression_level, pairs, shard, gate, guard, semantic, ..Settings::new(method, errors, columns) }
-    }
-}
-
 fn purify(
     run: RunConfig,
-    settings: SettingsArgs,
+    options: Options,
     model: &EmbedModel,
     lineage: &LineageConfig,
     printer: &Printer,
 ) -> Result<ExitStatus, Error> {
     let pairs = run.pairs || run.to.is_some_and(|to| to.needs_pairs());
-    let mut settings = settings.into_settings(pairs, run.shard, run.compression_level);
+    let mut options = Options { pairs, shard: run.shard, compression_level: run.compression_level, ..options };
     let signals = signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));
     // A dry run writes nothing, so there is nothing to follow.
-    let told = if run.dry_run { None } else { Told::start(lineage, &run.inputs, &settings, printer)? };
+    let told = if run.dry_run { None } else { Told::start(lineage, &run.inputs, &options, printer)? };
     let mut whole = || -> Result<Summary, Error> {
-        let prepared = embed::vectors(&run.inputs, model, &mut settings, &signals, printer)?;
+        let prepared = embed::vectors(&run.inputs, model, &run.compute.embeddings, &mut options, &signals, printer)?;
         let vectors = prepared.as_ref().map(|p| &p.vectors);
-        let judge = score::judge(&settings.gate)?;
-        let summary = pipeline::run(&run, &settings, vectors, judge.as_deref(), &progress, &signals.seen)?;
+        let judge = score::judge(&options.gate, run.compute.gate_device)?;
+        let summary = pipeline::run(&run, &options, vectors, judge.as_deref(), &progress, &signals.seen)?;
         if let Some(path) = &run.report {
-            pipeline::write_report(path, &settings, &summary)?;
+            pipeline::write_report(path, &options, &summary)?;
         }
         Ok(summary)
     };
@@ -350,5 +332,51 @@ fn purify(
     match summary.gate_failures.len() {
         0 => Ok(ExitStatus::Done),
         failed => Err(Error::Gates { failed, gates: run.fail_if.len() + usize::from(run.strict) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Profile, Unrecovered};
+
+    /// Defaults only: the environment of whoever runs the tests is left out.
+    fn resolved(args: &[&str]) -> Options {
+        fn without_environment(command: clap::Command) -> clap::Command {
+            let command = command.mut_args(|arg| arg.env(None::<&str>));
+            command.mut_subcommands(without_environment)
+        }
+        let args: Vec<OsString> = [&["purify", "--in", "a.parquet"], args].concat().iter().map(Into::into).collect();
+        let matches = layers::resolve(without_environment(command()), &args);
+        let matches = matches.unwrap_or_else(|_| panic!("{args:?} is no command line"));
+        let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"));
+        cli.options
+    }
+
+    #[test]
+    fn default_options_are_those_of_an_empty_command_line() {
+        assert_eq!(resolved(&[]), Options::default());
+    }
+
+    #[test]
+    fn options_of_a_profile_are_those_of_the_command_line() {
+        for profile in [Profile::Default, Profile::OpenCleaner] {
+            assert_eq!(resolved(&["--profile", profile.name()]), Options::of_profile(profile));
+        }
+        let kept = resolved(&["--profile", "open-cleaner", "--unrecovered", "keep"]);
+        assert_eq!(kept.method.unrecovered, Unrecovered::Keep);
+        assert_eq!(kept.method.max_attempts, 30);
+    }
+
+    #[test]
+    fn every_option_of_the_method_can_be_typed() {
+        let command = command();
+        let ids: Vec<&str> = command.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+        let all = serde_json::to_value(Options::default()).unwrap_or_default();
+        let sections = all.as_object().into_iter().flatten();
+        for name in sections.flat_map(|(name, value)| value.as_object().map_or(vec![name], |s| s.keys().collect())) {
+            // The card is found, never typed.
+            assert!(ids.contains(&name.as_str()) || name == "vectors", "{name}");
+        }
     }
 }

@@ -14,8 +14,8 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::diff::{Line, RolloutDiff};
-use crate::config::{EmbedModel, Settings};
 use crate::error::Error;
+use crate::options::{EmbedModel, Options};
 use crate::pipeline::revert::RevertReport;
 use crate::pipeline::survey::Survey;
 use crate::pipeline::{Progress, Summary};
@@ -268,7 +268,7 @@ impl Printer {
     }
 
     /// The settings in force, in the form of `purify.toml`.
-    pub fn config(&self, settings: &Settings, model: &EmbedModel) {
+    pub fn config(&self, settings: &Options, model: &EmbedModel) {
         let mut out = String::new();
         let sections = [
             serde_json::to_value(&settings.method),

@@ -1,22 +1,22 @@
 //! `purify score`: what a run shows while it goes on, and what it says in the end.
 
-use crate::config::{ColumnConfig, GateConfig, ModelChoice, ScoreConfig};
 use crate::error::{Error, ExitStatus};
 use crate::judge::Judge;
+use crate::options::{ColumnConfig, DeviceChoice, GateConfig, ModelChoice, ScoreConfig};
 
 use super::printer::Printer;
 
 /// The policy that judges repairs, if the settings name one.
 #[cfg(feature = "train")]
-pub(super) fn judge(gate: &GateConfig) -> Result<Option<Box<dyn Judge>>, Error> {
+pub(super) fn judge(gate: &GateConfig, device: DeviceChoice) -> Result<Option<Box<dyn Judge>>, Error> {
     let Some(path) = &gate.gate_model else { return Ok(None) };
-    let model = ModelChoice::of_gate(path.clone(), gate);
+    let model = ModelChoice::of_gate(path.clone(), gate, device);
     let scorer = crate::score::Scorer::load(&model).map_err(crate::score::ScoreError::from)?;
     Ok(Some(Box::new(scorer)))
 }
 
 #[cfg(not(feature = "train"))]
-pub(super) fn judge(gate: &GateConfig) -> Result<Option<Box<dyn Judge>>, Error> {
+pub(super) fn judge(gate: &GateConfig, _: DeviceChoice) -> Result<Option<Box<dyn Judge>>, Error> {
     match gate.gate_model {
         Some(_) => Err(Error::NoModels),
         None => Ok(None),

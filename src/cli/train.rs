@@ -3,8 +3,8 @@
 #[cfg(feature = "train")]
 use std::cell::Cell;
 
-use crate::config::{ColumnConfig, ModelChoice, TrainConfig};
 use crate::error::{Error, ExitStatus};
+use crate::options::{ColumnConfig, ModelChoice, TrainConfig};
 
 use super::printer::Printer;
 

@@ -13,8 +13,8 @@ use candle_transformers::models::bert::{BertEncoder, Config};
 
 use super::folder::{ModelFolder, Pooling};
 use super::{EmbedError, Embedder, Embedding, ModelCard, TextLength};
-use crate::config::{DEFAULT_EMBED_BATCH_TOKENS, DeviceChoice, EmbedPrecision};
 use crate::device;
+use crate::options::{DEFAULT_EMBED_BATCH_TOKENS, DeviceChoice, EmbedPrecision};
 
 pub(super) struct CandleEngine {
     folder: ModelFolder,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokenizers::{Tokenizer, TruncationParams};
 
 use super::{EmbedError, TextLength};
-use crate::config::{EmbedModel, PoolingChoice};
+use crate::options::{EmbedModel, PoolingChoice};
 
 /// Where exports put the graph, in the order in which it is looked for.
 const ONNX_FILES: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
@@ -87,7 +87,7 @@ impl ModelFolder {
         let text = std::fs::read(&tokenizer_path)
             .map_err(|source| EmbedError::Read { path: tokenizer_path.clone(), source })?;
         let max_tokens = match options.embed_max_tokens {
-            Some(limit) => limit as usize,
+            Some(limit) => limit.get() as usize,
             None => stated_limit(path, &config)?.unwrap_or(DEFAULT_MAX_TOKENS),
         };
         let positions = config["max_position_embeddings"].as_u64().and_then(|n| usize::try_from(n).ok());

@@ -9,7 +9,7 @@ use hf_hub::Cache;
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 
 use super::{EmbedError, runtime};
-use crate::config::{DeviceChoice, EmbedModel, EngineChoice};
+use crate::options::{DeviceChoice, EmbedModel, EngineChoice};
 
 /// Short names, and the repositories that they stand for.
 const KNOWN: [(&str, &str); 5] = [

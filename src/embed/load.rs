@@ -9,7 +9,7 @@ use super::candle::CandleEngine;
 use super::folder::ModelFolder;
 use super::onnx::OnnxEngine;
 use super::{EmbedError, Embedder, Embedding, hub, runtime};
-use crate::config::{DeviceChoice, EmbedModel, EngineChoice};
+use crate::options::{DeviceChoice, EmbedModel, EngineChoice};
 
 /// An engine, and what a user should know about how it was chosen.
 pub struct Loaded {

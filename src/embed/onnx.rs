@@ -13,7 +13,7 @@ use ort::ep::{CUDA, ExecutionProvider, ExecutionProviderDispatch};
 
 use super::folder::{self, ModelFolder};
 use super::{EmbedError, Embedder, Embedding, ModelCard, TextLength, runtime};
-use crate::config::{DEFAULT_EMBED_BATCH_TOKENS, DeviceChoice};
+use crate::options::{DEFAULT_EMBED_BATCH_TOKENS, DeviceChoice};
 
 /// Outputs by their usual names, the better known first.
 const OUTPUTS: &[OutputKey] = &[

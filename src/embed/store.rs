@@ -11,7 +11,7 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{EmbedError, Embedding, ModelCard, TextHash};
-use crate::config::TextKind;
+use crate::options::TextKind;
 
 const MAGIC: &[u8] = b"purify vectors 1\n";
 /// Bytes of a record's own checksum: a power cut can leave zeros where a record should be.

@@ -11,8 +11,8 @@ mod verl;
 
 use serde_json::{Map, Value};
 
-use crate::config::ExportTarget;
 use crate::ingest::sample::{Preference, PreferenceText, Sample};
+use crate::options::ExportTarget;
 use crate::schema::LOSS;
 
 /// A message as JSON, fields that are null left out.

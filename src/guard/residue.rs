@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::config::TextKind;
+use crate::options::TextKind;
 use crate::rollout::Role;
 use crate::saar::{Plan, called_code, step_text};
 use crate::steps::Trajectory;

@@ -27,7 +27,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::metadata::KeyValue;
 
-use crate::config::{ColumnConfig, Layout};
+use crate::options::{ColumnConfig, Layout};
 use crate::schema::{Columns, SchemaError, quoted, with_reward};
 pub use decode::{Decoded, RowError, RowNumbers};
 use foreign::Conversion;
@@ -431,13 +431,11 @@ fn batch_bytes(batch: &RecordBatch) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum;
-
     use super::*;
 
     #[test]
     fn hint_of_an_unknown_form_names_every_format() {
-        for layout in Layout::value_variants() {
+        for layout in Layout::ALL {
             assert!(FORMATS_HINT.contains(layout.name()), "{}", layout.name());
         }
     }

@@ -12,7 +12,7 @@ use parquet::file::metadata::KeyValue;
 use super::IngestError;
 use super::foreign::{Conversion, Inferred, Source, holds_json, infer};
 use super::formats::WEIGHT;
-use crate::config::Layout;
+use crate::options::Layout;
 use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};
 
 /// Bounds of the rows that are decoded at once.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::formats::Row;
 use super::{Format, IngestError, document};
-use crate::config::Layout;
+use crate::options::Layout;
 
 /// Calls `see` with each row and its number, that of its line, from 0, until it returns `false`.
 fn each(path: &Path, format: Format, mut see: impl FnMut(u64, Row) -> bool) -> Result<(), IngestError> {

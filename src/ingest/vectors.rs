@@ -11,8 +11,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 
 use super::IngestError;
 use super::parquet_file::check_magic;
-use crate::config::TextKind;
 use crate::embed::{Embedding, ModelCard, TextHash};
+use crate::options::TextKind;
 use crate::schema::vectors as columns;
 
 const BATCH_ROWS: usize = 4096;

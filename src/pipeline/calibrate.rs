@@ -9,11 +9,11 @@ use std::sync::atomic::AtomicUsize;
 
 use serde::Serialize;
 
-use super::semantic::{Engine, Observer, for_each_plan, gather};
-use crate::config::{Settings, SimilarityMetric, TextKind};
+use super::semantic::{Observer, Sources, for_each_plan, gather};
 use crate::embed::ModelCard;
 use crate::error::Error;
 use crate::ingest::expand;
+use crate::options::{Options, SimilarityMetric, TextKind};
 use crate::saar::{Comparison, Meaning};
 use crate::similarity::{Lexical, measure};
 
@@ -56,12 +56,12 @@ pub struct Calibration {
 /// Compares both decisions on every repair of the inputs.
 pub fn calibrate(
     inputs: &[PathBuf],
-    settings: &Settings,
-    engine: Option<Engine<'_>>,
+    settings: &Options,
+    sources: Sources<'_>,
     observer: &dyn Observer,
     interrupted: &AtomicUsize,
 ) -> Result<Calibration, Error> {
-    let prepared = gather(inputs, settings, engine, observer, interrupted)?;
+    let prepared = gather(inputs, settings, sources, observer, interrupted)?;
     let meaning = Meaning { vectors: &prepared.vectors, of: settings.semantic.semantic_of };
     let text = match settings.method.similarity_metric {
         SimilarityMetric::Semantic => &Lexical,

@@ -13,13 +13,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::semantic::{Engine, Observer, same_model};
-use crate::config::{ColumnConfig, EmbedConfig, TextKind};
 use crate::embed::batch::Batcher;
 use crate::embed::store::Store;
 use crate::embed::{EmbedError, ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::{VectorFile, check_index};
 use crate::ingest::{Input, expand};
+use crate::options::{ColumnConfig, EmbedConfig, TextKind};
 use crate::rollout::{Role, Rollout};
 use crate::saar::step_text;
 use crate::write::vectors::{IndexWriter, VectorWriter, index_path};

@@ -3,9 +3,9 @@
 //! Owns what follows from a finding. With `flag`, the default, nothing follows: the plan is what it was.
 
 use super::Purifier;
-use crate::config::{OnDependency, OnResidue};
 use crate::guard::{Findings, dependency, residue, results};
 use crate::ingest::RowError;
+use crate::options::{OnDependency, OnResidue};
 use crate::saar::{Gate, Granularity, Plan, RepairKind, Skip};
 use crate::steps::Trajectory;
 

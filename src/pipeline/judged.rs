@@ -146,7 +146,7 @@ impl Purifier<'_> {
         trajectory: &Trajectory<'_, '_>,
         Guarded { plan, findings }: Guarded,
     ) -> Result<PurifiedRow, RowError> {
-        use crate::config::{Mode, Unrecovered};
+        use crate::options::{Mode, Unrecovered};
         let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
         if drops && plan.unrecovered > 0 {
             return Err(RowError::Unrecovered { runs: plan.unrecovered });

@@ -24,14 +24,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::config::{ColumnConfig, GuardConfig, Mode, RunConfig, SaarConfig, Settings, Shard};
 use crate::error::Error;
 use crate::ingest::{Format, Input, RowError, Shape, expand};
 use crate::judge::{Judge, LogIs};
+use crate::options::{ColumnConfig, GuardConfig, Mode, Options, RunConfig, SaarConfig, Shard};
 use crate::rewrite::{PurifiedRollout, RepairRecord};
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Meaning, Plan, Planner};
@@ -89,12 +88,12 @@ pub struct PurifiedRow {
 
 impl<'c> Purifier<'c> {
     /// Calls are compared as text.
-    pub fn new(settings: &'c Settings) -> Result<Self, Error> {
+    pub fn new(settings: &'c Options) -> Result<Self, Error> {
         Self::with_vectors(settings, None)
     }
 
     /// The same where the settings compare by meaning, with the vectors of every text that is compared.
-    pub fn with_vectors(settings: &'c Settings, vectors: Option<&'c Vectors>) -> Result<Self, Error> {
+    pub fn with_vectors(settings: &'c Options, vectors: Option<&'c Vectors>) -> Result<Self, Error> {
         match (settings.method.mode, &settings.gate.gate_model) {
             (Mode::Append, None) => {
                 return Err(Error::usage(
@@ -118,13 +117,15 @@ impl<'c> Purifier<'c> {
             guard: &settings.guard,
             shard: settings.shard,
             labels: RunLabels {
-                profile: name_of(settings.method.profile),
+                profile: settings.method.profile.name().to_owned(),
                 // A gate is what append means.
-                mode: name_of(match (settings.method.mode, &settings.gate.gate_model) {
+                mode: match (settings.method.mode, &settings.gate.gate_model) {
                     (Mode::Replace, Some(_)) => Mode::Append,
                     (mode, _) => mode,
-                }),
-                measure: name_of(settings.method.similarity_metric),
+                }
+                .name()
+                .to_owned(),
+                measure: settings.method.similarity_metric.name().to_owned(),
             },
             detector: ErrorDetector::new(&settings.errors)?,
             comparison: comparison(settings, vectors)?,
@@ -186,7 +187,7 @@ impl<'c> Purifier<'c> {
 }
 
 /// What the settings compare attempts by.
-fn comparison<'c>(settings: &Settings, vectors: Option<&'c Vectors>) -> Result<Comparison<'c>, Error> {
+fn comparison<'c>(settings: &Options, vectors: Option<&'c Vectors>) -> Result<Comparison<'c>, Error> {
     let no_vectors = || {
         Error::usage(
             "similarity by meaning needs vectors, and nothing gives them",
@@ -209,11 +210,6 @@ fn comparison<'c>(settings: &Settings, vectors: Option<&'c Vectors>) -> Result<C
     }
 }
 
-/// The name under which a setting's value is typed.
-fn name_of<V: ValueEnum>(value: V) -> String {
-    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
-}
-
 /// One input as the manifest names it.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct InputRecord {
@@ -230,7 +226,7 @@ pub struct RunManifest<'s> {
     pub manifest_version: u32,
     pub tool: &'static str,
     pub tool_version: &'static str,
-    pub settings: &'s Settings,
+    pub settings: &'s Options,
     pub inputs: Vec<InputRecord>,
     pub outputs: Vec<FileRecord>,
     pub counts: StageCounts,
@@ -283,7 +279,7 @@ struct Marker {
 /// `vectors` are those that [`semantic::prepare`] has gathered; `judge` answers for the gate's model; `interrupted` holds the number of a signal as soon as one has come.
 pub fn run(
     config: &RunConfig,
-    settings: &Settings,
+    settings: &Options,
     vectors: Option<&Vectors>,
     judge: Option<&dyn Judge>,
     progress: &dyn Progress,
@@ -307,11 +303,11 @@ pub fn run(
         None
     } else {
         let (out, report) = (config.out.as_deref(), config.report.as_deref());
-        Some(Outputs::plan(&paths, &settings.semantic.embeddings, out, settings.shard, report)?)
+        Some(Outputs::plan(&paths, &config.compute.embeddings, out, settings.shard, report)?)
     };
     if let Some(report) = &config.report {
         outputs::refuse_input(report, &paths)?;
-        outputs::refuse_input(report, &settings.semantic.embeddings)?;
+        outputs::refuse_input(report, &config.compute.embeddings)?;
     }
     if let Some((outputs, card)) = outputs.as_ref().and_then(|o| Some((o, o.card.as_ref()?))) {
         let root = outputs.parts.first().map(|p| p.root.clone()).unwrap_or_default();
@@ -397,7 +393,7 @@ fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error>
 
 fn finish_outputs(
     outputs: &Outputs,
-    settings: &Settings,
+    settings: &Options,
     summary: &mut Summary,
     files: Vec<FileRecord>,
 ) -> Result<(), Error> {
@@ -428,13 +424,13 @@ fn finish_outputs(
 }
 
 /// Ties a finished part to its input, the settings and the version.
-fn part_key(settings: &Settings, input_hash: &str) -> Result<String, Error> {
+fn part_key(settings: &Options, input_hash: &str) -> Result<String, Error> {
     let text = format!("{} {input_hash} {}", env!("CARGO_PKG_VERSION"), to_text(settings)?);
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
 /// The marker of a part that an earlier run has done with this input and these settings, if its files still stand.
-fn finished(part: &PartPaths, settings: &Settings, input: &Path) -> Result<Option<Marker>, Error> {
+fn finished(part: &PartPaths, settings: &Options, input: &Path) -> Result<Option<Marker>, Error> {
     let text = part.marker.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     let Some(marker) = text.and_then(|text| serde_json::from_str::<Marker>(&text).ok()) else { return Ok(None) };
     let stands = |file: &FileRecord| std::fs::metadata(part.root.join(&file.file)).is_ok_and(|m| m.len() == file.bytes);
@@ -445,7 +441,7 @@ fn finished(part: &PartPaths, settings: &Settings, input: &Path) -> Result<Optio
 /// Purifies one input and marks it as done.
 fn do_part(
     purifier: &Purifier<'_>,
-    settings: &Settings,
+    settings: &Options,
     input: Input,
     part: Option<&PartPaths>,
     threads: &Threads<'_>,

@@ -4,10 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Shard;
 use crate::error::Error;
 use crate::export::card::TITLE;
 use crate::ingest::{Format, MANIFEST};
+use crate::options::Shard;
 use crate::write::WriteError;
 
 /// Files of one input.

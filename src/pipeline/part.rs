@@ -16,12 +16,12 @@ use super::counts::StageCounts;
 use super::judged::Refusal;
 use super::outputs::PartPaths;
 use super::{Progress, Purifier};
-use crate::config::Mode;
 use crate::error::Error;
 use crate::guard::calls::{self, CallFaults, ListedTools};
 use crate::ingest::sample::SampleReader;
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::judge::LogIs;
+use crate::options::{CompressionLevel, Mode};
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};
 use crate::write::{
@@ -40,7 +40,7 @@ pub fn purify(
     purifier: &Purifier<'_>,
     input: Input,
     paths: Option<&PartPaths>,
-    compression_level: i32,
+    compression_level: CompressionLevel,
     threads: &Threads<'_>,
 ) -> Result<PartResult, Error> {
     let shape = input.shape();

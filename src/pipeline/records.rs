@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Summary;
-use crate::config::Settings;
 use crate::error::Error;
 use crate::ingest::{IngestError, MANIFEST};
+use crate::options::Options;
 use crate::write::write_text;
 
 /// The manifest of the run that wrote a file, if it still stands there.
@@ -63,7 +63,7 @@ pub(super) fn hash_file(path: &Path) -> Result<String, Error> {
 
 /// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run
 /// to run: times and the host.
-pub fn write_report(path: &Path, settings: &Settings, summary: &Summary) -> Result<(), Error> {
+pub fn write_report(path: &Path, settings: &Options, summary: &Summary) -> Result<(), Error> {
     let report = json!({
         "tool": "purify",
         "tool_version": env!("CARGO_PKG_VERSION"),
@@ -97,7 +97,7 @@ pub(super) fn to_text(value: &impl Serialize) -> Result<String, Error> {
 }
 
 /// The data set's card: front matter that `datasets` reads, and what was done.
-pub(super) fn card_text(settings: &Settings, single: bool) -> String {
+pub(super) fn card_text(settings: &Options, single: bool) -> String {
     let pairs = match (settings.pairs, single) {
         (false, _) => "",
         (true, true) => "- config_name: pairs\n  data_files:\n  - split: train\n    path: pairs.parquet\n",

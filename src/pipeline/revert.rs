@@ -12,9 +12,9 @@ use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
 use super::outputs::refuse_ending;
-use crate::config::ColumnConfig;
 use crate::error::Error;
 use crate::ingest::{Decoded, Input};
+use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 
@@ -47,7 +47,7 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
     let form = ParquetForm {
         schema: Arc::clone(&before.input.schema),
         metadata: before.input.metadata.clone(),
-        compression_level: 1,
+        compression_level: DEFAULT_COMPRESSION_LEVEL,
     };
     let (file, encoder) = (ParquetFile::create(out, &form)?, Encoder::new(out, &form)?);
     let mut sink = Sink { file, encoder, batches: Vec::new(), rows: 0 };
@@ -102,7 +102,7 @@ struct Rows {
 impl Rows {
     fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
         // Tokens are copied with their rows and never looked into.
-        let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
+        let columns = ColumnConfig { tokens: TokenColumns::Drop, ..columns.clone() };
         let input = Input::open(path, &columns)?;
         Ok(Rows { input, batches: Default::default(), next: 0 })
     }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Purifier;
-use crate::config::{Fraction, Settings, SimilarityMetric, TextKind};
 use crate::embed::batch::Batcher;
 use crate::embed::{EmbedError, Embedder, ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::VectorFile;
 use crate::ingest::{IngestError, Input, expand};
+use crate::options::{Fraction, Options, SimilarityMetric, TextKind};
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Plan, Planner, step_text};
 use crate::similarity::semantic::{Vectors, default_threshold};
@@ -48,6 +48,15 @@ pub struct Engine<'e> {
     pub batch_tokens: Option<usize>,
 }
 
+/// Where vectors come from.
+#[derive(Default)]
+pub struct Sources<'e> {
+    /// Files that `purify embed` has written.
+    pub files: &'e [PathBuf],
+    /// Embeds what no file has.
+    pub engine: Option<Engine<'e>>,
+}
+
 /// Gathers the vectors that a run with these settings needs, and completes the settings: the threshold, if none is given,
 /// and the model's card.
 ///
@@ -55,15 +64,15 @@ pub struct Engine<'e> {
 /// A file that is no file of vectors, vectors of two models, a text without a vector, no threshold.
 pub fn prepare(
     inputs: &[PathBuf],
-    settings: &mut Settings,
-    engine: Option<Engine<'_>>,
+    settings: &mut Options,
+    sources: Sources<'_>,
     observer: &dyn Observer,
     interrupted: &AtomicUsize,
 ) -> Result<Option<Prepared>, Error> {
     if !settings.semantic.is_used(settings.method.similarity_metric) {
         return Ok(None);
     }
-    let prepared = gather(inputs, settings, engine, observer, interrupted)?;
+    let prepared = gather(inputs, settings, sources, observer, interrupted)?;
     if settings.method.similarity_metric == SimilarityMetric::Semantic {
         settings.semantic.semantic_threshold = Some(threshold(settings, &prepared).ok_or_else(no_threshold)?);
     }
@@ -72,7 +81,7 @@ pub fn prepare(
 }
 
 /// The threshold of the settings, else the one that is known for the model of these vectors.
-pub fn threshold(settings: &Settings, prepared: &Prepared) -> Option<Fraction> {
+pub fn threshold(settings: &Options, prepared: &Prepared) -> Option<Fraction> {
     let known = || default_threshold(&prepared.card, settings.semantic.semantic_of).and_then(Fraction::new);
     settings.semantic.semantic_threshold.or_else(known)
 }
@@ -87,19 +96,20 @@ pub(super) fn no_threshold() -> Error {
 /// The vectors of all texts that are compared in the inputs.
 pub(super) fn gather(
     inputs: &[PathBuf],
-    settings: &Settings,
-    engine: Option<Engine<'_>>,
+    settings: &Options,
+    sources: Sources<'_>,
     observer: &dyn Observer,
     interrupted: &AtomicUsize,
 ) -> Result<Prepared, Error> {
-    if engine.is_none() && settings.semantic.embeddings.is_empty() {
+    let Sources { files, engine } = sources;
+    if engine.is_none() && files.is_empty() {
         return Err(Error::usage(
             "similarity by meaning needs vectors, and nothing gives them",
             Some("give --embeddings with a file of `purify embed`, or --embed-model"),
         ));
     }
     let mut card = engine.as_ref().map(|e| (e.embedder.card().clone(), "the model".to_owned()));
-    for path in &settings.semantic.embeddings {
+    for path in files {
         let found = VectorFile::open(path)?.card;
         match &card {
             Some((first, name)) => same_model(first, name, &found, path)?,
@@ -109,7 +119,7 @@ pub(super) fn gather(
     let needs = Needs::find(inputs, settings, engine.is_some(), interrupted)?;
     let kind = settings.semantic.semantic_of;
     let mut vectors = Vectors::default();
-    for path in &settings.semantic.embeddings {
+    for path in files {
         VectorFile::open(path)?.read(|row| {
             if needs.texts.contains_key(&row.hash) {
                 vectors.insert(row.hash, row.embedding);
@@ -189,7 +199,7 @@ impl Measure for Nothing {
 impl Needs {
     fn find(
         inputs: &[PathBuf],
-        settings: &Settings,
+        settings: &Options,
         keeps_text: bool,
         interrupted: &AtomicUsize,
     ) -> Result<Needs, Error> {
@@ -223,7 +233,7 @@ fn add(
 /// itself rejects them. Without a comparison the granularity of the plans means nothing.
 pub(super) fn for_each_plan(
     files: &[PathBuf],
-    settings: &Settings,
+    settings: &Options,
     comparison: Option<Comparison<'_>>,
     interrupted: &AtomicUsize,
     mut take: impl FnMut((usize, u64), &Trajectory<'_, '_>, &Plan),

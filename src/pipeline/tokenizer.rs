@@ -2,8 +2,8 @@
 //!
 //! Owns the loading of `tokenizer.json`. The search itself is [`crate::tokens`]'s.
 
-use crate::config::ColumnConfig;
 use crate::error::Error;
+use crate::options::ColumnConfig;
 use crate::tokens::CallMarker;
 
 /// The marker that the settings name, if any.

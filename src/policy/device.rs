@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 
 use super::PolicyError;
-use crate::config::{DeviceChoice, Precision};
+use crate::options::{DeviceChoice, Precision};
 
 /// A device that is there, and the type of weights on it.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ mod texts;
 
 use std::borrow::Cow;
 
-use crate::config::{Compare, Mode, Pairing, RepairFaults, SaarConfig, TextKind, Unrecovered};
+use crate::options::{Compare, Mode, Pairing, RepairFaults, SaarConfig, TextKind, Unrecovered};
 use crate::rollout::Message;
 use crate::similarity::Measure;
 use crate::similarity::semantic::{NoVector, Vectors};
@@ -85,7 +85,7 @@ impl Planner<'_> {
         let mut stopped = false;
         for run in trajectory.failure_runs() {
             match run.end {
-                RunEnd::Correction(correction) if run.steps.len() <= config.max_retries as usize => {
+                RunEnd::Correction(correction) if run.steps.len() <= config.max_retries.get() as usize => {
                     plan.recovered += 1;
                     let refused = gate.is_some_and(|gate| gate.refuses(plan.recovered - 1));
                     match self.reason_to_skip(trajectory, &run, &plan, stopped, refused) {
@@ -100,7 +100,7 @@ impl Planner<'_> {
                 _ => {
                     plan.unrecovered += 1;
                     let collapses = config.unrecovered == Unrecovered::Collapse && config.mode != Mode::Mask;
-                    let last = run.steps.start + run.steps.len().min(config.max_retries as usize + 1) - 1;
+                    let last = run.steps.start + run.steps.len().min(config.max_retries.get() as usize + 1) - 1;
                     if collapses
                         && last > run.steps.start
                         && self.reason_to_skip(trajectory, &run, &plan, stopped, false).is_none()

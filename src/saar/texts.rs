@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::TextKind;
+use crate::options::TextKind;
 use crate::rollout::{CALL_MARKER, END_OF_TURN, Message};
 
 /// Arguments that hold code, in the order in which they are looked for (`--compare code`).

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
-use crate::config::ColumnConfig;
+use crate::options::ColumnConfig;
 pub use purification::purification_type;
 
 pub const PURIFICATION: &str = "purification";

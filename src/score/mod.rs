@@ -15,10 +15,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::config::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::ingest::sample::{Sample, SampleReader, SampleRepair};
 use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
 use crate::judge::LogIs;
+use crate::options::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
 use crate::policy::{Batch, Policy, PolicyError, device};
 use crate::rollout::Rollout;
@@ -149,7 +149,7 @@ impl Scorer {
             policy.load_adapter(adapter)?;
         }
         let sequencer = Sequencer::new(&policy);
-        let most_tokens = usize::try_from(model.batch_tokens).unwrap_or(usize::MAX);
+        let most_tokens = usize::try_from(model.batch_tokens.get()).unwrap_or(usize::MAX);
         Ok(Scorer { policy, sequencer, most_tokens, device: chosen.name() })
     }
 

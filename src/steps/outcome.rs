@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use regex::Regex;
 
 use super::detect::{Asked, JUDGE_SUCCESS, detect};
-use crate::config::{DetectConfig, Detector};
+use crate::options::{DetectConfig, Detector};
 use crate::rollout::{Message, ToolCall};
 
 /// Whose fault a failure was.

@@ -19,7 +19,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::{ColumnConfig, MiniBatch, ModelChoice, Objective, TrainConfig};
+use crate::options::{ColumnConfig, MiniBatch, ModelChoice, Objective, TrainConfig};
 use crate::policy::device;
 use crate::policy::lora::{LoraConfig, TARGETS};
 use crate::policy::{Policy, PolicyError};
@@ -106,7 +106,7 @@ pub fn train(
     // One level, so that what differs can be named.
     let settings = flattened(settings);
     let state = RunState { update: 0, settings, data: dataset.hash.clone() };
-    let most_tokens = usize::try_from(model.batch_tokens).unwrap_or(usize::MAX);
+    let most_tokens = usize::try_from(model.batch_tokens.get()).unwrap_or(usize::MAX);
     let rule = rule(config);
     let references = match &rule {
         Rule::Dpo { .. } => references(&policy, &dataset, most_tokens)?,
@@ -127,7 +127,8 @@ pub fn train(
         true => trainer.restore()?,
         false => 0,
     };
-    let updates = config.updates.unwrap_or(config.epochs * trainer.updates_per_epoch());
+    let updates =
+        config.updates.map_or(u64::from(config.epochs.get()) * trainer.updates_per_epoch(), |n| u64::from(n.get()));
     let device = device.name();
     let count = |parameters: Vec<&crate::policy::layers::Parameter>| {
         parameters.iter().map(|p| p.value.elem_count()).sum::<usize>()
@@ -199,7 +200,7 @@ fn fresh_adapter(config: &TrainConfig) -> Result<LoraConfig, TrainError> {
     if let Some(name) = targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
         return Err(TrainError::Target { name: format!("`{}`", name.escape_debug()), known: TARGETS.join(", ") });
     }
-    let rank = config.lora_rank as usize;
+    let rank = config.lora_rank.get() as usize;
     let alpha = config.lora_alpha.map_or(2.0 * rank as f64, |a| a.get());
     Ok(LoraConfig { rank, alpha, is_rank_stabilised: false, targets })
 }

@@ -29,6 +29,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use serde::Serialize;
 
+use crate::options::CompressionLevel;
+
 /// Why an output can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -222,13 +224,13 @@ pub struct ParquetForm {
     /// The file's own key-value metadata.
     pub metadata: Vec<KeyValue>,
     /// zstd's.
-    pub compression_level: i32,
+    pub compression_level: CompressionLevel,
 }
 
 impl ParquetForm {
     fn writer<W: Write + Send>(&self, path: &Path, sink: W) -> Result<ArrowWriter<W>, WriteError> {
         let failed = |source| encode_error(path, source);
-        let level = ZstdLevel::try_new(self.compression_level).map_err(failed)?;
+        let level = ZstdLevel::try_new(self.compression_level.get() as i32).map_err(failed)?;
         // The Arrow schema's metadata stands in the file's as well, and is the newer of the two.
         let updated = |kv: &KeyValue| match self.schema.metadata().get(&kv.key) {
             Some(value) => KeyValue::new(kv.key.clone(), value.clone()),

@@ -10,13 +10,13 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::file::metadata::KeyValue;
 
 use super::{Encoder, FileRecord, ParquetFile, ParquetForm, WriteError};
-use crate::config::TextKind;
 use crate::embed::{ModelCard, TextHash};
+use crate::options::{CompressionLevel, TextKind};
 use crate::schema::vectors as columns;
 
 /// Rows of a row group of vectors.
 const GROUP_ROWS: usize = 1 << 14;
-const COMPRESSION_LEVEL: i32 = 1;
+const COMPRESSION_LEVEL: CompressionLevel = CompressionLevel::nearest(1);
 
 /// The file that ties steps to the texts of `out`: `steps.parquet` has `steps.index.parquet`.
 pub fn index_path(out: &Path) -> PathBuf {

@@ -10,9 +10,9 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use serde_json::Value;
 
 use super::{Conversion, Rows, converted, row_of};
-use crate::config::Layout;
 use crate::ingest::formats::MARKERS;
 use crate::ingest::jsonl::Kinds;
+use crate::options::Layout;
 use crate::schema::{is_text, updated_metadata, with_reward};
 
 /// The column that every conversion makes.

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::formats::Row;
 use super::jsonl::{NumberedBatches, fit, to_batches};
 use super::{BadLine, RowError};
-use crate::config::Layout;
+use crate::options::Layout;
 pub(super) use cells::Cells;
 pub(super) use infer::{Inferred, Source, infer};
 pub(super) use json_text::{Place, value as json_value};

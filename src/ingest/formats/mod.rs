@@ -18,7 +18,7 @@ mod verl;
 pub(super) use messages::{WEIGHT, joined};
 use serde_json::{Map, Value};
 
-use crate::config::Layout;
+use crate::options::Layout;
 use crate::schema::MESSAGES;
 
 /// A row as JSON: fields in the order in which they came.

@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn trace_without_token_ids_beside_one_with_them_loses_none() {
-        let not_kept = |row: &Value| crate::config::Layout::Traces.not_kept(row.as_object().expect("an object"));
+        let not_kept = |row: &Value| crate::options::Layout::Traces.not_kept(row.as_object().expect("an object"));
         let mut row = episode();
         let traces = row["traces"].as_array_mut().expect("traces");
         traces.push(json!({"id": "u", "nodes": [{"parent": null, "message": {"role": "user", "content": "q"}}]}));

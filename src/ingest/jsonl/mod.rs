@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::formats::Row;
 use super::json_numbers::{large_number, may_be_large, too_large};
 use super::{BadLine, RowError};
-use crate::config::Layout;
+use crate::options::Layout;
 pub(super) use kind::Kinds;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

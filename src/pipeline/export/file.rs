@@ -10,11 +10,11 @@ use rayon::prelude::*;
 
 use super::sources::{Source, Sources};
 use super::{ExportCounts, Reading};
-use crate::config::ExportConfig;
 use crate::error::Error;
 use crate::export::{Cells, ExportError, Form};
 use crate::ingest::sample::{PreferenceReader, SampleReader};
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
+use crate::options::ExportConfig;
 use crate::steps::{ErrorDetector, Outcome, Trajectory};
 use crate::write::export::{self as rows, LinesFile, Reject};
 use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, WriteError};

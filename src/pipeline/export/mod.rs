@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::outputs::{Outputs, refuse_foreign_card, refuse_input, refuse_others};
 use super::{InputRecord, MANIFEST_VERSION, Progress, hash_file, to_text};
-use crate::config::{ColumnConfig, DetectConfig, ExportConfig, ExportTarget, RunConfig, Settings};
 use crate::error::Error;
 use crate::export::{Form, card};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
+use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig};
 use crate::steps::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
 use file::{Content, Writer};
@@ -60,7 +60,7 @@ struct Record<'r> {
     target: ExportTarget,
     columns: &'r ColumnConfig,
     errors: &'r DetectConfig,
-    compression_level: i32,
+    compression_level: CompressionLevel,
     inputs: Vec<InputRecord>,
     outputs: Vec<FileRecord>,
     counts: &'r BTreeMap<String, ExportCounts>,
@@ -132,7 +132,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSumm
 ///
 /// # Errors
 /// If the run's outputs can't be exported together.
-pub fn of_run(run: &RunConfig, settings: &Settings, outputs: &Outputs) -> Result<Option<ExportConfig>, Error> {
+pub fn of_run(run: &RunConfig, settings: &Options, outputs: &Outputs) -> Result<Option<ExportConfig>, Error> {
     let Some(to) = run.to else { return Ok(None) };
     if run.shard.is_some() {
         return Err(Error::usage(

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::config::{ColumnConfig, ExportConfig, ExportTarget};
 use crate::error::Error;
 use crate::ingest::sample::REFERENCE_LOGPS;
 use crate::ingest::{Input, expand};
+use crate::options::{ColumnConfig, ExportConfig, ExportTarget};
 use crate::pipeline::{InputRecord, hash_file, manifest_beside};
 
 /// One file that is read.

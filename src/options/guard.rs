@@ -1,14 +1,15 @@
 //! Options of the guards: what becomes of a repair that leaves traces, or takes away what is needed later.
 
-use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
 
 /// Tools that run Python and are known to keep names from call to call. One that forgets them is no harm: a call that
 /// ran there defines all that it uses.
 pub const DEFAULT_STATEFUL_TOOLS: &str = "python,ipython,jupyter,notebook,code_interpreter,python_interpreter,execute_python,run_python,execute_ipython_cell";
 
 /// What becomes of a repair that leaves text about the error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum OnResidue {
     /// Not looked for.
@@ -23,7 +24,8 @@ pub enum OnResidue {
 }
 
 /// What becomes of a repair that takes away a definition which is used later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum OnDependency {
     /// Not looked for.
@@ -36,26 +38,19 @@ pub enum OnDependency {
 }
 
 /// What is looked for in a repaired rollout, and what follows from it.
-#[derive(Args, Clone, Debug, Serialize)]
-#[command(next_help_heading = "Guards")]
+#[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Guards"))]
+#[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
     /// What becomes of a repair that leaves text about the error that is gone
-    #[arg(long, env = "PURIFY_ON_RESIDUE", value_enum, default_value = "flag")]
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_RESIDUE", value_enum, default_value_t))]
     pub on_residue: OnResidue,
     /// What becomes of a repair that takes away a name which Python code uses later
-    #[arg(long, env = "PURIFY_ON_DEPENDENCY", value_enum, default_value = "flag")]
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_DEPENDENCY", value_enum, default_value_t))]
     pub on_dependency: OnDependency,
+    #[default(DEFAULT_STATEFUL_TOOLS.split(',').map(str::to_owned).collect())]
     /// Tools whose Python keeps its names from call to call
-    #[arg(long, env = "PURIFY_STATEFUL_TOOLS", value_name = "NAME", value_delimiter = ',', default_value = DEFAULT_STATEFUL_TOOLS)]
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_STATEFUL_TOOLS", value_name = "NAME", value_delimiter = ',', default_value = DEFAULT_STATEFUL_TOOLS))]
     pub stateful_tools: Vec<String>,
-}
-
-impl Default for GuardConfig {
-    fn default() -> Self {
-        GuardConfig {
-            on_residue: OnResidue::default(),
-            on_dependency: OnDependency::default(),
-            stateful_tools: DEFAULT_STATEFUL_TOOLS.split(',').map(str::to_owned).collect(),
-        }
-    }
 }

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::DEFAULT_COMPRESSION_LEVEL;
+#[cfg(feature = "cli")]
+use super::boolish;
+use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL};
 
 /// What a trainer, or a hub, eats as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportTarget {
     /// TRL's SFTTrainer: `messages` and `tools`, or `input_ids` and `labels` where there are tokens.
@@ -20,7 +22,7 @@ pub enum ExportTarget {
     /// verl's multi-turn SFT: `messages` of role and content, calls and tools as text.
     VerlSft,
     /// JSON lines of `messages` and `tools`.
-    #[value(name = "openai")]
+    #[cfg_attr(feature = "cli", value(name = "openai"))]
     #[serde(rename = "openai")]
     OpenAi,
     /// A data set folder as the hubs have them, with the configurations `rl`, `sft`, `dpo` and `audit`.
@@ -47,27 +49,28 @@ impl ExportTarget {
 }
 
 /// What is exported, to what.
-#[derive(Args, Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ExportConfig {
     /// Purified rollouts, or pairs: files, globs or folders
-    #[arg(required = true, value_name = "PATH")]
+    #[cfg_attr(feature = "cli", arg(required = true, value_name = "PATH"))]
     pub inputs: Vec<PathBuf>,
     /// Who is to read it
-    #[arg(long, value_enum, value_name = "TARGET")]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "TARGET"))]
     pub to: ExportTarget,
     /// File (or, for `folder`, folder) to write; default: NAME.TARGET.parquet beside the input
-    #[arg(long, value_name = "PATH")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
     pub out: Option<PathBuf>,
     /// Licence in the card of a folder, such as apache-2.0
-    #[arg(long, value_name = "ID")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "ID"))]
     pub license: Option<String>,
     /// zstd level of what is written
-    #[arg(long, value_name = "1..22", default_value = DEFAULT_COMPRESSION_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
-    pub compression_level: i32,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "1..22", default_value_t = DEFAULT_COMPRESSION_LEVEL))]
+    pub compression_level: CompressionLevel,
     /// Exit with 1 if a row was rejected
-    #[arg(long, value_parser = clap::builder::BoolishValueParser::new(), default_value_t = false, action = clap::ArgAction::SetTrue)]
+    #[cfg_attr(feature = "cli", arg(long, value_parser = boolish(), default_value_t = false, action = clap::ArgAction::SetTrue))]
     pub strict: bool,
     /// Threads (0: one per core)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = 0))]
     pub threads: usize,
 }

@@ -2,30 +2,31 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use serde::{Deserialize, Serialize};
 
 /// What is audited, and what is written of it.
-#[derive(Args, Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct AuditConfig {
     /// Raw rollouts: a file, a glob or a folder; alone, the audit says what purifying would do
-    #[arg(value_name = "RAW")]
+    #[cfg_attr(feature = "cli", arg(value_name = "RAW"))]
     pub raw: PathBuf,
     /// What purify made of them
-    #[arg(value_name = "PURIFIED")]
+    #[cfg_attr(feature = "cli", arg(value_name = "PURIFIED"))]
     pub purified: Option<PathBuf>,
     /// Write all numbers as JSON
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub json: Option<PathBuf>,
     /// Write a page for the browser: the numbers as plots, and every repair before and after
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub html: Option<PathBuf>,
     /// Exit with 1 if this holds for a number of the report, such as `guards.residue_rate > 0.05` (repeatable)
-    #[arg(long, value_name = "EXPR")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "EXPR"))]
     pub fail_if: Vec<String>,
     /// Column of text whose values are told apart; default: data_source, source, env, environment, dataset or domain
-    #[arg(long, value_name = "COLUMN")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "COLUMN"))]
     pub by: Option<String>,
     /// Threads (0: one per core)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value_t = 0))]
     pub threads: usize,
 }

@@ -1,0 +1,112 @@
+//! Options of the columns: what the rows look like, which column is what, what becomes of tokens.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use smart_default::SmartDefault;
+
+/// What becomes of token columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenColumns {
+    /// Spliced together with the messages.
+    #[default]
+    Splice,
+    /// Left out of what is written.
+    Drop,
+}
+
+/// What the rows of a file look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// `messages` of role and content: OpenAI, TRL, the hubs' data sets.
+    Messages,
+    /// `conversations` of from and value (LLaMA-Factory).
+    #[cfg_attr(feature = "cli", value(name = "sharegpt"))]
+    #[serde(rename = "sharegpt")]
+    ShareGpt,
+    /// `prompt` and `completion`.
+    PromptCompletion,
+    /// `text` in ChatML, special tokens kept.
+    ChatText,
+    /// `input`, `output`, `score`: verl's rollout dump.
+    Verl,
+    /// `response.output` items: NeMo-Gym's rollouts.
+    NemoGym,
+    /// `traces` of `nodes`: verifiers and prime-rl.
+    Traces,
+    /// `steps` of a trajectory: harbor and its agents.
+    Atif,
+    /// `trajectory` of actions and observations: SWE-agent's `.traj` files.
+    SweAgent,
+}
+
+impl Layout {
+    pub const ALL: [Layout; 9] = [
+        Layout::Messages,
+        Layout::ShareGpt,
+        Layout::PromptCompletion,
+        Layout::ChatText,
+        Layout::Verl,
+        Layout::NemoGym,
+        Layout::Traces,
+        Layout::Atif,
+        Layout::SweAgent,
+    ];
+
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layout::Messages => "messages",
+            Layout::ShareGpt => "sharegpt",
+            Layout::PromptCompletion => "prompt-completion",
+            Layout::ChatText => "chat-text",
+            Layout::Verl => "verl",
+            Layout::NemoGym => "nemo-gym",
+            Layout::Traces => "traces",
+            Layout::Atif => "atif",
+            Layout::SweAgent => "swe-agent",
+        }
+    }
+}
+
+/// Which column is what; the well-known names are found without these.
+#[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[cfg_attr(feature = "cli", command(next_help_heading = "Columns and tokens"))]
+#[serde(deny_unknown_fields, default)]
+pub struct ColumnConfig {
+    /// What the rows of JSON look like; recognised by their fields without this
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FORMAT", value_enum))]
+    pub format: Option<Layout>,
+    /// Column of the rollout's unique name
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ID_COLUMN", value_name = "NAME"))]
+    pub id_column: Option<String>,
+    /// Column of the prompt or task that rollouts share
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_GROUP_COLUMN", value_name = "NAME"))]
+    pub group_column: Option<String>,
+    /// Column of the messages
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MESSAGES_COLUMN", value_name = "NAME"))]
+    pub messages_column: Option<String>,
+    /// Column of the outcome
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REWARD_COLUMN", value_name = "NAME"))]
+    pub reward_column: Option<String>,
+    /// What becomes of token columns
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TOKENS", value_enum, default_value_t))]
+    pub tokens: TokenColumns,
+    /// tokenizer.json, or the folder that holds it: finds the call marker in token columns
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TOKENIZER", value_name = "PATH"))]
+    pub tokenizer: Option<PathBuf>,
+    /// Token ids of `<tool_call>`, in place of a tokenizer (Qwen2.5 and Qwen3: 151657)
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_CALL_MARKER_IDS", value_name = "ID", value_delimiter = ','))]
+    pub call_marker_ids: Vec<i32>,
+}
+
+impl ColumnConfig {
+    pub fn drops_tokens(&self) -> bool {
+        self.tokens == TokenColumns::Drop
+    }
+}
