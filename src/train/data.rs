@@ -16,7 +16,8 @@ use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, expand};
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};
 use crate::rollout::Rollout;
-use crate::steps::{ErrorDetector, Trajectory};
+use crate::steps::Trajectory;
+use crate::verdict::ErrorDetector;
 
 /// Tokens of one answer and its context.
 #[derive(Clone, Debug, Default, PartialEq)]

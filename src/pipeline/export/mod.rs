@@ -19,7 +19,7 @@ use crate::config::{ColumnConfig, DetectConfig, ExportConfig, ExportTarget, RunC
 use crate::error::Error;
 use crate::export::{Form, card};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
-use crate::steps::ErrorDetector;
+use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
 use file::{Content, Writer};
 use sources::Sources;
