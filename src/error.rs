@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::embed::EmbedError;
 use crate::ingest::IngestError;
-use crate::steps::outcome::PatternError;
+use crate::verdict::PatternError;
 use crate::write::WriteError;
 
 /// Exit statuses, as `--help` lists them.

@@ -19,7 +19,8 @@
 //!   columns are called. No stage does any of this again.
 //! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns; what other
 //!   programs write is turned into native rows first ([`ingest::formats`]).
-//! - [`steps`] splits a rollout into steps, judges each tool result and finds failure runs.
+//! - [`verdict`] says of one tool result whether it is ok, an error, or informative: rules as data.
+//! - [`steps`] splits a rollout into steps, finds out which result answers which call, and finds failure runs.
 //! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast; or the cosine
 //!   of two vectors. [`embed`] makes those, with ONNX Runtime or candle (cargo feature `embed`); a text's vector has the same
 //!   bits whatever stands beside it. All vectors of a run are gathered before its first row is written.
@@ -57,7 +58,10 @@
 //! | step | an assistant message with the tool messages that answer it |
 //! | reasoning, call, result | the parts of a step |
 //! | context | a message that is read and never trained on: its `loss` is false |
-//! | attempt | a step that holds a call; ok, failed, or open (no result) |
+//! | attempt | a step that holds a call; ok, informative, failed, or open (no result) |
+//! | verdict | what a tool result says: ok, error, informative, unknown |
+//! | informative | the call did its job, and its output reports a bad state of something else: a failing test, a search without a match |
+//! | fault | whose a failure was: the model's or the environment's |
 //! | failure run | longest stretch of failed attempts with nothing in between |
 //! | correction | the ok attempt that directly follows a failure run |
 //! | recovered, unrecovered | a run of at most K attempts with a correction; any other |
@@ -110,4 +114,5 @@ pub mod steps;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod verdict;
 pub mod write;

@@ -81,6 +81,15 @@ impl Message<'_> {
     }
 
     pub fn has_call(&self) -> bool {
-        self.role == Role::Assistant && (!self.calls.is_empty() || self.inline_call().is_some())
+        self.call_count() > 0
+    }
+
+    /// How many calls it makes; those that stand in text count as one.
+    pub fn call_count(&self) -> usize {
+        match self.role {
+            Role::Assistant if self.calls.is_empty() => usize::from(self.inline_call().is_some()),
+            Role::Assistant => self.calls.len(),
+            Role::System | Role::User | Role::Tool => 0,
+        }
     }
 }

@@ -125,11 +125,10 @@ impl<'a> Auditor<'a> {
         rollout: &Rollout<'_>,
         became: Option<(&RowOf, Record)>,
     ) -> Result<(), Error> {
-        let detector = self.purifier.detector();
-        let before = Trajectory::new(rollout, detector);
+        let before = Trajectory::new(rollout, self.purifier.detector());
         let tokens = self.tokens(rollout);
-        sums.part.before.add(&before, detector, tokens.as_ref());
-        sums.counts.reference.add(&before, detector, self.now.max_retries);
+        sums.part.before.add(&before, tokens.as_ref());
+        sums.counts.reference.add(&before, self.now.max_retries);
         sums.slice = Slice {
             rollouts: 1,
             attempts: before.attempts() as u64,
@@ -177,12 +176,12 @@ impl<'a> Auditor<'a> {
         // Most rows were left as they are, and finding their failures is most of the work.
         match after.messages == before.rollout.messages {
             true => {
-                sums.part.after.add(before, self.purifier.detector(), self.tokens(&after).as_ref());
+                sums.part.after.add(before, self.tokens(&after).as_ref());
                 sums.slice.add_after(before);
             }
             false => {
                 let trajectory = Trajectory::new(&after, self.purifier.detector());
-                sums.part.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
+                sums.part.after.add(&trajectory, self.tokens(&after).as_ref());
                 sums.slice.add_after(&trajectory);
             }
         }
@@ -204,7 +203,7 @@ impl<'a> Auditor<'a> {
         let rollout = before.rollout;
         let sources = row.rollout.as_ref().map(|purified| purified.messages());
         if sources.is_none() && row.loss.is_empty() {
-            sums.part.after.add(before, self.purifier.detector(), tokens);
+            sums.part.after.add(before, tokens);
             sums.slice.add_after(before);
             return Ok(Some(done));
         }
@@ -222,7 +221,7 @@ impl<'a> Auditor<'a> {
         };
         let after = Rollout { id: rollout.id.clone(), group: rollout.group, messages, tokens };
         let trajectory = Trajectory::new(&after, self.purifier.detector());
-        sums.part.after.add(&trajectory, self.purifier.detector(), self.tokens(&after).as_ref());
+        sums.part.after.add(&trajectory, self.tokens(&after).as_ref());
         sums.slice.add_after(&trajectory);
         self.add_views(sums.views, (raw, rollout), &after, &done.record).map_err(|detail| self.mismatch(detail))?;
         Ok(Some(done))

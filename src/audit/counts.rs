@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use super::groups::GradedGroups;
 use super::report::{GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
-use super::side::{bounded, entry, failures, merge};
+use super::side::{bounded, entry, merge};
 use crate::guard::calls::CallFaults;
 use crate::ingest::record::{Record, RecordedRepair};
 use crate::pipeline::PurifiedRow;
 use crate::saar::RepairKind;
-use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+use crate::steps::{Outcome, RunEnd, Trajectory};
 
 /// Bins of the similarity histogram.
 const BINS: usize = 20;
@@ -271,13 +271,12 @@ impl GuardCount {
 impl Reference {
     /// Counts the raw rollout as the reference's loop would have met it: each result is a call; a retry stands directly behind
     /// a failed attempt; a place at which a call failed is recovered if the run there has a correction within K attempts.
-    pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, detector: &ErrorDetector, max_retries: usize) {
+    pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, max_retries: usize) {
         let mut retried_until = None;
         for step in &trajectory.steps {
             let is_retry = retried_until == Some(step.message);
-            let has_result = matches!(step.attempt, Some(Outcome::Ok | Outcome::Failed(_)));
-            let found = if has_result { failures(trajectory, step, detector) } else { Vec::new() };
-            for failure in found {
+            for answer in step.answers.iter().filter(|_| step.attempt.is_some()) {
+                let failure = answer.verdict.failure();
                 self.calls += 1;
                 self.calls_ok += u64::from(failure.is_none());
                 self.first_calls += u64::from(!is_retry);
@@ -286,8 +285,7 @@ impl Reference {
                     *entry(&mut self.failure_reasons, &failure.error_type) += 1;
                 }
             }
-            let failed = matches!(step.attempt, Some(Outcome::Failed(_)));
-            retried_until = failed.then_some(step.end());
+            retried_until = (step.attempt == Some(Outcome::Failed)).then_some(step.end());
         }
         for run in trajectory.failure_runs() {
             self.triggered += 1;

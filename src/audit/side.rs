@@ -3,12 +3,11 @@
 //! Owns the counting of steps, attempts, failure runs and the cascade. An attempt without a result is open: it is counted, and
 //! neither a success nor a failure.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::report::{Cascade, MOST_POSITIONS, MOST_STREAK, RunCounts, Side, Tally};
 use crate::rollout::{Message, Rollout};
-use crate::steps::{ErrorDetector, Failure, Outcome, RunEnd, Step, Trajectory, answered_call};
+use crate::steps::{Outcome, RunEnd, Step, Trajectory};
 
 /// Names that are counted one by one, those that come first; data could make more of them.
 const MOST_NAMES: usize = 1000;
@@ -45,22 +44,6 @@ pub(super) fn bounded<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &s
     entry(map, if is_named { name } else { OTHERS })
 }
 
-/// What each result of a step says: what came of a single one is what came of the step.
-pub(super) fn failures<'s>(
-    trajectory: &Trajectory<'_, '_>,
-    step: &'s Step,
-    detector: &ErrorDetector,
-) -> Vec<Option<Cow<'s, Failure>>> {
-    let messages = &trajectory.rollout.messages;
-    let asked = &messages[step.message];
-    let of = |(k, result): (usize, usize)| match (&step.attempt, step.results.len()) {
-        (Some(Outcome::Failed(failure)), 1) => Some(Cow::Borrowed(failure)),
-        (_, 1) => None,
-        _ => detector.failure(asked, answered_call(asked, k), &messages[result]).map(Cow::Owned),
-    };
-    step.results.clone().enumerate().map(of).collect()
-}
-
 fn characters(message: &Message<'_>) -> u64 {
     let count = |text: &str| text.chars().count() as u64;
     let texts = [message.content, message.reasoning].into_iter().flatten();
@@ -69,12 +52,7 @@ fn characters(message: &Message<'_>) -> u64 {
 
 impl Side {
     /// Counts a rollout.
-    pub(super) fn add(
-        &mut self,
-        trajectory: &Trajectory<'_, '_>,
-        detector: &ErrorDetector,
-        tokens: Option<&MessageTokens>,
-    ) {
+    pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, tokens: Option<&MessageTokens>) {
         let rollout = trajectory.rollout;
         self.rollouts += 1;
         self.messages += rollout.messages.len() as u64;
@@ -93,18 +71,19 @@ impl Side {
                     self.open += 1;
                     continue;
                 }
-                Outcome::Ok => {
+                Outcome::Ok | Outcome::Informative => {
                     self.ok += 1;
                     false
                 }
-                Outcome::Failed(failure) => {
+                Outcome::Failed => {
                     self.failed += 1;
-                    *entry(&mut self.error_types, &failure.error_type) += 1;
+                    let failures = step.failure().into_iter();
+                    failures.for_each(|f| *entry(&mut self.error_types, &f.error_type) += 1);
                     self.add_cost(rollout, step, tokens);
                     true
                 }
             };
-            self.add_tools(trajectory, step, detector);
+            self.add_tools(trajectory, step);
             self.add_position(position, failed);
             self.cascade.add(before, failed);
             position += 1;
@@ -138,12 +117,12 @@ impl Side {
     }
 
     /// An attempt counts once for each tool that has answered it; it failed for those whose own result is an error.
-    fn add_tools(&mut self, trajectory: &Trajectory<'_, '_>, step: &Step, detector: &ErrorDetector) {
-        let message = &trajectory.rollout.messages[step.message];
+    fn add_tools(&mut self, trajectory: &Trajectory<'_, '_>, step: &Step) {
+        let calls = &trajectory.rollout.messages[step.message].calls;
         let mut tools: BTreeMap<&str, bool> = BTreeMap::new();
-        for (k, failure) in failures(trajectory, step, detector).into_iter().enumerate() {
-            let name = answered_call(message, k).map_or(IN_TEXT, |call| call.name);
-            *tools.entry(name).or_default() |= failure.is_some();
+        for answer in &step.answers {
+            let name = calls.get(answer.calls.start).map_or(IN_TEXT, |call| call.name);
+            *tools.entry(name).or_default() |= answer.verdict.failure().is_some();
         }
         tools.into_iter().for_each(|(name, failed)| entry(&mut self.by_tool, name).add(failed));
     }

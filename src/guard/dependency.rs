@@ -76,7 +76,7 @@ impl Codes<'_> {
     }
 
     fn is_ok(&self, step: usize) -> bool {
-        self.trajectory.steps[step].attempt == Some(Outcome::Ok)
+        self.trajectory.steps[step].attempt.is_some_and(Outcome::did_its_job)
     }
 }
 

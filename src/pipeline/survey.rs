@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::ingest::{Decoded, Input, expand, raw_rows};
 use crate::options::{ColumnConfig, DetectConfig};
 use crate::rollout::{Message, Role, Rollout};
-use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory, answered_call};
+use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};
+use crate::verdict::{Asked, ErrorDetector};
 
 /// Names that are counted one by one; behind that, together.
 const MOST_NAMES: usize = 1000;
@@ -128,15 +129,14 @@ impl Survey {
             self.rows += 1;
             match batch.rollout(row) {
                 Ok(rollout) => {
-                    self.add_rollout(&rollout, detector);
-                    self.compare_labels(&rollout, detector, disagreements);
+                    self.add_rollout(&rollout, detector, disagreements);
                 }
                 Err(error) => count(&mut self.unreadable, error.code()),
             }
         }
     }
 
-    fn add_rollout(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector) {
+    fn add_rollout(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector, disagreements: usize) {
         for message in &rollout.messages {
             count(
                 &mut self.messages,
@@ -162,14 +162,14 @@ impl Survey {
                 &mut self.outcomes,
                 match outcome {
                     Outcome::Ok => "ok",
+                    Outcome::Informative => "informative",
                     Outcome::Open => "open",
-                    Outcome::Failed(failure) => {
-                        count(&mut self.error_types, &failure.error_type);
-                        "failed"
-                    }
+                    Outcome::Failed => "failed",
                 },
             );
+            step.failure().into_iter().for_each(|f| count(&mut self.error_types, &f.error_type));
         }
+        self.compare_labels(&trajectory, detector, disagreements);
         for run in trajectory.failure_runs() {
             match run.end {
                 RunEnd::Correction(_) => self.recovered += 1,
@@ -180,31 +180,35 @@ impl Survey {
 }
 
 impl Survey {
-    fn compare_labels(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector, most: usize) {
-        for (index, asked) in rollout.messages.iter().enumerate().filter(|(_, m)| m.has_call()) {
-            let results = rollout.messages[index + 1..].iter().take_while(|m| m.role == Role::Tool);
-            for (k, result) in results.enumerate() {
-                let Some(labelled_error) = result.is_error else { continue };
-                let call = answered_call(asked, k);
-                let blind = Message { is_error: None, ..result.clone() };
-                let detected = detector.failure(asked, call, &blind).is_some();
-                match (detected, labelled_error) {
-                    (true, true) => self.agreement.both += 1,
-                    (true, false) => self.agreement.detector_only += 1,
-                    (false, true) => self.agreement.label_only += 1,
-                    (false, false) => self.agreement.neither += 1,
-                }
-                if detected != labelled_error && self.agreement.examples.len() < most {
-                    self.agreement.examples.push(Disagreement {
-                        rollout: rollout.id.to_string(),
-                        message: index + 1 + k,
-                        labelled_error,
-                        call: call.map(|c| format!("{}({})", c.name, c.arguments)).unwrap_or_default(),
-                        result: result.content.unwrap_or_default().to_owned(),
-                    });
-                }
+    fn compare_labels(&mut self, trajectory: &Trajectory<'_, '_>, detector: &ErrorDetector, most: usize) {
+        for (step, answer) in trajectory.steps.iter().flat_map(|s| s.answers.iter().map(move |a| (s, a))) {
+            let messages = &trajectory.rollout.messages;
+            let (asked, result) = (&messages[step.message], &messages[answer.message]);
+            let Some(labelled_error) = result.is_error else { continue };
+            let blind = Message { is_error: None, ..result.clone() };
+            let detected = detector.verdict(&Asked::of(asked, &answer.calls), &blind).failure().is_some();
+            match (detected, labelled_error) {
+                (true, true) => self.agreement.both += 1,
+                (true, false) => self.agreement.detector_only += 1,
+                (false, true) => self.agreement.label_only += 1,
+                (false, false) => self.agreement.neither += 1,
+            }
+            if detected != labelled_error && self.agreement.examples.len() < most {
+                self.agreement.examples.push(disagreement(trajectory, step, answer, labelled_error));
             }
         }
+    }
+}
+
+fn disagreement(trajectory: &Trajectory<'_, '_>, step: &Step, answer: &Answer, labelled_error: bool) -> Disagreement {
+    let messages = &trajectory.rollout.messages;
+    let call = messages[step.message].calls.get(answer.calls.start);
+    Disagreement {
+        rollout: trajectory.rollout.id.to_string(),
+        message: answer.message,
+        labelled_error,
+        call: call.map(|c| format!("{}({})", c.name, c.arguments)).unwrap_or_default(),
+        result: messages[answer.message].content.unwrap_or_default().to_owned(),
     }
 }
 

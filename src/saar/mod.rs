@@ -13,8 +13,9 @@ use crate::options::{Compare, Mode, Pairing, RepairFaults, SaarConfig, TextKind,
 use crate::rollout::Message;
 use crate::similarity::Measure;
 use crate::similarity::semantic::{NoVector, Vectors};
-use crate::steps::{FailureRun, Fault, RunEnd, Trajectory};
+use crate::steps::{FailureRun, RunEnd, Trajectory};
 use crate::tokens::CallMarker;
+use crate::verdict::Fault;
 pub use plan::{Granularity, Plan, Repair, RepairKind, Skip};
 pub use texts::{CalledCode, call_code, call_segment, called_code, step_text};
 

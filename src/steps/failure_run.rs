@@ -1,6 +1,6 @@
 //! Failure runs: longest stretches of failed attempts, and what follows them.
 //!
-//! Owns the adjacency rule of saar.md, section 1. Context is not trained on, so that nothing in it needs repair. How long a
+//! Owns the adjacency rule of docs/method.md, "Words". Context is not trained on, so that nothing in it needs repair. How long a
 //! run may be is a setting of [`crate::saar`].
 
 use std::ops::Range;
@@ -10,7 +10,7 @@ use super::{Outcome, Step};
 /// What stands behind a failure run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// An ok attempt, directly behind: the index of its step.
+    /// An attempt that did its job, directly behind: the index of its step.
     Correction(usize),
     /// Talk without a call, another role, an open attempt, context, or the end.
     Other,
@@ -25,8 +25,11 @@ pub struct FailureRun {
 }
 
 pub(super) fn find(steps: &[Step]) -> Vec<FailureRun> {
-    let follows = |k: usize| k < steps.len() && steps[k].message == steps[k - 1].end();
-    let failed = |k: usize| !steps[k].is_context && matches!(steps[k].attempt, Some(Outcome::Failed(_)));
+    // Results that stand elsewhere tie a step to what lies in between: it can't be taken out in one piece.
+    let follows = |k: usize| {
+        k < steps.len() && steps[k].message == steps[k - 1].end() && steps[k - 1..=k].iter().all(Step::is_whole)
+    };
+    let failed = |k: usize| !steps[k].is_context && steps[k].attempt == Some(Outcome::Failed);
     let mut runs = Vec::new();
     let mut k = 0;
     while k < steps.len() {
@@ -39,7 +42,8 @@ pub(super) fn find(steps: &[Step]) -> Vec<FailureRun> {
         while follows(k) && failed(k) {
             k += 1;
         }
-        let corrected = follows(k) && !steps[k].is_context && steps[k].attempt == Some(Outcome::Ok);
+        let did_its_job = |k: usize| steps[k].attempt.is_some_and(Outcome::did_its_job);
+        let corrected = follows(k) && !steps[k].is_context && did_its_job(k);
         runs.push(FailureRun { steps: start..k, end: if corrected { RunEnd::Correction(k) } else { RunEnd::Other } });
     }
     runs

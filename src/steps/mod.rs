@@ -1,27 +1,57 @@
-//! A rollout seen as its steps, attempts and failure runs (saar.md, section 1).
+//! A rollout seen as its steps, attempts and failure runs (docs/method.md, "Words").
 //!
-//! Owns structure and outcomes: it reads roles, calls and results, and asks [`outcome`] what a result says. No
-//! similarities, no decisions. Steps lie in message order and never overlap.
+//! Owns structure: it reads roles, calls and results, finds out which result answers which call ([`pairing`]), and asks
+//! [`crate::verdict`] what a result says. No similarities, no decisions. Steps lie in message order and never overlap.
 
-mod detect;
 pub mod failure_run;
-pub mod outcome;
+mod pairing;
 
 use std::ops::Range;
 
-use crate::rollout::{Message, Role, Rollout, ToolCall};
+use crate::rollout::{Message, Role, Rollout};
+use crate::verdict::{Asked, ErrorDetector, Failure, Verdict};
 pub use failure_run::{FailureRun, RunEnd};
-pub use outcome::{ErrorDetector, Failure, Fault};
 
-/// What came of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What came of an attempt, or of a single call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It has results and none is an error.
     Ok,
-    /// At least one result is an error: the first.
-    Failed(Failure),
+    /// As ok, and a result reports a bad state of something else.
+    Informative,
+    /// At least one result is an error.
+    Failed,
     /// It has no result: a cut-off end.
     Open,
+}
+
+impl Outcome {
+    /// Whether the tool did what it was asked to do.
+    pub fn did_its_job(self) -> bool {
+        match self {
+            Outcome::Ok | Outcome::Informative => true,
+            Outcome::Failed | Outcome::Open => false,
+        }
+    }
+
+    fn of<'v>(verdicts: impl Iterator<Item = &'v Verdict>) -> Self {
+        verdicts.fold(Outcome::Open, |so_far, verdict| match (so_far, verdict) {
+            (Outcome::Failed, _) | (_, Verdict::Error(_)) => Outcome::Failed,
+            (Outcome::Informative, _) | (_, Verdict::Informative(_)) => Outcome::Informative,
+            (Outcome::Ok | Outcome::Open, Verdict::Ok | Verdict::Unknown) => Outcome::Ok,
+        })
+    }
+}
+
+/// A tool message that answers calls of a step, and what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Index of the tool message.
+    pub message: usize,
+    /// Indices of the calls that it answers: one, or all of a batch with a single result; none behind a step without a call.
+    /// A call that stands in text is call 0.
+    pub calls: Range<usize>,
+    pub verdict: Verdict,
 }
 
 /// An assistant message with the tool messages that answer it.
@@ -29,8 +59,10 @@ pub enum Outcome {
 pub struct Step {
     /// Index of the assistant message.
     pub message: usize,
-    /// Indices of the tool messages.
+    /// Indices of the tool messages directly behind it.
     pub results: Range<usize>,
+    /// All that answers its calls, wherever it stands, in the order of the calls.
+    pub answers: Vec<Answer>,
     /// `None`: no call, hence no attempt.
     pub attempt: Option<Outcome>,
     /// It is not trained on: it belongs to no failure run and corrects none.
@@ -38,11 +70,31 @@ pub struct Step {
 }
 
 impl Step {
-    fn failure(&self) -> Option<&Failure> {
-        match &self.attempt {
-            Some(Outcome::Failed(failure)) => Some(failure),
-            _ => None,
-        }
+    /// The first failure, in the order of the calls, of a failed attempt.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.attempt?;
+        self.answers.iter().find_map(|answer| answer.verdict.failure())
+    }
+
+    /// The calls that failed, each with its first failure, in order.
+    pub fn failed_calls(&self) -> impl Iterator<Item = (usize, &Failure)> {
+        let mut last = None;
+        let failures = self.answers.iter().filter_map(|a| Some((a.calls.clone(), a.verdict.failure()?)));
+        failures.flat_map(|(calls, failure)| calls.map(move |call| (call, failure))).filter(move |(call, _)| {
+            let is_new = last < Some(*call);
+            last = last.max(Some(*call));
+            is_new
+        })
+    }
+
+    /// What came of one call.
+    pub fn call_outcome(&self, call: usize) -> Outcome {
+        Outcome::of(self.answers.iter().filter(|a| a.calls.contains(&call)).map(|a| &a.verdict))
+    }
+
+    /// Whether its results, and no others, stand directly behind it.
+    pub fn is_whole(&self) -> bool {
+        self.answers.len() == self.results.len() && self.answers.iter().all(|a| self.results.contains(&a.message))
     }
 
     /// Index of the message behind the step.
@@ -56,22 +108,26 @@ impl Step {
 pub struct Trajectory<'r, 'a> {
     pub rollout: &'r Rollout<'a>,
     pub steps: Vec<Step>,
+    /// Tool messages that answer no call: indices, and what they say.
+    pub unasked: Vec<(usize, Verdict)>,
 }
 
 impl<'r, 'a> Trajectory<'r, 'a> {
     pub fn new(rollout: &'r Rollout<'a>, detector: &ErrorDetector) -> Self {
         let messages = &rollout.messages;
-        let mut steps = Vec::new();
-        for (index, message) in messages.iter().enumerate() {
-            if message.role != Role::Assistant {
-                continue;
-            }
-            let answers = messages[index + 1..].iter().take_while(|m| m.role == Role::Tool).count();
-            let results = index + 1..index + 1 + answers;
-            let attempt = message.has_call().then(|| outcome_of(message, &messages[results.clone()], detector));
-            steps.push(Step { message: index, results, attempt, is_context: message.is_context });
+        let mut steps = stretches(messages);
+        let (pairs, unasked) = pairing::pair(messages, &steps);
+        for (step, paired) in steps.iter_mut().zip(pairs) {
+            let asked = &messages[step.message];
+            let answer = |paired: pairing::Paired| {
+                let verdict = detector.verdict(&Asked::of(asked, &paired.calls), &messages[paired.message]);
+                Answer { message: paired.message, calls: paired.calls, verdict }
+            };
+            step.answers = paired.into_iter().map(answer).collect();
+            step.attempt = asked.has_call().then(|| Outcome::of(step.answers.iter().map(|a| &a.verdict)));
         }
-        Trajectory { rollout, steps }
+        let judged = |m: usize| (m, detector.verdict(&Asked::unknown(), &messages[m]));
+        Trajectory { rollout, steps, unasked: unasked.into_iter().map(judged).collect() }
     }
 
     /// All longest stretches of failed attempts with no other message between them.
@@ -80,7 +136,7 @@ impl<'r, 'a> Trajectory<'r, 'a> {
     }
 
     pub fn failed_attempts(&self) -> usize {
-        self.steps.iter().filter(|s| s.failure().is_some()).count()
+        self.steps.iter().filter(|s| s.attempt == Some(Outcome::Failed)).count()
     }
 
     pub fn attempts(&self) -> usize {
@@ -93,16 +149,93 @@ impl<'r, 'a> Trajectory<'r, 'a> {
     }
 }
 
-fn outcome_of(call: &Message<'_>, results: &[Message<'_>], detector: &ErrorDetector) -> Outcome {
-    if results.is_empty() {
-        return Outcome::Open;
-    }
-    (0..results.len())
-        .find_map(|k| detector.failure(call, answered_call(call, k), &results[k]))
-        .map_or(Outcome::Ok, Outcome::Failed)
+/// The steps by place alone: nothing is paired or judged yet.
+fn stretches(messages: &[Message<'_>]) -> Vec<Step> {
+    let is_assistant = |(_, message): &(usize, &Message<'_>)| message.role == Role::Assistant;
+    let step = |(index, message): (usize, &Message<'_>)| {
+        let behind = messages[index + 1..].iter().take_while(|m| m.role == Role::Tool).count();
+        let results = index + 1..index + 1 + behind;
+        Step { message: index, results, answers: Vec::new(), attempt: None, is_context: message.is_context }
+    };
+    messages.iter().enumerate().filter(is_assistant).map(step).collect()
 }
 
-/// The call that result `k` of a step answers: by position, since ids may be missing or double.
-pub fn answered_call<'m, 'a>(message: &'m Message<'a>, k: usize) -> Option<&'m ToolCall<'a>> {
-    message.calls.get(k).or(message.calls.first())
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::options::DetectConfig;
+    use crate::rollout::ToolCall;
+
+    fn message<'a>(role: Role, content: Option<&'a str>, ids: &[&'a str]) -> Message<'a> {
+        Message {
+            role,
+            content,
+            reasoning: None,
+            call_id: (role == Role::Tool).then(|| ids[0]),
+            is_error: None,
+            is_context: false,
+            calls: match role {
+                Role::Assistant => {
+                    ids.iter().map(|id| ToolCall { id: Some(id), name: "get", arguments: "{}" }).collect()
+                }
+                Role::System | Role::User | Role::Tool => vec![],
+            },
+        }
+    }
+
+    fn with_steps<T>(messages: Vec<Message<'_>>, read: impl Fn(&Trajectory<'_, '_>) -> T) -> T {
+        let rollout = Rollout { id: Cow::Borrowed("r"), group: None, messages, tokens: None };
+        let detector = ErrorDetector::new(&DetectConfig::default()).expect("no patterns");
+        read(&Trajectory::new(&rollout, &detector))
+    }
+
+    #[test]
+    fn a_step_knows_which_of_its_calls_failed() {
+        let asked = message(Role::Assistant, None, &["a", "b", "c"]);
+        let answers = [("c", "Error: user not found"), ("a", "1"), ("b", "Error: gone")];
+        let results = answers.iter().map(|&(id, text)| message(Role::Tool, Some(text), &[id]));
+        with_steps(std::iter::once(asked).chain(results).collect(), |trajectory| {
+            let step = &trajectory.steps[0];
+            let failed: Vec<_> = step.failed_calls().map(|(call, f)| (call, f.error_type.to_string())).collect();
+            assert_eq!(failed, [(1, "tool_error".to_owned()), (2, "not_found".to_owned())]);
+            assert_eq!(step.failure().map(|f| f.error_type.as_ref()), Some("tool_error"));
+            let outcomes = [0, 1, 2].map(|call| step.call_outcome(call));
+            assert_eq!(outcomes, [Outcome::Ok, Outcome::Failed, Outcome::Failed]);
+            assert_eq!(step.attempt, Some(Outcome::Failed));
+            assert!(step.is_whole());
+        });
+    }
+
+    #[test]
+    fn a_run_whose_results_stand_elsewhere_has_no_correction() {
+        let rollout = vec![
+            message(Role::Assistant, None, &["a"]),
+            message(Role::Assistant, None, &["b"]),
+            message(Role::Tool, Some("3"), &["b"]),
+            message(Role::Tool, Some("Error: gone"), &["a"]),
+        ];
+        with_steps(rollout, |trajectory| {
+            assert_eq!(trajectory.steps.iter().map(Step::is_whole).collect::<Vec<_>>(), [false, false]);
+            let runs = trajectory.failure_runs();
+            assert_eq!(runs, [FailureRun { steps: 0..1, end: RunEnd::Other }]);
+        });
+    }
+
+    #[test]
+    fn a_call_without_a_result_is_open() {
+        with_steps(vec![message(Role::Assistant, None, &["a"])], |trajectory| {
+            assert_eq!(trajectory.steps[0].attempt, Some(Outcome::Open));
+            assert_eq!(trajectory.steps[0].call_outcome(0), Outcome::Open);
+        });
+    }
+
+    #[test]
+    fn a_result_without_a_call_is_kept_with_its_verdict() {
+        with_steps(vec![message(Role::Tool, Some("Error: gone"), &["x"])], |trajectory| {
+            let [(0, verdict)] = trajectory.unasked.as_slice() else { panic!("{:?}", trajectory.unasked) };
+            assert!(verdict.failure().is_some());
+        });
+    }
 }

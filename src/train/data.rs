@@ -16,7 +16,8 @@ use crate::options::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfi
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};
 use crate::rollout::Rollout;
-use crate::steps::{ErrorDetector, Trajectory};
+use crate::steps::Trajectory;
+use crate::verdict::ErrorDetector;
 
 /// Tokens of one answer and its context.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -15,7 +15,9 @@ use crate::export::{Cells, ExportError, Form};
 use crate::ingest::sample::{PreferenceReader, SampleReader};
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::options::ExportConfig;
-use crate::steps::{ErrorDetector, Outcome, Trajectory};
+
+use crate::steps::{Outcome, Trajectory};
+use crate::verdict::ErrorDetector;
 use crate::write::export::{self as rows, LinesFile, Reject};
 use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, WriteError};
 
@@ -280,8 +282,8 @@ impl<'w> Writer<'w> {
             let rollout = batch.rollout(row)?;
             if form == Form::TrlKto {
                 let trajectory = Trajectory::new(&rollout, self.detector);
-                let is_failed = |attempt: &Option<Outcome>| matches!(attempt, Some(Outcome::Failed(_)));
-                failed.extend(trajectory.steps.iter().filter(|s| is_failed(&s.attempt)).map(|s| s.message));
+                let steps = trajectory.steps.iter();
+                failed.extend(steps.filter(|s| s.attempt == Some(Outcome::Failed)).map(|s| s.message));
             }
         }
         Ok(form.of_rollout(&sample, &failed)?)

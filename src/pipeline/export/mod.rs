@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::export::{Form, card};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
 use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig};
-use crate::steps::ErrorDetector;
+
+use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
 use file::{Content, Writer};
 use sources::Sources;

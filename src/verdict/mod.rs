@@ -1,15 +1,96 @@
-//! Tells a failed tool result from a good one, and names the error (saar.md, section 5).
+//! What a tool result says of the call that it answers: ok, an error, informative, or unknown.
 //!
-//! Owns the order of the rules, the reference's detector and whose fault an error is. It reads a result and the call
-//! that it answers and nothing else. The default detector is `super::detect`.
+//! Owns the types, the order of the rules (the data's own word, the user's patterns, the detector), the reference's
+//! detector, and whose fault an error is. It reads a result and the call that it answers and nothing else: which result
+//! answers which call is [`crate::steps`]'s to find out. The default detector is [`text`].
+
+mod asked;
+mod json;
+mod text;
 
 use std::borrow::Cow;
 
 use regex::Regex;
 
-use super::detect::{Asked, JUDGE_SUCCESS, detect};
 use crate::options::{DetectConfig, Detector};
-use crate::rollout::{Message, ToolCall};
+use crate::rollout::Message;
+pub use asked::Asked;
+use text::{JUDGE_SUCCESS, detect};
+
+/// What a tool result says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call did its job.
+    Ok,
+    /// The call failed.
+    Error(Failure),
+    /// The call did its job, and its output reports a bad state of something else.
+    Informative(Finding),
+    /// The result holds no text to judge by.
+    Unknown,
+}
+
+impl Verdict {
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Verdict::Error(failure) => Some(failure),
+            Verdict::Ok | Verdict::Informative(_) | Verdict::Unknown => None,
+        }
+    }
+
+    /// Its name in columns and reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Error(_) => "error",
+            Verdict::Informative(_) => "informative",
+            Verdict::Unknown => "unknown",
+        }
+    }
+
+    /// The rule that decided; nothing where none did.
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Verdict::Error(failure) => Some(&failure.rule),
+            Verdict::Informative(finding) => Some(&finding.rule),
+            Verdict::Ok | Verdict::Unknown => None,
+        }
+    }
+}
+
+/// What an informative result is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// A test runner ran, and tests fail.
+    Tests,
+    /// A checker, linter or compiler that was run to look has found something.
+    Check,
+    /// A script that was written to show a fault shows it.
+    Reproduction,
+    /// A search without a match.
+    Search,
+    /// A question about the system that is answered with no.
+    Probe,
+}
+
+impl FindingKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            FindingKind::Tests => "tests",
+            FindingKind::Check => "check",
+            FindingKind::Reproduction => "reproduction",
+            FindingKind::Search => "search",
+            FindingKind::Probe => "probe",
+        }
+    }
+}
+
+/// What an informative result reports, and the rule that says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub kind: FindingKind,
+    pub rule: Cow<'static, str>,
+}
 
 /// Whose fault a failure was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +100,34 @@ pub enum Fault {
     Environment,
 }
 
+impl Fault {
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Model => "model",
+            Fault::Environment => "environment",
+        }
+    }
+}
+
 /// An error, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The exception's class where there is one, else a short stable name.
     pub error_type: Cow<'static, str>,
     pub fault: Fault,
+    /// The rule that found it.
+    pub rule: Cow<'static, str>,
 }
 
 impl Failure {
-    pub(super) fn named(error_type: impl Into<Cow<'static, str>>) -> Self {
+    fn named(error_type: impl Into<Cow<'static, str>>) -> Self {
         let error_type = error_type.into();
         let fault = if is_environment(&error_type) { Fault::Environment } else { Fault::Model };
-        Failure { error_type, fault }
+        Failure { error_type, fault, rule: Cow::Borrowed("text") }
+    }
+
+    fn by(self, rule: impl Into<Cow<'static, str>>) -> Self {
+        Failure { rule: rule.into(), ..self }
     }
 }
 
@@ -75,29 +171,39 @@ impl ErrorDetector {
         Ok(ErrorDetector { success, errors, detector: config.detector })
     }
 
-    /// The failure that a tool message reports, if it does. `call` is the call that it answers, if known.
-    pub fn failure(&self, asked: &Message<'_>, call: Option<&ToolCall<'_>>, result: &Message<'_>) -> Option<Failure> {
-        let text = result.content.unwrap_or_default();
-        let asked = Asked::new(asked, call);
+    /// What a tool message says of the call that it answers.
+    pub fn verdict(&self, asked: &Asked<'_>, result: &Message<'_>) -> Verdict {
+        let Some(text) = result.content else {
+            return match result.is_error {
+                Some(true) => Verdict::Error(Failure::named("unknown_error").by(LABEL)),
+                Some(false) => Verdict::Ok,
+                None => Verdict::Unknown,
+            };
+        };
         let detect = || match self.detector {
-            Detector::Default => detect(text, &asked),
+            Detector::Default => detect(text, asked),
             Detector::Reference => reference(text),
         };
-        match result.is_error {
+        let failure = match result.is_error {
             Some(false) => None,
             Some(true) => {
-                Some(self.user_error(text).or_else(detect).unwrap_or_else(|| Failure::named("unknown_error")))
+                let unnamed = || Failure::named("unknown_error").by(LABEL);
+                Some(self.user_error(text).or_else(detect).unwrap_or_else(unnamed))
             }
             None if self.success.iter().any(|p| p.is_match(text)) => None,
             None => self.user_error(text).or_else(detect),
-        }
+        };
+        failure.map_or(Verdict::Ok, Verdict::Error)
     }
 
     fn user_error(&self, text: &str) -> Option<Failure> {
         let (name, _) = self.errors.iter().find(|(_, pattern)| pattern.is_match(text))?;
-        Some(Failure::named(name.clone()))
+        Some(Failure::named(name.clone()).by("error_pattern"))
     }
 }
+
+/// The rule of an error that the data itself marks as one.
+const LABEL: &str = "label";
 
 /// The reference's rule (`_detect_error_from_text` of Open-CLEANER).
 fn reference(text: &str) -> Option<Failure> {
@@ -118,13 +224,13 @@ fn reference(text: &str) -> Option<Failure> {
         return None;
     }
     let error_type = TYPES.iter().copied().find(|name| text.contains(name)).unwrap_or("unknown_error");
-    Some(Failure::named(error_type))
+    Some(Failure::named(error_type).by("reference"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Role;
+    use crate::rollout::{Role, ToolCall};
 
     fn verdict(tool: &str, arguments: &str, result: &str) -> Option<String> {
         let config = DetectConfig { detector: Detector::Default, success_pattern: vec![], error_pattern: vec![] };
@@ -141,7 +247,7 @@ mod tests {
         };
         let asked = message(Role::Assistant, None, vec![call]);
         let answer = message(Role::Tool, Some(result), vec![]);
-        detector.failure(&asked, Some(&call), &answer).map(|f| f.error_type.into_owned())
+        detector.verdict(&Asked::of(&asked, &(0..1)), &answer).failure().map(|f| f.error_type.to_string())
     }
 
     /// (tool, arguments, result, type)
@@ -448,16 +554,7 @@ mod tests {
                 is_context: false,
                 calls: vec![],
             };
-            let asked = Message {
-                role: Role::Assistant,
-                content: None,
-                reasoning: None,
-                call_id: None,
-                is_error: None,
-                is_context: false,
-                calls: vec![],
-            };
-            detector.failure(&asked, None, &result).map(|f| f.error_type.into_owned())
+            detector.verdict(&Asked::unknown(), &result).failure().map(|f| f.error_type.to_string())
         };
         assert_eq!(failure("Error: fine", None), None);
         assert_eq!(failure("taken", None).as_deref(), Some("seat_taken"));

@@ -1,6 +1,6 @@
 //! JSON results: objects with error, status or exit-code fields, and what stands inside them.
 //!
-//! Owns the field names. A text field inside an object is judged by the text rules of [`super`], two levels deep.
+//! Owns the field names. A text field inside an object is judged by the text rules of [`super::text`], two levels deep.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Asked, announced_type, exception_anywhere, first_lines, last_lines, pattern, specific, unwrapped};
-use crate::steps::outcome::Failure;
+use super::Failure;
+use super::asked::Asked;
+use super::text::{announced_type, exception_anywhere, first_lines, last_lines, pattern, specific, unwrapped};
 
 /// JSON results beyond this are not parsed: a harness's error object is small.
 const JSON_BYTES: usize = 256 * 1024;

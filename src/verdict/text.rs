@@ -1,19 +1,16 @@
 //! The default detector: what a tool result says of itself, whatever harness wrote it.
 //!
 //! Owns the tables of texts. Evidence is taken from where harnesses put it: the first lines, the last lines, an exit
-//! status, the fields of a JSON object ([`json`]). Text that a call read or printed on purpose is no evidence,
+//! status, the fields of a JSON object ([`super::json`]). Text that a call read or printed on purpose is no evidence,
 //! whatever it says. Every rule is bounded: a result of a megabyte costs as much as one of some pages.
 
-mod json;
-
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::outcome::Failure;
-use crate::rollout::{Message, ToolCall};
+use super::asked::{Asked, RUNNING_COMMAND};
+use super::{Failure, json};
 
 pub(super) const JUDGE_SUCCESS: &str = "Tool call success";
 const JUDGE_FAILURE: &str = "Tool call failure";
@@ -25,68 +22,11 @@ const EDGE_BYTES: usize = 8 * 1024;
 /// A compiled pattern.
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
+        pub(super) static $name: LazyLock<Regex> =
+            LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
     };
 }
-use pattern;
-
-/// What the call asked for, as far as it tells reported text from the harness's own. Most results show no sign of an
-/// error, so the call is only looked into where one does.
-pub(super) struct Asked<'a> {
-    name: &'a str,
-    arguments: &'a str,
-    reads: OnceCell<bool>,
-    may_read: OnceCell<bool>,
-}
-
-pattern!(READING_TOOL, r"(?i)(^|_|\b)(read|view|cat|show|search|grep|browse|fetch|log|logs|tail|head|list|ls)(_|\b|$)");
-pattern!(
-    READING_COMMAND,
-    r#"(?m)(^|[\n;&|("'`]|\\n)\s*(sudo )?(cat|ls|find|tree|head|tail|less|more|grep|egrep|fgrep|zgrep|rg|ag|sed|awk|nl|zcat|bat|strings|journalctl|dmesg|git (log|show|diff|grep|blame)|docker logs|kubectl logs|view|open|scroll_down|scroll_up|goto|search_file|search_dir)(\s|$)"#
-);
-pattern!(
-    RUNNING_COMMAND,
-    r#"(?m)(^|[\n;&|("'`]|\\n)\s*(sudo |time |timeout \S+ )*(python[\d.]*|ipython|node|deno|bun|npm|npx|yarn|make|cargo|go|gcc|g\+\+|clang|cc|java|javac|mvn|gradle|ruby|perl|php|pytest|tox|pip3?|bash|sh|\./\S+|docker run|psql|mysql|sqlite3)\b"#
-);
-pattern!(
-    READING_CODE,
-    r"\bopen\(|\.read\(|\.read_text\(|\.readlines\(|readFile|File\.read|print_exc|format_exc|format_tb|print_tb"
-);
-pattern!(HANDLING_CODE, r"print_exc|format_exc|logging\.exception|logger\.exception|print_exception|traceback\.print");
-
-impl<'a> Asked<'a> {
-    pub(super) fn new(message: &Message<'a>, call: Option<&ToolCall<'a>>) -> Self {
-        let (name, arguments) = match call {
-            Some(call) => (call.name, call.arguments),
-            None => ("", message.inline_call().and_then(|at| Some(&message.content?[at..])).unwrap_or_default()),
-        };
-        Asked { name, arguments, reads: OnceCell::new(), may_read: OnceCell::new() }
-    }
-
-    /// It shows text that exists already and does nothing else: a file, a log, a search.
-    fn reads(&self) -> bool {
-        *self.reads.get_or_init(|| {
-            READING_TOOL.is_match(self.name)
-                || (READING_COMMAND.is_match(self.arguments) && !RUNNING_COMMAND.is_match(self.arguments))
-        })
-    }
-
-    /// Its code reads files, among other things.
-    fn may_read(&self) -> bool {
-        *self.may_read.get_or_init(|| READING_CODE.is_match(self.arguments))
-    }
-
-    /// Its code catches errors and prints them.
-    fn handles(&self) -> bool {
-        HANDLING_CODE.is_match(self.arguments)
-    }
-
-    /// Whether the call itself holds the line, and so may have printed it.
-    fn spells(&self, line: &str) -> bool {
-        let line = line.trim();
-        line.len() >= 6 && self.arguments.contains(line)
-    }
-}
+pub(super) use pattern;
 
 /// The default detector.
 pub(super) fn detect(text: &str, asked: &Asked<'_>) -> Option<Failure> {
@@ -108,7 +48,7 @@ pub(super) fn detect(text: &str, asked: &Asked<'_>) -> Option<Failure> {
 }
 
 /// The rules that look at the text itself, most telling first.
-fn specific(text: &str, head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
+pub(super) fn specific(text: &str, head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
     traceback(text, tail, asked)
         .or_else(|| shell(head, tail, asked))
         .or_else(|| compiler(head, asked))
@@ -126,7 +66,7 @@ pattern!(
 );
 
 /// The result without what the harness says on every turn.
-fn unwrapped(text: &str) -> &str {
+pub(super) fn unwrapped(text: &str) -> &str {
     let mut text = text.trim();
     for opening in ["<tool_response>", "<output>", "<result>", "<observation>", "```output", "```"] {
         text = text.strip_prefix(opening).unwrap_or(text).trim_start();
@@ -143,13 +83,13 @@ fn unwrapped(text: &str) -> &str {
     }
 }
 
-fn first_lines(text: &str) -> Vec<&str> {
+pub(super) fn first_lines(text: &str) -> Vec<&str> {
     let edge = &text[..text.floor_char_boundary(EDGE_BYTES)];
     edge.lines().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim().is_empty()).take(EDGE_LINES).collect()
 }
 
 /// The last lines, last one first.
-fn last_lines(text: &str) -> Vec<&str> {
+pub(super) fn last_lines(text: &str) -> Vec<&str> {
     let edge = &text[text.ceil_char_boundary(text.len().saturating_sub(EDGE_BYTES))..];
     edge.lines().rev().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim().is_empty()).take(EDGE_LINES).collect()
 }
@@ -187,8 +127,8 @@ pattern!(FRAME_FILE, r#"File "(?:[^"]*/)?([^"/]+)", line \d+"#);
 
 /// Whether a traceback goes through a file that the call names, so that the call ran it.
 fn ran_here(traceback: &str, asked: &Asked<'_>) -> bool {
-    let runs = RUNNING_COMMAND.is_match(asked.arguments);
-    runs && FRAME_FILE.captures_iter(traceback).take(20).any(|frame| asked.arguments.contains(&frame[1]))
+    let runs = RUNNING_COMMAND.is_match(asked.arguments());
+    runs && FRAME_FILE.captures_iter(traceback).take(20).any(|frame| asked.arguments().contains(&frame[1]))
 }
 
 /// Python, JavaScript and Java stack traces, and the bare exception line that judges give.
@@ -203,7 +143,7 @@ fn traceback(text: &str, tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
         let indented = text[line_start..].starts_with([' ', '\t']);
         let in_place = !indented && before.split_whitespace().count() <= 1 && !before.ends_with(':')
             || STREAM_LABEL.is_match(before);
-        let printed = asked.arguments.contains(TRACEBACK) || asked.handles();
+        let printed = asked.arguments().contains(TRACEBACK) || asked.handles();
         // A log that code reads may hold a traceback anywhere but, as a rule, not as the first thing printed.
         let is_first = line_start == 0;
         let is_own = current() || ran_here(&text[at..], asked) || (!asked.reads() && (!asked.may_read() || is_first));
@@ -260,7 +200,7 @@ fn shell(head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
         }
         PROGRAM_LINE.captures(line).is_some_and(|found| {
             // A program that the call never named did not run: its message was read from somewhere.
-            !is_harmless(line) && !asked.spells(line) && (!asked.reads() || asked.arguments.contains(&found[1]))
+            !is_harmless(line) && !asked.spells(line) && (!asked.reads() || asked.arguments().contains(&found[1]))
         })
     };
     let is_telling = |line: &&&str| !is_harmless(line);
@@ -268,7 +208,7 @@ fn shell(head: &[&str], tail: &[&str], asked: &Asked<'_>) -> Option<Failure> {
     if let Some(line) = line {
         return Some(Failure::named(shell_error_type(line)));
     }
-    let usage = USAGE.is_match(head.first()?) && !asked.reads() && !asked.arguments.contains("help");
+    let usage = USAGE.is_match(head.first()?) && !asked.reads() && !asked.arguments().contains("help");
     usage.then(|| Failure::named("usage_error"))
 }
 
@@ -399,7 +339,7 @@ fn says_none(line: &str) -> bool {
     NONE_AT_ALL.is_match(line)
 }
 
-fn announced_type(line: &str) -> &'static str {
+pub(super) fn announced_type(line: &str) -> &'static str {
     if RATE_LIMITED.is_match(line) {
         "rate_limit"
     } else if SERVER_FAILED.is_match(line) {
@@ -426,7 +366,7 @@ fn announced_type(line: &str) -> &'static str {
 pattern!(EXCEPTION_NAME, r"\b([A-Z][A-Za-z0-9]*(?:Error|Exception))\b|\b(worker_timeout)\b");
 
 /// The first exception class that a text which is known to be an error names.
-fn exception_anywhere(text: &str) -> Option<Cow<'static, str>> {
+pub(super) fn exception_anywhere(text: &str) -> Option<Cow<'static, str>> {
     let edge = &text[..text.floor_char_boundary(EDGE_BYTES)];
     let found = EXCEPTION_NAME.captures(edge)?;
     let name = found.get(1).or(found.get(2))?.as_str();
