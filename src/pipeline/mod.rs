@@ -31,7 +31,9 @@ use crate::error::Error;
 use crate::ingest::{Format, Input, RowError, Shape, expand};
 use crate::judge::{Judge, LogIs};
 use crate::options::{ColumnConfig, GuardConfig, Mode, Options, RunConfig, SaarConfig, Shard};
-use crate::rewrite::{PurifiedRollout, RepairRecord};
+
+use crate::record::RepairRecord;
+use crate::rewrite::PurifiedRollout;
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Meaning, Plan, Planner};
 use crate::schema::OutputSchema;
@@ -118,15 +120,12 @@ impl<'c> Purifier<'c> {
             guard: &settings.guard,
             shard: settings.shard,
             labels: RunLabels {
-                profile: settings.method.profile.name().to_owned(),
+                profile: settings.method.profile,
                 // A gate is what append means.
                 mode: match (settings.method.mode, &settings.gate.gate_model) {
                     (Mode::Replace, Some(_)) => Mode::Append,
                     (mode, _) => mode,
-                }
-                .name()
-                .to_owned(),
-                measure: settings.method.similarity_metric.name().to_owned(),
+                },
             },
             detector: ErrorDetector::new(&settings.errors)?,
             comparison: comparison(settings, vectors)?,
