@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings schemas/ up to date (--write) or checks it (--check, the default).
+# Brings schemas/ and docs/options.md up to date (--write) or checks it (--check, the default).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:---check}" in

@@ -1,4 +1,4 @@
-//! What the main job asks of a policy: how likely it finds a correction by itself (saar.md, section 8).
+//! What the main job asks of a policy: how likely it finds a correction by itself (docs/method.md, "Importance").
 //!
 //! Owns the question alone. It is asked by the pipeline and answered by whoever holds a model, so that the pipeline needs
 //! none to be built.

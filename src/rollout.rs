@@ -71,7 +71,8 @@ pub struct ToolCall<'a> {
 }
 
 impl Message<'_> {
-    /// Where the calls start inside the content, if they stand there and not in `calls` (saar.md, section 4).
+    /// Where the calls start inside the content, if they stand there and not in `calls` (docs/method.md, "Call segment and
+    /// similarity").
     pub fn inline_call(&self) -> Option<usize> {
         if self.role == Role::Assistant && self.calls.is_empty() {
             self.content.and_then(|text| text.find(CALL_MARKER))

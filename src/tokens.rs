@@ -1,6 +1,6 @@
 //! Tokens of a rollout, aligned with its assistant messages.
 //!
-//! Owns the alignment of mask and messages and the place of the call marker (saar.md, section 7). Cutting and
+//! Owns the alignment of mask and messages and the place of the call marker (docs/method.md, "Tokens"). Cutting and
 //! joining is [`crate::rewrite`]'s work. A log-prob that no longer holds is absent, never 0.0.
 
 use std::ops::Range;

@@ -1,18 +1,24 @@
-//! The files of schemas/ equal what the code says. `scripts/regenerate.sh --write` brings them up to date.
+//! The files of schemas/, and the page of options, equal what the code says. `scripts/regenerate.sh --write` brings them
+//! up to date.
 
 use std::path::Path;
+
+/// Compares a generated file with the committed one; writes it where the caller of the test has asked for that.
+fn assert_current(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("PURIFY_WRITE_SCHEMAS").is_some() {
+        std::fs::write(&path, text).expect("generated files can be written");
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(there, text, "{name} is out of date: run scripts/regenerate.sh --write");
+}
 
 #[test]
 fn schemas_are_what_the_code_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
     let mut known = Vec::new();
     for (name, text) in purify::cli::schemas::all() {
-        if std::env::var_os("PURIFY_WRITE_SCHEMAS").is_some() {
-            std::fs::create_dir_all(&folder).expect("a folder");
-            std::fs::write(folder.join(name), &text).expect("schemas can be written");
-        }
-        let there = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
-        assert_eq!(there, text, "schemas/{name} is out of date: run scripts/regenerate.sh --write");
+        assert_current(&format!("schemas/{name}"), &text);
         known.push(name.to_owned());
     }
     let mut there: Vec<String> = std::fs::read_dir(&folder)
@@ -22,4 +28,9 @@ fn schemas_are_what_the_code_says() {
     there.sort();
     known.sort();
     assert_eq!(there, known, "schemas/ holds files that nothing generates");
+}
+
+#[test]
+fn the_page_of_options_is_what_the_help_says() {
+    assert_current("docs/options.md", &purify::cli::reference::options());
 }

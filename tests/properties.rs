@@ -1,4 +1,4 @@
-//! Generated rollouts against what a repair must never do (saar.md, section 9).
+//! Generated rollouts against what a repair must never do (docs/method.md, "Invariants").
 //!
 //! Rollouts come from a strategy over steps; the library purifies them, and each invariant is checked on the sources
 //! that a purified rollout names. Invariants 6 and 7 need files: see `tests/cli/purify.rs`.

@@ -11,6 +11,7 @@ mod export;
 mod layers;
 mod lineage;
 pub mod printer;
+pub mod reference;
 pub mod schemas;
 mod score;
 mod signals;

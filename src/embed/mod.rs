@@ -1,4 +1,4 @@
-//! Text in, vector out (saar.md, section 4: semantic similarity).
+//! Text in, vector out (docs/method.md, "Call segment and similarity").
 //!
 //! Owns the [`Embedder`] trait, its two engines (`onnx`, `candle`), the order in which texts go through them
 //! ([`batch`]) and the store in which vectors wait to be written ([`store`]). It knows no rollouts: which texts are

@@ -1,4 +1,4 @@
-//! Splices token columns along with the messages (saar.md, section 7).
+//! Splices token columns along with the messages (docs/method.md, "Tokens").
 //!
 //! Owns which raw tokens stay, and which log-probs still hold. Ids are cut and joined, never encoded again. A token
 //! keeps its behaviour log-prob only if everything before it stayed: from the first joint on, policy tokens have none.

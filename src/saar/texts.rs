@@ -1,4 +1,4 @@
-//! The texts of a step: what is compared, and what is embedded (saar.md, sections 1 and 4).
+//! The texts of a step: what is compared, and what is embedded (docs/method.md, "Call segment and similarity").
 //!
 //! Owns how an assistant message is cut into reasoning and call, and how a call is rendered.
 
@@ -36,7 +36,7 @@ fn reasoning<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
     }
 }
 
-/// The call segment of an attempt as text (saar.md, section 4): rendered, or cut from the content.
+/// The call segment of an attempt as text: rendered, or cut from the content (docs/method.md, "Call segment and similarity").
 pub fn call_segment<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
     if let Some(at) = message.inline_call() {
         let text = &message.content.unwrap_or_default()[at..];

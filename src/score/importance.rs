@@ -1,4 +1,5 @@
-//! Importance ratios of repairs: how likely the policy finds the correction once the error is gone (saar.md, section 8).
+//! Importance ratios of repairs: how likely the policy finds the correction once the error is gone (docs/method.md,
+//! "Importance").
 //!
 //! Owns which tokens were moved by a repair and where the same tokens stand in the raw rollout. Pure: log-probs are the
 //! policy's. A token counts if it was sampled behind an error that the purified rollout no longer shows: the call of the

@@ -1,4 +1,4 @@
-//! Similarity by meaning: the cosine of two vectors (saar.md, section 4).
+//! Similarity by meaning: the cosine of two vectors (docs/method.md, "Call segment and similarity").
 //!
 //! Owns the lookup of a text's vector and the mapping of a cosine to a [`Similarity`]. Vectors come from outside; a text
 //! that has none is not similar to anything, it is an error.

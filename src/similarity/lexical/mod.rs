@@ -2,7 +2,7 @@
 //!
 //! Owns the matching-block arithmetic and nothing else: which texts are compared, and what a ratio
 //! means, is decided in [`crate::saar`]. The invariant: for every pair of strings the number of
-//! matched code points equals CPython's, automatic junk heuristic included (saar.md, section 4).
+//! matched code points equals CPython's, automatic junk heuristic included (docs/method.md, "Call segment and similarity").
 //!
 //! CPython looks for the longest block by walking all pairs of equal, not popular code points, again
 //! for each sub-rectangle. Three strategies find the same blocks with less work:
