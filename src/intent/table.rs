@@ -1,7 +1,7 @@
 //! The table of evidence.
 //!
 //! Owns the rules' order and weights. Rules name kinds of tools, calls and errors, never a task, a data set or a model. A
-//! new rule is one entry here and one function in [`super::evidence`].
+//! new rule is one entry here and one function in `evidence.rs`.
 
 use super::evidence as says;
 use super::rules::{Effect, Rule, pair_of};
