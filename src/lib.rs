@@ -73,6 +73,10 @@
 //! | target, form | who an export is for; what one of its files holds |
 //! | purified | the product of [`rewrite`], and nothing else |
 //! | guard, finding | a look at one repair of a plan; what it says |
+//! | retry, workaround, other | what a later call is to a failed one: the same thing again; another way to the same end; something else |
+//! | affinity, evidence | how near a later call comes to a failed one, 0 to 1; the rules that say so |
+//! | side effects | what a failed call may have changed before it failed: no, unknown, yes |
+//! | cited | later text states what only the failure showed |
 //! | residue | text in a purified rollout that speaks of an error which is no longer there |
 //! | dependency | a name that stays in use though only a removed attempt defines it |
 //! | side | the data before or after it was purified |
@@ -93,6 +97,7 @@ pub mod export;
 pub mod group;
 pub mod guard;
 pub mod ingest;
+pub mod intent;
 pub mod judge;
 pub mod pipeline;
 #[cfg(feature = "train")]

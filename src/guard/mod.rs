@@ -4,7 +4,10 @@
 //! plain data. What follows from a finding (`--on-residue`, `--on-dependency`) is [`crate::pipeline`]'s to decide.
 
 pub mod calls;
+mod changes;
+pub mod cited;
 pub mod dependency;
+pub mod effects;
 mod glance;
 mod python;
 pub mod residue;

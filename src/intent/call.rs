@@ -1,0 +1,290 @@
+//! A call, as far as its intent goes: what is inside it, what it is about, and what came of it.
+//!
+//! Owns the cut from the wrapper (names of arguments, harness options) to the text that counts, and the reading of that
+//! text: commands, programs, targets, names. It judges nothing.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::tools::{self, Kind};
+use super::{evidence, programs};
+use crate::shell::{self, Script};
+
+/// A call with its result.
+#[derive(Clone, Debug, Default)]
+pub struct Call<'t> {
+    /// Empty if the data does not say.
+    pub tool: Cow<'t, str>,
+    /// As the model wrote them, JSON or not.
+    pub arguments: Cow<'t, str>,
+    pub result: Cow<'t, str>,
+    /// The name of its error; `None`: it did its job.
+    pub error_type: Option<Cow<'t, str>>,
+}
+
+/// A step that holds calls: what the model wrote before them, and each call with its result.
+#[derive(Debug, Default)]
+pub struct Attempt<'t> {
+    pub reasoning: Cow<'t, str>,
+    pub calls: Vec<Subject<'t>>,
+}
+
+impl<'t> Attempt<'t> {
+    pub fn new(reasoning: Cow<'t, str>, calls: impl IntoIterator<Item = Call<'t>>) -> Self {
+        Attempt { reasoning, calls: calls.into_iter().map(Subject::new).collect() }
+    }
+}
+
+/// A call, read when it is asked for.
+#[derive(Debug, Default)]
+pub struct Subject<'t> {
+    pub call: Call<'t>,
+    parsed: OnceCell<Option<Value>>,
+    inner: OnceCell<String>,
+    script: OnceCell<Script>,
+    names: OnceCell<BTreeSet<String>>,
+    targets: OnceCell<BTreeSet<String>>,
+    shown: OnceCell<Option<String>>,
+}
+
+/// Texts are compared and read up to this many bytes: a program that is resubmitted is known by its first pages.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// Of a longer result, this many bytes at each end are read: errors stand there.
+const RESULT_ENDS: usize = 8 * 1024;
+
+/// Arguments that hold what a tool runs.
+const CODE: &[&str] =
+    &["code", "command", "cmd", "commands", "script", "source", "query", "sql", "input", "keystrokes", "expression"];
+/// Arguments that hold which of its actions a tool is to do.
+const ACTIONS: &[&str] = &["command", "action", "operation", "method", "mode"];
+
+impl<'t> Subject<'t> {
+    pub fn new(call: Call<'t>) -> Self {
+        Subject { call, ..Subject::default() }
+    }
+
+    /// The result; of a long one, its two ends.
+    pub fn result(&self) -> &str {
+        let whole = self.call.result.as_ref();
+        let shortened = || {
+            let (head, tail) = (first_bytes(whole, RESULT_ENDS), last_bytes(whole, RESULT_ENDS));
+            (head.len() + tail.len() < whole.len()).then(|| format!("{head}\n{tail}"))
+        };
+        self.shown.get_or_init(shortened).as_deref().unwrap_or(whole)
+    }
+
+    /// The name of its error; empty if it did its job.
+    pub fn error(&self) -> &str {
+        self.call.error_type.as_deref().unwrap_or_default()
+    }
+
+    fn parsed(&self) -> Option<&Value> {
+        self.parsed.get_or_init(|| serde_json::from_str(&self.call.arguments).ok()).as_ref()
+    }
+
+    /// A named argument that is text.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        self.parsed()?.get(name)?.as_str()
+    }
+
+    /// The first line of an argument that says which action of its tool is meant (`view`, `str_replace`).
+    pub fn action(&self) -> Option<&str> {
+        let is_word = |text: &&str| text.len() < 40 && !text.contains(char::is_whitespace);
+        let object = self.parsed()?.as_object()?;
+        let found = ACTIONS.iter().find_map(|name| object.get(*name)?.as_str()).filter(is_word)?;
+        (object.len() > 1 && self.kind() != Kind::Shell).then_some(found)
+    }
+
+    pub fn kind(&self) -> Kind {
+        let by_name = tools::kind(&self.call.tool);
+        match by_name {
+            Kind::Edit if self.action_looks() => Kind::Look,
+            _ => by_name,
+        }
+    }
+
+    fn action_looks(&self) -> bool {
+        let looks = |action: &str| ["view", "read", "show", "open", "list", "search"].contains(&action);
+        self.argument("command").is_some_and(looks)
+    }
+
+    /// What is inside the call: the command, the code, the query, or all values of its arguments.
+    pub fn inner(&self) -> &str {
+        self.inner.get_or_init(|| {
+            let text = match self.parsed() {
+                Some(Value::Object(object)) => match self.code_argument() {
+                    Some(code) => code.to_owned(),
+                    None => joined(object.values()),
+                },
+                Some(Value::Array(values)) => joined(values.iter()),
+                Some(Value::String(text)) => text.clone(),
+                _ => TAG.replace_all(&self.call.arguments, "").into_owned(),
+            };
+            clipped(text)
+        })
+    }
+
+    /// The argument that holds what is run, where it outweighs all others.
+    fn code_argument(&self) -> Option<&str> {
+        let object = self.parsed()?.as_object()?;
+        let texts = || object.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+        let (name, code) = CODE.iter().find_map(|code| texts().find(|(name, _)| name == code))?;
+        texts().all(|(other, text)| other == name || text.len() <= code.len()).then_some(code)
+    }
+
+    /// Read as shell; empty for other tools.
+    pub fn script(&self) -> &Script {
+        self.script.get_or_init(|| {
+            let words = || {
+                let value =
+                    self.parsed()?.as_object().map_or(self.parsed(), |o| CODE.iter().find_map(|n| o.get(*n)))?;
+                value.as_array()?.iter().map(|word| Some(word.as_str()?.to_owned())).collect::<Option<Vec<String>>>()
+            };
+            match self.kind() {
+                Kind::Shell => match words() {
+                    Some(words) => shell::read_words(&words),
+                    None => shell::read(self.inner()),
+                },
+                // `!pip install x` in a notebook.
+                Kind::Python if self.inner().trim_start().starts_with('!') => {
+                    shell::read(self.inner().trim_start().trim_start_matches('!'))
+                }
+                Kind::Python | Kind::Sql | Kind::Edit | Kind::Look | Kind::Other => Script::default(),
+            }
+        })
+    }
+
+    /// The programs that it runs, in order; those that only move about are left out. `python -m x` counts as x.
+    pub fn programs(&self) -> Vec<&str> {
+        self.script()
+            .commands
+            .iter()
+            .map(|command| command.python_module().unwrap_or_else(|| command.program()))
+            .filter(|program| !program.is_empty() && !MOVES.contains(program))
+            .collect()
+    }
+
+    /// The Python in it: all of a Python tool's text, and what a shell hands to an interpreter.
+    pub fn python(&self) -> Vec<&str> {
+        match self.kind() {
+            Kind::Python if self.script().commands.is_empty() => vec![self.inner()],
+            _ => self.script().commands.iter().filter_map(|command| command.python_code()).collect(),
+        }
+    }
+
+    /// Names that its Python uses; keywords, comments and quoted text are left out.
+    pub fn names(&self) -> &BTreeSet<String> {
+        self.names.get_or_init(|| {
+            let mut out = BTreeSet::new();
+            for code in self.python() {
+                let bare = ASIDE.replace_all(code, " ");
+                let names = NAME.find_iter(&bare).map(|m| m.as_str()).filter(|name| !KEYWORDS.contains(name));
+                out.extend(names.map(str::to_owned));
+            }
+            out
+        })
+    }
+
+    /// Whether its tool, as the result says, does not exist.
+    pub fn is_unknown_tool(&self) -> bool {
+        evidence::is_unknown_tool(self)
+    }
+
+    /// Programs of its command that the result says are not there.
+    pub fn missing_programs(&self) -> BTreeSet<String> {
+        programs::missing(self)
+    }
+
+    /// Paths and addresses in its text, by the part behind the last slash.
+    pub fn targets(&self) -> &BTreeSet<String> {
+        self.targets.get_or_init(|| {
+            let ends = PATH.find_iter(self.inner()).filter_map(|m| {
+                m.as_str().trim_end_matches(['/', '.', ',', ':']).rsplit('/').next().filter(|end| end.len() > 1)
+            });
+            ends.map(str::to_owned).collect()
+        })
+    }
+
+    /// Files that it writes or edits, by the part behind the last slash; as far as its text says.
+    pub fn written(&self) -> BTreeSet<String> {
+        let end = |path: &str| base_of(path).to_owned();
+        if self.kind() == Kind::Edit {
+            let paths = ["path", "file_path", "filename", "file", "target_file", "filePath"];
+            return paths.iter().filter_map(|name| self.argument(name)).map(end).collect();
+        }
+        let script = self.script();
+        let redirected = script.commands.iter().flat_map(|c| c.written()).map(end);
+        let patched = PATCHED.captures_iter(self.inner()).map(|c| end(&c[1]));
+        let mut out: BTreeSet<String> = redirected.chain(patched).collect();
+        for code in self.python() {
+            let named = OPENED.captures_iter(code).filter_map(|c| c.get(1).or(c.get(2)).or(c.get(3)));
+            out.extend(named.map(|m| end(m.as_str())));
+            if PATH_VARIABLE.is_match(code) {
+                out.extend(ASSIGNED_PATH.captures_iter(code).map(|c| end(&c[1])));
+            }
+        }
+        out
+    }
+}
+
+/// The part of a path behind its last slash.
+pub fn base_of(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+}
+
+fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    values.map(text).collect::<Vec<_>>().join("\n")
+}
+
+fn clipped(mut text: String) -> String {
+    text.truncate(first_bytes(&text, MOST_BYTES).len());
+    text
+}
+
+/// At most so many bytes from the start, cut between characters.
+pub(super) fn first_bytes(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+fn last_bytes(text: &str, most: usize) -> &str {
+    let start = (text.len().saturating_sub(most)..=text.len()).find(|at| text.is_char_boundary(*at));
+    &text[start.unwrap_or(text.len())..]
+}
+
+/// Commands that only move about or set something up for those behind them.
+const MOVES: &[&str] =
+    &["cd", "set", "export", "source", ".", "pushd", "popd", "unset", "shopt", "ulimit", "trap", "alias", "wait"];
+
+const KEYWORDS: &[&str] = &[
+    "and", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "False",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "None", "nonlocal", "not", "or", "pass",
+    "print", "raise", "return", "self", "True", "try", "while", "with", "yield", "select", "SELECT", "FROM", "WHERE",
+    "AND", "range", "len", "str", "int", "float", "list", "the", "to", "of", "echo",
+];
+
+macro_rules! pattern {
+    ($name:ident, $text:expr) => {
+        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
+    };
+}
+pub(super) use pattern;
+
+pattern!(TAG, r"</?parameter[^>\n]{0,80}>|^\s*execute\[|\]\s*$");
+pattern!(NAME, r"[\p{L}_][\p{L}\p{N}_]*");
+pattern!(ASIDE, r#"(?s)\"{3}.*?\"{3}|'{3}.*?'{3}|(?-s)"[^"\n]*"|'[^'\n]*'|#.*"#);
+pattern!(PATH, r"(?:https?://|[~.]{0,2}/)?[\w@+-]+(?:[./][\w@+-]+)+/?|/[\w@+-]+");
+pattern!(PATCHED, r"(?m)^\*\*\* (?:Update|Add) File: (\S+)");
+pattern!(
+    OPENED,
+    r#"open\(\s*[rbuf]*['"]([^'"\n]+)['"]\s*,\s*(?:mode\s*=\s*)?['"][wax]|Path\(\s*['"]([^'"\n]+)['"]\s*\)\.write_|to_(?:csv|json|parquet|excel|pickle)\(\s*['"]([^'"\n]+)['"]"#
+);
+pattern!(PATH_VARIABLE, r#"open\(\s*\w+\s*,\s*(?:mode\s*=\s*)?['"][wax]|\w\.write_text\("#);
+pattern!(ASSIGNED_PATH, r#"(?m)^\s*\w+\s*=\s*(?:Path\(\s*)?[rbuf]*['"]([\w./~-]*[\w-]\.\w{1,6})['"]"#);
