@@ -7,10 +7,12 @@ use std::io::{BufWriter, Write};
 
 use purify::audit::html::Page;
 use purify::audit::report::{
-    AuditReport, ByColumn, Cascade, Curve, DiffLine, FileFacts, GroupCounts, Groups, GuardCount, Guards,
+    AuditReport, ByColumn, Cascade, Curve, DiffLine, FileFacts, FindingCounts, GroupCounts, Groups, GuardCount, Guards,
     MOST_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice,
     THRESHOLDS, Tally, WorstGroup,
 };
+
+use purify::record::{Findings, Granularity, RepairRecord};
 
 const TOOLS: [&str; 4] = ["python", "shell", "search", "read_file"];
 const ERRORS: [&str; 5] = ["NameError", "TypeError", "SyntaxError", "timeout", "unknown_error"];
@@ -55,17 +57,22 @@ fn repair(row: u64) -> RepairView {
         repair: 0,
         group: Some(format!("prompt_{}", row / 8)),
         reward: (pick(30, 20) > 0).then(|| [1.0, 1.0, 0.0, -1.0][pick(33, 4) as usize]),
-        tool: Some(TOOLS[pick(11, 7).saturating_sub(3) as usize].to_owned()),
-        error_types: (0..attempts).map(error).collect(),
-        kind: "recovered".to_owned(),
-        granularity: if least < 0.5 { "deep" } else { "shallow" }.to_owned(),
-        similarity: (0..attempts).map(|k| (least + 0.03 * k as f64).min(1.0)).collect(),
-        attempts,
-        first_message: 2 + 2 * pick(21, 5),
-        residue: Some(pick(36, 40) == 0),
-        depends_on_removed: (pick(42, 5) > 0).then_some(pick(45, 60) == 0),
-        identical_retry: Some(pick(50, 90) == 0),
-        lossy_result: Some(pick(54, 30) == 0),
+        record: RepairRecord {
+            tool: Some(TOOLS[pick(11, 7).saturating_sub(3) as usize].to_owned()),
+            error_types: (0..attempts).map(error).collect(),
+            granularity: if least < 0.5 { Granularity::Deep } else { Granularity::Shallow },
+            similarity: (0..attempts).map(|k| (least + 0.03 * k as f64).min(1.0)).collect(),
+            attempts: attempts as usize,
+            first_message: 2 + 2 * pick(21, 5) as usize,
+            removed_messages: 2 * (attempts as usize),
+            findings: Findings {
+                residue: Some(pick(36, 40) == 0),
+                depends_on_removed: (pick(42, 5) > 0).then_some(pick(45, 60) == 0),
+                identical_retry: Some(pick(50, 90) == 0),
+                lossy_result: Some(pick(54, 30) == 0),
+            },
+            ..RepairRecord::default()
+        },
         lines: lines(bits),
         is_cut: pick(58, 25) == 0,
     }
@@ -211,10 +218,12 @@ fn repairs_made(repairs: u64) -> Repairs {
 fn guards(repairs: u64) -> Guards {
     let of = |yes: u64, unknown: u64| GuardCount { yes, no: repairs - yes - unknown, unknown };
     Guards {
-        residue: of(repairs / 40, 0),
-        depends_on_removed: of(repairs / 75, repairs / 5),
-        identical_retry: of(repairs / 90, 0),
-        lossy_result: of(repairs / 30, 0),
+        findings: FindingCounts(Findings {
+            residue: of(repairs / 40, 0),
+            depends_on_removed: of(repairs / 75, repairs / 5),
+            identical_retry: of(repairs / 90, 0),
+            lossy_result: of(repairs / 30, 0),
+        }),
         duplicate_call_ids: repairs / 900,
         residue_rate: Some(1.0 / 40.0),
         dependency_rate: Some(1.0 / 60.0),
@@ -288,10 +297,7 @@ fn repair_of_text(row: u64, text: &str) -> RepairView {
     RepairView {
         rollout: own(),
         group: Some(own()),
-        tool: Some(own()),
-        error_types: vec![own()],
-        kind: own(),
-        granularity: own(),
+        record: RepairRecord { tool: Some(own()), error_types: vec![own()], ..repair(row).record },
         lines: vec![DiffLine::Both(own()), DiffLine::Before(own()), DiffLine::After(format!("{text}."))],
         ..repair(row)
     }

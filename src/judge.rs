@@ -3,7 +3,8 @@
 //! Owns the question alone. It is asked by the pipeline and answered by whoever holds a model, so that the pipeline needs
 //! none to be built.
 
-use crate::ingest::sample::{Sample, SampleRepair};
+use crate::ingest::sample::Sample;
+use crate::record::RepairRecord;
 use crate::rollout::Message;
 
 /// One side of a repair.
@@ -37,6 +38,6 @@ pub trait Judge: Sync {
         &self,
         raw: Side<'_>,
         purified: Side<'_>,
-        repairs: &[SampleRepair],
+        repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError>;
 }

@@ -17,6 +17,8 @@
 //!
 //! - [`config`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
 //!   columns are called. No stage does any of this again.
+//! - [`record`]: what was done to a row, as plain data: one type, and one table of its fields that reader, writer, report and
+//!   viewer walk.
 //! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns; what other
 //!   programs write is turned into native rows first ([`ingest::formats`]).
 //! - [`steps`] splits a rollout into steps, judges each tool result and finds failure runs.
@@ -103,6 +105,7 @@ pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
 mod python_json;
+pub mod record;
 pub mod rewrite;
 pub mod rollout;
 pub mod saar;
@@ -115,4 +118,5 @@ pub mod steps;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
+mod types;
 pub mod write;

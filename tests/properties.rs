@@ -402,7 +402,7 @@ fn python(thought: &str, code: &str, is_error: bool) -> Vec<Owned> {
     out
 }
 
-fn finding(raw: &[Owned], args: &[&str]) -> purify::guard::Findings {
+fn finding(raw: &[Owned], args: &[&str]) -> purify::record::Findings<Option<bool>> {
     purify(raw, args).records[0].findings
 }
 
@@ -473,7 +473,7 @@ fn a_deep_repair_whose_reasoning_speaks_of_the_error_can_be_made_shallow() {
     let shallow = purify(&raw, &["--on-residue", "shallow"]);
     assert_eq!(written_out(&raw, &shallow)[0].content.as_deref(), Some("I count."));
     let found = shallow.records[0].findings;
-    assert_eq!((found.residue, found.made_shallow), (Some(false), true));
+    assert_eq!((found.residue, shallow.plan.repairs[0].made_shallow), (Some(false), true));
     assert_eq!(shallow.records[0].granularity.name(), "shallow");
 }
 

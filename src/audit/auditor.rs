@@ -17,10 +17,10 @@ use crate::config::{Mode, RepairFaults, SaarConfig, Settings, Unrecovered};
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
 use crate::ingest::RowError;
-use crate::ingest::record::Record;
 use crate::pipeline::Purifier;
+use crate::record::{Granularity, RepairKind, RowRecord};
 use crate::rollout::{Message, Rollout};
-use crate::saar::{Comparison, Meaning, Planner, RepairKind};
+use crate::saar::{Comparison, Meaning, Planner};
 use crate::schema::PURIFICATION;
 use crate::similarity::semantic::{NoVector, Vectors};
 use crate::similarity::{Exact, Lexical, measure};
@@ -123,7 +123,7 @@ impl<'a> Auditor<'a> {
         mut sums: Sums<'_>,
         raw: &RowOf,
         rollout: &Rollout<'_>,
-        became: Option<(&RowOf, Record)>,
+        became: Option<(&RowOf, RowRecord)>,
     ) -> Result<(), Error> {
         let detector = self.purifier.detector();
         let before = Trajectory::new(rollout, detector);
@@ -167,7 +167,7 @@ impl<'a> Auditor<'a> {
         &self,
         sums: &mut Sums<'_>,
         (raw, before): (&RowOf, &Trajectory<'_, '_>),
-        (row, record): (&RowOf, Record),
+        (row, record): (&RowOf, RowRecord),
     ) -> Result<Done, Error> {
         let after = row.batch.rollout(row.row).map_err(|error| self.unreadable(row, &error))?;
         self.check((raw, row), &record, before)?;
@@ -233,7 +233,7 @@ impl<'a> Auditor<'a> {
         found: &mut Vec<RepairView>,
         (raw, before): (&RowOf, &Rollout<'_>),
         after: &Rollout<'_>,
-        record: &Record,
+        record: &RowRecord,
     ) -> Result<(), String> {
         if self.wants_views {
             found.extend(views(&raw.facts(), before, after, &record.repairs)?);
@@ -242,10 +242,14 @@ impl<'a> Auditor<'a> {
     }
 
     /// A record that speaks of other failures than the raw row has belongs to another row, or was made with another detector.
-    fn check(&self, (raw, row): (&RowOf, &RowOf), record: &Record, before: &Trajectory<'_, '_>) -> Result<(), Error> {
+    fn check(
+        &self,
+        (raw, row): (&RowOf, &RowOf),
+        record: &RowRecord,
+        before: &Trajectory<'_, '_>,
+    ) -> Result<(), Error> {
         let fits = record.repairs.iter().all(|repair| {
-            let at = usize::try_from(repair.first_message).unwrap_or(usize::MAX);
-            before.steps.iter().any(|step| step.message == at && step.attempt.is_some())
+            before.steps.iter().any(|step| step.message == repair.first_message && step.attempt.is_some())
         });
         match fits {
             true => Ok(()),
@@ -289,7 +293,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// What every threshold and K would decide on the runs of a rollout.
-    fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &Record) -> Result<(), NoVector> {
+    fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &RowRecord) -> Result<(), NoVector> {
         let plan = |comparison: Comparison<'_>| {
             let planner = Planner { config: &self.every_run, comparison, marker: None };
             planner.plan(before, None).map(|plan| plan.repairs)
@@ -297,9 +301,10 @@ impl<'a> Auditor<'a> {
         let (text, exact) = (plan(self.comparison)?, plan(Comparison::Text(&Exact))?);
         let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
         for (text, exact) in text.iter().zip(&exact).filter(|(repair, _)| repair.kind == RepairKind::Recovered) {
-            let first = before.steps[text.first()].message as u64;
+            let first = before.steps[text.first()].message;
             let recorded = record.repairs.iter().find(|repair| repair.first_message == first);
-            let cosines = text.semantic_similarity.as_ref().or(recorded.map(|repair| &repair.semantic_similarity));
+            let recorded = recorded.and_then(|repair| repair.semantic_similarity.as_ref());
+            let cosines = text.semantic_similarity.as_ref().or(recorded);
             let meaning = cosines.map(|all| least(all)).filter(|least| least.is_finite());
             let run = Least {
                 length: text.attempts() - 1,
@@ -339,10 +344,10 @@ impl Slice {
         self.uncorrected = uncorrected.count() as u64;
     }
 
-    fn add_done(&mut self, record: &Record) {
-        let recovered = record.repairs.iter().filter(|r| r.kind == RepairKind::Recovered.name());
+    fn add_done(&mut self, record: &RowRecord) {
+        let recovered = record.repairs.iter().filter(|r| r.kind == RepairKind::Recovered);
         self.repairs = recovered.clone().count() as u64;
-        self.deep = recovered.filter(|r| r.granularity == "deep").count() as u64;
-        self.removed_messages = record.repairs.iter().map(|r| r.removed_messages).sum();
+        self.deep = recovered.filter(|r| r.granularity == Granularity::Deep).count() as u64;
+        self.removed_messages = record.repairs.iter().map(|r| r.removed_messages as u64).sum();
     }
 }

@@ -10,9 +10,8 @@ use super::report::{GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
 use super::side::{bounded, entry, failures, merge};
 use crate::guard::calls::CallFaults;
-use crate::ingest::record::{Record, RecordedRepair};
 use crate::pipeline::PurifiedRow;
-use crate::saar::RepairKind;
+use crate::record::{Granularity, RepairKind, RowRecord};
 use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
 
 /// Bins of the similarity histogram.
@@ -21,35 +20,20 @@ const BINS: usize = 20;
 /// What was, or would be, done to a rollout.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Done {
-    pub record: Record,
+    pub record: RowRecord,
     /// Recovered runs that were left as they were; known of plans alone.
     pub skipped: Vec<&'static str>,
 }
 
 impl Done {
     pub(super) fn of_plan(row: &PurifiedRow) -> Self {
-        let repair = |found: &crate::rewrite::RepairRecord| RecordedRepair {
-            first_message: found.first_message as u64,
-            attempts: found.attempts as u64,
-            kind: found.kind.name().to_owned(),
-            granularity: found.granularity.name().to_owned(),
-            similarity: found.similarity.clone(),
-            semantic_similarity: found.semantic_similarity.clone().unwrap_or_default(),
-            error_types: found.error_types.clone(),
-            tool: found.tool.clone(),
-            removed_messages: found.removed_messages as u64,
-            removed_tokens: found.removed_tokens.unwrap_or_default() as u64,
-            residue: found.findings.residue,
-            depends_on_removed: found.findings.depends_on_removed,
-            identical_retry: found.findings.identical_retry,
-            lossy_result: found.findings.lossy_result,
-        };
         Done {
-            record: Record {
-                failed_attempts: row.plan.failed_attempts as u64,
-                recovered: row.plan.recovered as u64,
-                unrecovered: row.plan.unrecovered as u64,
-                repairs: row.records.iter().map(repair).collect(),
+            record: RowRecord {
+                failed_attempts: row.plan.failed_attempts,
+                recovered: row.plan.recovered,
+                unrecovered: row.plan.unrecovered,
+                repairs: row.records.clone(),
+                ..RowRecord::default()
             },
             skipped: row.plan.skipped.iter().map(|skip| skip.name()).collect(),
         }
@@ -143,34 +127,28 @@ pub(super) struct Reference {
 impl Part {
     pub(super) fn add_repairs(&mut self, done: &Done) {
         let (found, repairs) = (&done.record, &mut self.repairs);
-        repairs.recovered += found.recovered;
-        repairs.unrecovered += found.unrecovered;
+        repairs.recovered += found.recovered as u64;
+        repairs.unrecovered += found.unrecovered as u64;
         repairs.rollouts_repaired += u64::from(!found.repairs.is_empty());
         done.skipped.iter().for_each(|reason| *entry(repairs.skipped.get_or_insert_default(), reason) += 1);
         for repair in &found.repairs {
-            if repair.kind == RepairKind::Collapsed.name() {
+            if repair.kind == RepairKind::Collapsed {
                 repairs.collapsed += 1;
             } else {
                 repairs.repairs += 1;
-                match repair.granularity.as_str() {
-                    "deep" => repairs.deep += 1,
-                    _ => repairs.shallow += 1,
+                match repair.granularity {
+                    Granularity::Deep => repairs.deep += 1,
+                    Granularity::Shallow => repairs.shallow += 1,
                 }
                 let least = repair.similarity.iter().copied().fold(f64::INFINITY, f64::min);
                 if least.is_finite() {
                     repairs.similarity[((least * BINS as f64) as usize).min(BINS - 1)] += 1;
                 }
-                for (guard, finding) in [
-                    (&mut self.guards.residue, repair.residue),
-                    (&mut self.guards.depends_on_removed, repair.depends_on_removed),
-                    (&mut self.guards.identical_retry, repair.identical_retry),
-                    (&mut self.guards.lossy_result, repair.lossy_result),
-                ] {
-                    guard.add(finding);
-                }
+                let counts = self.guards.findings.0.each_mut();
+                counts.zip(repair.findings.each()).for_each(|((_, count), (_, finding))| count.add(*finding));
             }
-            repairs.removed_messages += repair.removed_messages;
-            repairs.removed_tokens += repair.removed_tokens;
+            repairs.removed_messages += repair.removed_messages as u64;
+            repairs.removed_tokens += repair.removed_tokens.map_or(0, |tokens| tokens as u64);
             *entry(&mut repairs.by_tool, repair.tool.as_deref().unwrap_or("(in text)")) += 1;
             repair.error_types.iter().for_each(|name| *entry(&mut repairs.error_types, name) += 1);
         }
@@ -194,8 +172,8 @@ impl Part {
         self.after.finish();
         let (repairs, guards) = (&mut self.repairs, &mut self.guards);
         repairs.deep_rate = (repairs.repairs > 0).then(|| repairs.deep as f64 / repairs.repairs as f64);
-        guards.residue_rate = guards.residue.rate();
-        guards.dependency_rate = guards.depends_on_removed.rate();
+        guards.residue_rate = guards.findings.0.residue.rate();
+        guards.dependency_rate = guards.findings.0.depends_on_removed.rate();
     }
 }
 
@@ -237,12 +215,7 @@ fn merge_repairs(mine: &mut Repairs, theirs: &Repairs) {
 }
 
 fn merge_guards(mine: &mut Guards, theirs: &Guards) {
-    for (mine, theirs) in [
-        (&mut mine.residue, theirs.residue),
-        (&mut mine.depends_on_removed, theirs.depends_on_removed),
-        (&mut mine.identical_retry, theirs.identical_retry),
-        (&mut mine.lossy_result, theirs.lossy_result),
-    ] {
+    for ((_, mine), (_, theirs)) in mine.findings.0.each_mut().zip(theirs.findings.0.each()) {
         mine.yes += theirs.yes;
         mine.no += theirs.no;
         mine.unknown += theirs.unknown;
@@ -262,7 +235,7 @@ impl GuardCount {
     }
 
     /// Share of what it could tell; absent of nothing.
-    fn rate(self) -> Option<f64> {
+    pub fn rate(self) -> Option<f64> {
         let known = self.yes + self.no;
         (known > 0).then(|| self.yes as f64 / known as f64)
     }

@@ -3,25 +3,24 @@
 //! Owns the comparison of messages: those outside of repairs stay as they were, a repaired step has the call and the results of
 //! the correction and the reasoning of one of the run's attempts. What a format can't hold differs on neither side.
 
-use crate::ingest::record::{Record, RecordedRepair};
+use crate::record::{RepairRecord, RowRecord};
 use crate::rollout::{Message, Role, Rollout};
 
-pub(super) fn is_as_recorded(before: &Rollout<'_>, after: &Rollout<'_>, record: &Record) -> bool {
+pub(super) fn is_as_recorded(before: &Rollout<'_>, after: &Rollout<'_>, record: &RowRecord) -> bool {
     matches(&before.messages, &after.messages, &record.repairs).is_some()
 }
 
 /// `None` where they do not.
-fn matches(mut before: &[Message<'_>], mut after: &[Message<'_>], repairs: &[RecordedRepair]) -> Option<()> {
+fn matches(mut before: &[Message<'_>], mut after: &[Message<'_>], repairs: &[RepairRecord]) -> Option<()> {
     let mut place = 0;
     for repair in repairs {
-        let first = usize::try_from(repair.first_message).ok()?;
-        let kept = first.checked_sub(place)?;
+        let kept = repair.first_message.checked_sub(place)?;
         (before, after) = same(before, after, kept)?;
-        let removed = usize::try_from(repair.removed_messages).ok()?;
+        let removed = repair.removed_messages;
         let run = before.get(..=removed)?;
         is_joined(run, after.first()?).then_some(())?;
         (before, after) = (&before[removed + 1..], &after[1..]);
-        place = first + removed + 1;
+        place = repair.first_message + removed + 1;
     }
     let (left, more) = same(before, after, before.len())?;
     (left.is_empty() && more.is_empty()).then_some(())

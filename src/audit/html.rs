@@ -11,9 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use miniz_oxide::deflate::compress_to_vec;
 use serde::Serialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::report::{AuditReport, DiffLine, RepairView};
+use crate::record::field::shown;
+use crate::record::{Field, RepairRecord};
+use crate::types::list_item;
 
 const SKELETON: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -31,7 +35,7 @@ const EFFORT: u8 = 6;
 /// A page that is being written: repairs first, then the numbers.
 pub struct Page<W: Write> {
     out: W,
-    facts: Vec<Facts>,
+    facts: Vec<Value>,
     lines: Vec<Vec<String>>,
 }
 
@@ -40,6 +44,7 @@ impl<W: Write> Page<W> {
         // The style comes last, so that nothing is looked for in it.
         let skeleton = SKELETON.replacen("{policy}", &policy(), 1).replacen("{style}", STYLE, 1);
         out.write_all(skeleton.as_bytes())?;
+        writeln!(out, r#"<script type="application/json" id="fields">{}</script>"#, inert_json(&fields())?)?;
         Ok(Page { out, facts: Vec::with_capacity(BLOCK), lines: Vec::with_capacity(BLOCK) })
     }
 
@@ -74,33 +79,22 @@ impl<W: Write> Page<W> {
     }
 }
 
-/// What the table shows, searches and sorts of a repair; a tuple, since names would be most of a large page. `repairs.js`
-/// takes it apart in this order.
-#[derive(Serialize)]
-struct Facts(
-    (String, u64, u64),
-    (Option<String>, Option<f64>),
-    Option<String>,
-    Vec<String>,
-    (String, String),
-    Vec<f64>,
-    (u64, u64),
-    [Option<bool>; 4],
-    bool,
-);
+/// What is shown of a repair's record, for `repairs.js`: facts stand in this order.
+fn fields() -> Vec<Value> {
+    let described = |field: &Field<RepairRecord>| {
+        let meaning = field.finding.map(|finding| finding.meaning);
+        let is_decimal =
+            list_item(&field.data_type()).map_or(field.data_type(), |item| item.data_type().clone()).is_floating();
+        json!({"name": field.name, "label": field.label, "decimal": is_decimal, "finding": meaning})
+    };
+    shown::<RepairRecord>().into_iter().map(described).collect()
+}
 
-fn split(repair: RepairView) -> (Facts, Vec<String>) {
-    let facts = Facts(
-        (repair.rollout, repair.row, repair.repair),
-        (repair.group, repair.reward),
-        repair.tool,
-        repair.error_types,
-        (repair.kind, repair.granularity),
-        repair.similarity,
-        (repair.attempts, repair.first_message),
-        [repair.residue, repair.depends_on_removed, repair.identical_retry, repair.lossy_result],
-        repair.is_cut,
-    );
+/// What the table shows, searches and sorts of a repair; a list, since names would be most of a large page.
+fn split(repair: RepairView) -> (Value, Vec<String>) {
+    let record: Vec<Value> = shown::<RepairRecord>().iter().map(|field| field.value(&repair.record)).collect();
+    let facts =
+        json!([[repair.rollout, repair.row, repair.repair], [repair.group, repair.reward], record, repair.is_cut]);
     (facts, repair.lines.into_iter().map(marked).collect())
 }
 
@@ -162,10 +156,7 @@ mod tests {
         let repair = RepairView {
             rollout: own(),
             group: Some(own()),
-            tool: Some(own()),
-            error_types: vec![own()],
-            kind: own(),
-            granularity: own(),
+            record: RepairRecord { tool: Some(own()), error_types: vec![own()], ..RepairRecord::default() },
             lines: vec![DiffLine::Both(own()), DiffLine::Before(own()), DiffLine::After(own())],
             ..RepairView::default()
         };

@@ -12,9 +12,9 @@ use super::walk::{Records, RowOf, TOGETHER, Walk};
 use crate::config::{ColumnConfig, TokenColumns};
 use crate::error::Error;
 use crate::ingest::expand;
-use crate::ingest::record::RecordedRepair;
 use crate::pipeline::Progress;
 use crate::pipeline::revert::render;
+use crate::record::RepairRecord;
 use crate::rollout::{Message, Role, Rollout};
 
 /// Text of one side of a repair that is compared; what is behind it is cut.
@@ -54,7 +54,7 @@ pub fn each_repair(
     }
 }
 
-fn views_of(before: &RowOf, after: &RowOf, repairs: &[RecordedRepair], path: &Path) -> Result<Vec<RepairView>, Error> {
+fn views_of(before: &RowOf, after: &RowOf, repairs: &[RepairRecord], path: &Path) -> Result<Vec<RepairView>, Error> {
     let mismatch = |detail: String| Error::Mismatch {
         path: path.to_owned(),
         detail: format!("row {}: {detail}", after.batch.number(after.row)),
@@ -73,19 +73,19 @@ pub fn views(
     facts: &RepairView,
     raw: &Rollout<'_>,
     purified: &Rollout<'_>,
-    repairs: &[RecordedRepair],
+    repairs: &[RepairRecord],
 ) -> Result<Vec<RepairView>, String> {
     let mut removed = 0;
     let mut out = Vec::with_capacity(repairs.len());
     for (index, repair) in repairs.iter().enumerate() {
-        let [first, gone] = [repair.first_message, repair.removed_messages].map(|n| usize::try_from(n).ok());
-        let sides = first.zip(gone).and_then(|(first, gone)| {
+        let (first, gone) = (repair.first_message, repair.removed_messages);
+        let mut sides = || {
             let before = steps(&raw.messages, first, first.checked_add(gone)?)?;
             let at = first.checked_sub(removed)?;
             removed += gone;
             Some((before, steps(&purified.messages, at, at)?))
-        });
-        let (before, after) = sides.ok_or_else(|| {
+        };
+        let (before, after) = sides().ok_or_else(|| {
             format!(
                 "repair {index} is recorded at message {} with {} removed; it has {} messages, {} when purified",
                 repair.first_message,
@@ -95,7 +95,7 @@ pub fn views(
             )
         })?;
         let (lines, is_cut) = compare(before, after);
-        out.push(RepairView { repair: index as u64, lines, is_cut, ..with_record(facts, repair) });
+        out.push(RepairView { repair: index as u64, record: repair.clone(), lines, is_cut, ..facts.clone() });
     }
     Ok(out)
 }
@@ -104,23 +104,6 @@ pub fn views(
 fn steps<'m, 'a>(messages: &'m [Message<'a>], first: usize, last: usize) -> Option<&'m [Message<'a>]> {
     let results = messages.get(last.checked_add(1)?..)?.iter().take_while(|m| m.role == Role::Tool).count();
     messages.get(first..=last + results)
-}
-
-fn with_record(facts: &RepairView, repair: &RecordedRepair) -> RepairView {
-    RepairView {
-        tool: repair.tool.clone(),
-        error_types: repair.error_types.clone(),
-        kind: repair.kind.clone(),
-        granularity: repair.granularity.clone(),
-        similarity: repair.similarity.clone(),
-        attempts: repair.attempts,
-        first_message: repair.first_message,
-        residue: repair.residue,
-        depends_on_removed: repair.depends_on_removed,
-        identical_retry: repair.identical_retry,
-        lossy_result: repair.lossy_result,
-        ..facts.clone()
-    }
 }
 
 fn compare(before: &[Message<'_>], after: &[Message<'_>]) -> (Vec<DiffLine>, bool) {
@@ -167,8 +150,8 @@ mod tests {
         Rollout { id: Cow::Borrowed("a"), group: None, messages, tokens: None }
     }
 
-    fn repair(first_message: u64, removed_messages: u64) -> RecordedRepair {
-        RecordedRepair { first_message, removed_messages, ..RecordedRepair::default() }
+    fn repair(first_message: usize, removed_messages: usize) -> RepairRecord {
+        RepairRecord { first_message, removed_messages, ..RepairRecord::default() }
     }
 
     use Role::{Assistant as A, Tool as T, User as U};
@@ -199,7 +182,7 @@ mod tests {
     #[test]
     fn record_that_does_not_fit_its_rollout_is_an_error() {
         let raw = rollout(&[(U, "q"), (A, "1"), (T, "bad")]);
-        for (first, removed) in [(1, 2), (9, 0), (u64::MAX, u64::MAX), (0, u64::MAX)] {
+        for (first, removed) in [(1, 2), (9, 0), (usize::MAX, usize::MAX), (0, usize::MAX)] {
             let found = views(&RepairView::default(), &raw, &raw, &[repair(first, removed)]);
             assert!(found.expect_err("it does not fit").starts_with("repair 0 is recorded at message"), "{first}");
         }

@@ -3,11 +3,14 @@
 //! Owns the names and the senses of the numbers. Counting is done beside it, drawing in `html` and in the viewer. Every map is
 //! sorted and every number is a count or a share of counts, so that the same data gives the same bytes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
+
+use crate::record::{FINDINGS, Findings, RepairRecord};
 
 /// Version of the report's form.
 pub const REPORT_VERSION: u32 = 1;
@@ -192,15 +195,38 @@ pub struct Repairs {
 /// What purifying may have broken, and what was odd before; filled from the record of repairs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Guards {
-    pub residue: GuardCount,
-    pub depends_on_removed: GuardCount,
-    pub identical_retry: GuardCount,
-    pub lossy_result: GuardCount,
+    #[serde(flatten)]
+    pub findings: FindingCounts,
     pub orphan_call_ids: u64,
     pub duplicate_call_ids: u64,
     pub unlisted_tools: u64,
     pub residue_rate: Option<f64>,
     pub dependency_rate: Option<f64>,
+}
+
+/// The counts of each finding under its name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FindingCounts(pub Findings<GuardCount>);
+
+impl Serialize for FindingCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.each().map(|(finding, count)| (finding.name, count)))
+    }
+}
+
+impl JsonSchema for FindingCounts {
+    fn schema_name() -> Cow<'static, str> {
+        "FindingCounts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let properties: serde_json::Map<String, Value> = FINDINGS
+            .iter()
+            .map(|finding| (finding.name.to_owned(), generator.subschema_for::<GuardCount>().to_value()))
+            .collect();
+        let required: Vec<&str> = FINDINGS.iter().map(|finding| finding.name).collect();
+        json_schema!({"type": "object", "properties": properties, "required": required})
+    }
 }
 
 /// Repairs that a guard has looked at.
@@ -295,7 +321,7 @@ pub struct ByColumn {
 }
 
 /// One repair, to look at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RepairView {
     pub rollout: String,
     /// Row of the raw file, from 0.
@@ -304,20 +330,7 @@ pub struct RepairView {
     pub repair: u64,
     pub group: Option<String>,
     pub reward: Option<f64>,
-    pub tool: Option<String>,
-    pub error_types: Vec<String>,
-    /// `recovered` or `collapsed`.
-    pub kind: String,
-    /// `shallow` or `deep`.
-    pub granularity: String,
-    pub similarity: Vec<f64>,
-    pub attempts: u64,
-    /// Index in the raw messages.
-    pub first_message: u64,
-    pub residue: Option<bool>,
-    pub depends_on_removed: Option<bool>,
-    pub identical_retry: Option<bool>,
-    pub lossy_result: Option<bool>,
+    pub record: RepairRecord,
     /// The run as it was, and the step that it became, as lines.
     pub lines: Vec<DiffLine>,
     /// Text behind the bound was cut.

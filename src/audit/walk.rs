@@ -14,9 +14,9 @@ use super::edited::is_as_recorded;
 use super::report::{FileFacts, RepairView};
 use crate::config::ColumnConfig;
 use crate::error::Error;
-use crate::ingest::record::{Record, RecordReader};
 use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
 use crate::pipeline::Progress;
+use crate::record::{RecordReader, RowRecord};
 use crate::rollout::{Role, Rollout};
 use crate::schema::PURIFICATION;
 
@@ -313,18 +313,25 @@ impl Records {
         Records { path, of: None }
     }
 
-    pub(super) fn row(&mut self, row: &RowOf) -> Result<Record, Error> {
+    /// A row without a record was left as it is.
+    pub(super) fn row(&mut self, row: &RowOf) -> Result<RowRecord, Error> {
         if self.of.as_ref().is_none_or(|(batch, _)| !Arc::ptr_eq(batch, &row.batch)) {
             let number = row.batch.number(row.row);
             let failed = |source| IngestError::Rows { path: self.path.clone(), row: number, source };
-            let reader = RecordReader::new(&row.batch).map_err(failed)?.ok_or_else(|| Error::Mismatch {
+            let reader = row.batch.records().map_err(failed)?.ok_or_else(|| Error::Mismatch {
                 path: self.path.clone(),
                 detail: "it has no column `purification`".to_owned(),
                 hint: TOGETHER,
             })?;
             self.of = Some((Arc::clone(&row.batch), reader));
         }
-        Ok(self.of.as_ref().and_then(|(_, reader)| reader.row(row.row)).unwrap_or_default())
+        let Some((_, reader)) = &self.of else { return Ok(RowRecord::default()) };
+        let record = reader.row(row.row).map_err(|error| Error::Mismatch {
+            path: self.path.clone(),
+            detail: format!("the record of row {} can't be read: {error}", row.batch.number(row.row)),
+            hint: "give what purify wrote",
+        })?;
+        Ok(record.unwrap_or_default())
     }
 }
 

@@ -11,12 +11,13 @@ use super::lineage::{self, Done, Told};
 use super::printer::{Printer, escaped, grouped};
 use super::signals::Watch;
 use crate::audit::lineage::Dataset;
-use crate::audit::report::{AuditReport, FileFacts, Side, Tally};
+use crate::audit::report::{AuditReport, FileFacts, GuardCount, Side, Tally};
 use crate::audit::{self};
 use crate::config::{AuditConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Settings};
 use crate::error::{Error, ExitStatus};
 use crate::ingest::expand;
 use crate::pipeline::semantic::{Prepared, threshold};
+use crate::record::Finding;
 
 /// Entries of a list that are shown; the JSON has all.
 const MOST_SHOWN: usize = 6;
@@ -174,6 +175,12 @@ fn table(report: &AuditReport) -> String {
     out.trim_end().to_owned()
 }
 
+/// How often a guard has found something, with the share where not all could be told.
+fn told((finding, count): (&'static Finding, &GuardCount)) -> String {
+    let share = finding.counts_unknown.then(|| format!(" ({})", percent(count.rate())));
+    format!("{} {}{}", finding.label, grouped(count.yes), share.unwrap_or_default())
+}
+
 fn lists(out: &mut String, report: &AuditReport) {
     let (repairs, changes) = (&report.repairs, &report.sensitivity);
     let _ = writeln!(
@@ -186,17 +193,8 @@ fn lists(out: &mut String, report: &AuditReport) {
         grouped(changes.changed_at_higher),
         grouped(changes.changed_without_junk)
     );
+    let _ = writeln!(out, "  {}", report.guards.findings.0.each().map(told).collect::<Vec<_>>().join(", "));
     let guards = &report.guards;
-    let _ = writeln!(
-        out,
-        "  residue {} ({}), depends on removed {} ({}), identical retries {}, cut results {}",
-        grouped(guards.residue.yes),
-        percent(guards.residue_rate),
-        grouped(guards.depends_on_removed.yes),
-        percent(guards.dependency_rate),
-        grouped(guards.identical_retry.yes),
-        grouped(guards.lossy_result.yes)
-    );
     let faults = [guards.orphan_call_ids, guards.duplicate_call_ids, guards.unlisted_tools];
     if faults.iter().any(|&count| count > 0) {
         let [orphans, doubles, unlisted] = faults.map(grouped);

@@ -8,7 +8,7 @@ use crate::audit::report::AuditReport;
 use crate::pipeline::MANIFEST_VERSION;
 use crate::pipeline::counts::StageCounts;
 use crate::pipeline::gate::{MAPS, names};
-use crate::schema;
+use crate::{record, schema};
 
 /// (file name, content) of every generated schema.
 pub fn all() -> Vec<(&'static str, String)> {
@@ -53,7 +53,7 @@ fn columns() -> Value {
     json!({
         "recognised": schema::aliases(),
         "added": {
-            schema::PURIFICATION: schema::purification_type(true).to_string(),
+            record::PURIFICATION: record::data_type(true).to_string(),
             "rejects": {schema::REJECT_REASON: "Utf8"},
             "mode mask": {format!("messages.{}", schema::LOSS): "Boolean"},
         },

@@ -101,10 +101,11 @@ impl fmt::Display for Shard {
 }
 
 /// What becomes of failed attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Recovered runs are replaced by the model's own correction.
+    #[default]
     Replace,
     /// As replace; a rollout with an unrecovered run goes to the rejects.
     Drop,
@@ -115,10 +116,11 @@ pub enum Mode {
 }
 
 /// A set of defaults; single options still override it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Any tool output; unrecovered runs stay as they are.
+    #[default]
     Default,
     /// The published reference, bit for bit: its detector, collapse, nothing behind an unrecovered run, 30 attempts.
     OpenCleaner,
@@ -158,10 +160,11 @@ pub enum RepairFaults {
 }
 
 /// The measure of two calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SimilarityMetric {
     /// Python's difflib ratio with its junk heuristic, as the reference.
+    #[default]
     Lexical,
     /// The same without the junk heuristic.
     Exact,

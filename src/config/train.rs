@@ -282,7 +282,7 @@ pub struct GrpoConfig {
     /// What an answer of full length loses
     #[arg(long, env = "PURIFY_OVERLONG_FACTOR", value_name = "X", default_value = "1.0")]
     pub overlong_factor: NonNegative,
-    /// Weigh the tokens of each repaired step by its importance ratio (`log_is`, of `purify score --raw`), at most this;
+    /// Weigh the tokens of each repaired step by its importance ratio (`log_importance_ratio`, of `purify score --raw`), at most this;
     /// 2.0 is usual
     #[arg(long, env = "PURIFY_REPAIR_WEIGHT_CAP", value_name = "X")]
     pub repair_weight_cap: Option<NonNegative>,

@@ -1,6 +1,6 @@
 //! Guards: what a repair leaves behind, or takes away, without a word.
 //!
-//! Owns the findings. Pure: each guard reads a [`crate::steps::Trajectory`] and a [`crate::saar::Plan`] and returns
+//! Owns what a finding means; the findings themselves are fields of the record ([`crate::record::finding`]). Pure: each guard reads a [`crate::steps::Trajectory`] and a [`crate::saar::Plan`] and returns
 //! plain data. What follows from a finding (`--on-residue`, `--on-dependency`) is [`crate::pipeline`]'s to decide.
 
 pub mod calls;
@@ -13,17 +13,22 @@ mod python;
 pub mod residue;
 pub mod results;
 
-/// What the guards say of one repair; `None`: not looked at, or not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// Text that stays speaks of the error that is gone.
-    pub residue: Option<bool>,
-    /// What stays uses a name that only the removed attempts define.
-    pub depends_on_removed: Option<bool>,
-    /// The correction repeats a failed call: the tool was flaky, and there is nothing to learn.
-    pub identical_retry: Option<bool>,
-    /// The harness has cut a result of the correction.
-    pub lossy_result: Option<bool>,
-    /// Its reasoning spoke of the error, so it was made shallow.
-    pub made_shallow: bool,
+pub use crate::record::Findings;
+use crate::saar::Repair;
+use crate::steps::Trajectory;
+
+/// A guard that looks at one recovered run's repair by itself, and from which nothing follows.
+pub struct Guard {
+    pub slot: fn(&mut Findings<Option<bool>>) -> &mut Option<bool>,
+    /// `None`: it can't tell.
+    pub look: fn(&Trajectory<'_, '_>, &Repair) -> Option<bool>,
 }
+
+/// All such guards. Those that other repairs or the options have a say in are [`residue`] and [`dependency`].
+pub static GUARDS: &[Guard] = &[
+    Guard {
+        slot: |found| &mut found.identical_retry,
+        look: |run, repair| Some(results::is_identical_retry(run, repair)),
+    },
+    Guard { slot: |found| &mut found.lossy_result, look: |run, repair| Some(results::is_lossy(run, repair)) },
+];

@@ -16,8 +16,9 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int8Type, Int32Type
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
+use crate::record::{RecordError, RecordReader};
 use crate::rollout::{Message, Role, Rollout, ToolCall};
-use crate::schema::{Columns, LOSS, is_text, list_item};
+use crate::schema::{Columns, LOSS, PURIFICATION, is_text, list_item};
 use crate::tokens::Tokens;
 
 /// Why one row can't be read. The text names the column; file and row are added by the caller.
@@ -53,6 +54,8 @@ pub enum RowError {
     NoFit { line: Option<u64>, detail: String },
     #[error("{} is no row of the format `{layout}`: {detail}", subject(.line))]
     Layout { line: Option<u64>, layout: &'static str, detail: String },
+    #[error("its record of what was done before can't be read: {0}")]
+    Record(#[from] RecordError),
     #[error("it was purified before and needs further repairs now; the record of the first would be lost")]
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
@@ -83,6 +86,7 @@ impl RowError {
             RowError::NoJson { .. } => "no_json",
             RowError::NoFit { .. } => "no_fit",
             RowError::Layout { .. } => "wrong_format",
+            RowError::Record(_) => "bad_record",
             RowError::PurifiedBefore => "purified_before",
             RowError::Unrecovered { .. } => "unrecovered",
             RowError::Residue { .. } => "residue",
@@ -458,6 +462,12 @@ impl Decoded {
     /// The text of a column of that name.
     pub fn text_column(&self, name: &str) -> Option<Text> {
         self.batch.column_by_name(name).filter(|column| is_text(column.data_type())).and_then(|c| Text::new(c).ok())
+    }
+
+    /// What was done to the rows before; `None` if the file has no such column.
+    pub fn records(&self) -> Result<Option<RecordReader>, ArrowError> {
+        let column = self.batch.column_by_name(PURIFICATION);
+        column.map(RecordReader::new).transpose().map_err(|error| ArrowError::SchemaError(error.to_string()))
     }
 
     /// The tools' JSON schemas, as text.

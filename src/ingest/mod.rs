@@ -12,7 +12,7 @@ mod jsonl;
 mod listing;
 mod parquet_file;
 pub mod raw_rows;
-pub mod record;
+
 pub mod sample;
 pub mod vectors;
 

@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use arrow::error::ArrowError;
 use serde_json::Value;
 
 use super::decode::{Decoded, List, RowError, Text, strict_cast};
 use super::foreign::{Cells, Place};
+use crate::record::{RecordReader, RepairRecord};
 use crate::schema::{Columns, PreferenceColumns, is_text, list_item};
 
 /// One rollout.
@@ -29,7 +30,7 @@ pub struct Sample {
     /// Absent where the file has none; as chat templates read them, fields that are null left out.
     pub messages: Option<Vec<Value>>,
     pub tools: Option<Value>,
-    pub repairs: Vec<SampleRepair>,
+    pub repairs: Vec<RepairRecord>,
 }
 
 /// Tokens of a rollout.
@@ -42,19 +43,6 @@ pub struct SampleTokens {
     pub mask: Vec<i8>,
     /// Behaviour log-probs, one for each token of the response; a token may have none.
     pub logprobs: Option<Vec<Option<f32>>>,
-}
-
-/// One repair, as the column `purification` records it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SampleRepair {
-    /// Index in the raw messages of the first failed attempt.
-    pub first_message: usize,
-    /// Messages of the raw rollout that went: the correction stood at `first_message + removed_messages`.
-    pub removed_messages: usize,
-    pub is_shallow: bool,
-    /// Replaced by a correction, not collapsed.
-    pub is_recovered: bool,
-    pub log_is: Option<f64>,
 }
 
 /// One side of a preference pair, or its prompt.
@@ -82,16 +70,7 @@ pub struct SampleReader<'d> {
     prompt: Option<(List, Int32Array)>,
     logprobs: Option<Float32Array>,
     messages: Option<Vec<Option<Vec<Value>>>>,
-    repairs: Option<Repairs>,
-}
-
-struct Repairs {
-    list: List,
-    first_message: Int64Array,
-    removed_messages: Int64Array,
-    granularity: Text,
-    kind: Text,
-    log_is: Option<Float64Array>,
+    records: Option<RecordReader>,
 }
 
 /// Integers of any width; a value that does not fit is an error of the column.
@@ -124,7 +103,7 @@ impl<'d> SampleReader<'d> {
             prompt: columns.prompt_ids.map(|k| token_list(batch.column(k))).transpose()?,
             logprobs: logprobs.map(|array| array.as_primitive::<Float32Type>().clone()),
             messages: columns.messages.map(|k| json_of(batch, k)).transpose()?,
-            repairs: columns.purification.map(|k| Repairs::new(batch.column(k))).transpose()?.flatten(),
+            records: decoded.records()?,
         })
     }
 
@@ -139,8 +118,13 @@ impl<'d> SampleReader<'d> {
             tokens: self.tokens(row)?,
             messages: self.messages.as_ref().and_then(|all| all[row].clone()),
             tools: self.tools.as_ref().map_or(Ok(None), |tools| tools.row(row))?,
-            repairs: self.repairs.as_ref().map(|r| r.row(row)).unwrap_or_default(),
+            repairs: self.repairs(row)?,
         })
+    }
+
+    fn repairs(&self, row: usize) -> Result<Vec<RepairRecord>, RowError> {
+        let record = self.records.as_ref().map(|records| records.row(row)).transpose()?.flatten();
+        Ok(record.map_or_else(Vec::new, |record| record.repairs))
     }
 
     fn tokens(&self, row: usize) -> Result<Option<SampleTokens>, RowError> {
@@ -163,38 +147,6 @@ impl<'d> SampleReader<'d> {
             mask: tokens.mask.to_vec(),
             logprobs,
         }))
-    }
-}
-
-impl Repairs {
-    /// `None` if the column is no record of ours.
-    fn new(column: &ArrayRef) -> Result<Option<Self>, ArrowError> {
-        let Some(array) = column.as_struct_opt().and_then(|s| s.column_by_name("repairs")) else { return Ok(None) };
-        let list = List::new(array)?;
-        let fields = list.values.as_struct();
-        let int = |name: &str| match fields.column_by_name(name) {
-            Some(array) => Ok(strict_cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone()),
-            None => Err(ArrowError::SchemaError(format!("`purification.repairs` has no field `{name}`"))),
-        };
-        Ok(Some(Repairs {
-            first_message: int("first_message")?,
-            removed_messages: int("removed_messages")?,
-            granularity: fields.column_by_name("granularity").map_or(Ok(Text::Absent), Text::new)?,
-            kind: fields.column_by_name("kind").map_or(Ok(Text::Absent), Text::new)?,
-            log_is: fields.column_by_name("log_is").and_then(|a| a.as_primitive_opt::<Float64Type>()).cloned(),
-            list,
-        }))
-    }
-
-    fn row(&self, row: usize) -> Vec<SampleRepair> {
-        let repair = |k: usize| SampleRepair {
-            first_message: usize::try_from(self.first_message.value(k)).unwrap_or_default(),
-            removed_messages: usize::try_from(self.removed_messages.value(k)).unwrap_or_default(),
-            is_shallow: self.granularity.get(k) == Some("shallow"),
-            is_recovered: self.kind.get(k) == Some("recovered"),
-            log_is: self.log_is.as_ref().filter(|a| a.is_valid(k)).map(|a| a.value(k)),
-        };
-        self.list.range(row).into_iter().flatten().map(repair).collect()
     }
 }
 

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::guard::Findings;
 use crate::guard::calls::CallFaults;
 use crate::judge::LogIs;
-use crate::rewrite::RepairRecord;
+use crate::record::{Finding, Findings, RepairRecord};
 use crate::saar::{Granularity, Plan, RepairKind};
 
 /// Lower edges of the bins of `log_is`; -0.69 is a ratio of one half.
@@ -65,60 +64,75 @@ pub struct StageCounts {
 }
 
 /// What the guards found: repairs, but for the last three.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct GuardCounts {
-    /// Text that stays speaks of the error that is gone.
-    pub residue: u64,
-    /// Deep repairs that became shallow and thereby free of it.
+    /// Repairs of which a finding holds.
+    pub found: Findings<u64>,
+    /// Repairs of which it could not be told, or was not asked.
+    pub unknown: Findings<u64>,
+    /// Deep repairs that became shallow and thereby free of residue.
     pub made_shallow: u64,
-    /// What stays uses a name that only removed attempts define.
-    pub depends_on_removed: u64,
-    /// Repairs of which these two could not be told, or were not asked.
-    #[serde(default)]
-    pub residue_unknown: u64,
-    #[serde(default)]
-    pub depends_on_removed_unknown: u64,
-    /// The correction repeats a failed call.
-    pub identical_retry: u64,
-    /// The harness has cut a result of the correction.
-    pub lossy_result: u64,
-    /// Results that answer no call before them, over all rows.
-    pub orphan_call_id: u64,
-    /// Calls with the id of an earlier one, over all rows.
-    pub duplicate_call_id: u64,
-    /// Calls of a tool that the row's schema does not list, over all rows.
-    pub unlisted_tool: u64,
+    pub calls: CallFaults,
 }
 
 impl GuardCounts {
-    fn add_findings(&mut self, found: &Findings) {
-        let is = |finding: Option<bool>| u64::from(finding == Some(true));
-        self.residue += is(found.residue);
-        self.made_shallow += u64::from(found.made_shallow);
-        self.depends_on_removed += is(found.depends_on_removed);
-        self.residue_unknown += u64::from(found.residue.is_none());
-        self.depends_on_removed_unknown += u64::from(found.depends_on_removed.is_none());
-        self.identical_retry += is(found.identical_retry);
-        self.lossy_result += is(found.lossy_result);
+    fn add_findings(&mut self, findings: &Findings<Option<bool>>) {
+        let counts = self.found.each_mut().zip(self.unknown.each_mut());
+        for ((_, finding), ((_, found), (_, unknown))) in findings.each().zip(counts) {
+            *found += u64::from(*finding == Some(true));
+            *unknown += u64::from(finding.is_none());
+        }
     }
 
     pub fn add_faults(&mut self, found: CallFaults) {
-        self.orphan_call_id += found.orphan_call_id;
-        self.duplicate_call_id += found.duplicate_call_id;
-        self.unlisted_tool += found.unlisted_tool;
+        self.calls.orphan_call_id += found.orphan_call_id;
+        self.calls.duplicate_call_id += found.duplicate_call_id;
+        self.calls.unlisted_tool += found.unlisted_tool;
     }
 
     fn add(&mut self, other: &GuardCounts) {
-        self.orphan_call_id += other.orphan_call_id;
-        self.duplicate_call_id += other.duplicate_call_id;
-        self.unlisted_tool += other.unlisted_tool;
-        self.residue += other.residue;
-        self.made_shallow += other.made_shallow;
-        self.depends_on_removed += other.depends_on_removed;
-        self.residue_unknown += other.residue_unknown;
-        self.depends_on_removed_unknown += other.depends_on_removed_unknown;
-        self.identical_retry += other.identical_retry;
-        self.lossy_result += other.lossy_result;
+        let GuardCounts { found, unknown, made_shallow, calls } = other;
+        for (mine, theirs) in [(&mut self.found, found), (&mut self.unknown, unknown)] {
+            mine.each_mut().zip(theirs.each()).for_each(|((_, mine), (_, theirs))| *mine += theirs);
+        }
+        self.made_shallow += made_shallow;
+        self.add_faults(*calls);
+    }
+
+    /// Each counter under its name, in the order in which they are written.
+    fn named(&mut self) -> Vec<(String, &mut u64)> {
+        let GuardCounts { found, unknown, made_shallow, calls } = self;
+        let (mut told, mut others): (Vec<_>, Vec<_>) =
+            found.each_mut().partition(|(finding, _)| finding.counts_unknown);
+        let unknown = unknown.each_mut().filter(|(finding, _)| finding.counts_unknown);
+        let plain = |(finding, count): (&Finding, _)| (finding.name.to_owned(), count);
+        let mut out: Vec<(String, &mut u64)> = told.drain(..).map(plain).collect();
+        // It stands behind the finding that it comes from.
+        out.insert(1, ("made_shallow".to_owned(), made_shallow));
+        out.extend(unknown.map(|(finding, count)| (format!("{}_unknown", finding.name), count)));
+        out.extend(others.drain(..).map(plain));
+        out.push(("orphan_call_id".to_owned(), &mut calls.orphan_call_id));
+        out.push(("duplicate_call_id".to_owned(), &mut calls.duplicate_call_id));
+        out.push(("unlisted_tool".to_owned(), &mut calls.unlisted_tool));
+        out
+    }
+}
+
+impl Serialize for GuardCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.clone().named().into_iter().map(|(name, count)| (name, *count)))
+    }
+}
+
+impl<'de> Deserialize<'de> for GuardCounts {
+    /// A counter that an earlier version did not have is 0.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let mut out = GuardCounts::default();
+        for (name, count) in out.named() {
+            *count = found.get(&name).copied().unwrap_or_default();
+        }
+        Ok(out)
     }
 }
 
@@ -134,6 +148,7 @@ impl StageCounts {
         for skip in &plan.skipped {
             *self.skipped.entry(skip.name().to_owned()).or_default() += 1;
         }
+        self.guards.made_shallow += plan.repairs.iter().filter(|repair| repair.made_shallow).count() as u64;
         for record in records {
             match (record.kind, record.granularity) {
                 (RepairKind::Collapsed, _) => self.collapsed += 1,
@@ -219,8 +234,8 @@ impl StageCounts {
             ("unrecovered_rate", share(self.unrecovered, self.recovered + self.unrecovered)),
             ("recovery_rate", share(self.recovered, self.recovered + self.unrecovered)),
             ("deep_rate", share(self.repairs_deep, self.repairs)),
-            ("residue_rate", found(guards.residue, guards.residue_unknown)),
-            ("dependency_rate", found(guards.depends_on_removed, guards.depends_on_removed_unknown)),
+            ("residue_rate", found(guards.found.residue, guards.unknown.residue)),
+            ("dependency_rate", found(guards.found.depends_on_removed, guards.unknown.depends_on_removed)),
             ("changed_rate", share(self.rows_changed, self.rows_out)),
             ("reject_rate", share(self.rows_rejected, self.rows_in - self.rows_elsewhere)),
         ])

@@ -4,15 +4,15 @@
 
 use super::Purifier;
 use crate::config::{OnDependency, OnResidue};
-use crate::guard::{Findings, dependency, residue, results};
+use crate::guard::{Findings, GUARDS, dependency, residue};
 use crate::ingest::RowError;
-use crate::saar::{Gate, Granularity, Plan, RepairKind, Skip};
+use crate::saar::{Gate, Plan, RepairKind, Skip};
 use crate::steps::Trajectory;
 
 /// A plan, and what the guards say of each of its repairs.
 pub(super) struct Guarded {
     pub plan: Plan,
-    pub findings: Vec<Findings>,
+    pub findings: Vec<Findings<Option<bool>>>,
 }
 
 impl Purifier<'_> {
@@ -25,15 +25,12 @@ impl Purifier<'_> {
         for (index, depends_on_removed) in dependent.into_iter().enumerate() {
             findings.push(match plan.repairs[index].kind {
                 RepairKind::Recovered => {
-                    let (residue, made_shallow) = self.residue(trajectory, &mut plan, index);
-                    let repair = &plan.repairs[index];
-                    Findings {
-                        residue,
-                        depends_on_removed,
-                        identical_retry: Some(results::is_identical_retry(trajectory, repair)),
-                        lossy_result: Some(results::is_lossy(trajectory, repair)),
-                        made_shallow,
+                    let residue = self.residue(trajectory, &mut plan, index);
+                    let mut found = Findings { residue, depends_on_removed, ..Findings::default() };
+                    for guard in GUARDS {
+                        *(guard.slot)(&mut found) = (guard.look)(trajectory, &plan.repairs[index]);
                     }
+                    found
                 }
                 // The error of a collapsed run is still there.
                 RepairKind::Collapsed => Findings::default(),
@@ -62,18 +59,17 @@ impl Purifier<'_> {
         found
     }
 
-    /// Whether a repair leaves residue, and whether it was made shallow because it would have.
-    fn residue(&self, trajectory: &Trajectory<'_, '_>, plan: &mut Plan, index: usize) -> (Option<bool>, bool) {
+    /// Whether a repair leaves residue; it may be made shallow because it would.
+    fn residue(&self, trajectory: &Trajectory<'_, '_>, plan: &mut Plan, index: usize) -> Option<bool> {
         if self.guard.on_residue == OnResidue::Keep {
-            return (None, false);
+            return None;
         }
         let found = residue::find(trajectory, plan, index);
         if self.guard.on_residue == OnResidue::Shallow && found.goes_if_shallow() {
             let repair = &mut plan.repairs[index];
             repair.make_shallow();
-            let made_shallow = repair.granularity == Granularity::Shallow;
-            return (Some(!made_shallow), made_shallow);
+            return Some(!repair.made_shallow);
         }
-        (Some(found.is_any()), false)
+        Some(found.is_any())
     }
 }

@@ -9,11 +9,12 @@ use super::guarded::Guarded;
 use super::{PurifiedRow, Purifier};
 use crate::error::Error;
 use crate::ingest::RowError;
-use crate::ingest::sample::{Sample, SampleRepair, SampleTokens};
+use crate::ingest::sample::{Sample, SampleTokens};
 use crate::judge::{Judge, LogIs, Side};
-use crate::rewrite::{self, MessageSource, PurifiedRollout, RepairRecord};
+use crate::record::RepairRecord;
+use crate::rewrite::{self, MessageSource, PurifiedRollout};
 use crate::rollout::{Message, Rollout};
-use crate::saar::{Gate, Granularity, RepairKind};
+use crate::saar::{Gate, RepairKind};
 use crate::steps::Trajectory;
 
 /// Fields of a message that belong to its reasoning; everything else goes with the call.
@@ -68,8 +69,8 @@ impl Purifier<'_> {
             }
             judged.extend(recovered.map(|(_, log_is)| *log_is));
             for (record, log_is) in row.records.iter_mut().zip(found) {
-                record.log_is = log_is.map(|l| l.sum);
-                record.log_is_mean = log_is.map(|l| l.mean);
+                record.log_importance_ratio = log_is.map(|l| l.sum);
+                record.log_importance_ratio_mean = log_is.map(|l| l.mean);
             }
             row.judged = judged;
             return Ok(row);
@@ -88,23 +89,12 @@ fn ask(
 ) -> Result<Vec<Option<LogIs>>, crate::judge::JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
     let changed = purified_sample(sample, purified);
-    let repairs: Vec<SampleRepair> = records.iter().map(place).collect();
     let (raw, purified) =
         (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
     std::thread::scope(|scope| {
-        let asked = scope.spawn(|| judge.log_is(raw, purified, &repairs));
+        let asked = scope.spawn(|| judge.log_is(raw, purified, records));
         asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-fn place(record: &RepairRecord) -> SampleRepair {
-    SampleRepair {
-        first_message: record.first_message,
-        removed_messages: record.removed_messages,
-        is_shallow: record.granularity == Granularity::Shallow,
-        is_recovered: record.kind == RepairKind::Recovered,
-        log_is: None,
-    }
 }
 
 /// The row as it would be written.
@@ -156,7 +146,7 @@ impl Purifier<'_> {
             Mode::Mask => rewrite::loss_flags(trajectory.rollout, purified.as_ref()),
             _ => Vec::new(),
         };
-        let mut records = rewrite::records(trajectory, &plan, purified.as_ref());
+        let mut records = rewrite::records(trajectory, &plan, purified.as_ref(), self.method.similarity_metric);
         for (record, findings) in records.iter_mut().zip(findings) {
             record.findings = findings;
         }

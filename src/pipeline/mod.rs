@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -32,7 +31,8 @@ use crate::config::{ColumnConfig, GuardConfig, Mode, RunConfig, SaarConfig, Sett
 use crate::error::Error;
 use crate::ingest::{Format, Input, RowError, Shape, expand};
 use crate::judge::{Judge, LogIs};
-use crate::rewrite::{PurifiedRollout, RepairRecord};
+use crate::record::RepairRecord;
+use crate::rewrite::PurifiedRollout;
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Meaning, Plan, Planner};
 use crate::schema::OutputSchema;
@@ -118,13 +118,12 @@ impl<'c> Purifier<'c> {
             guard: &settings.guard,
             shard: settings.shard,
             labels: RunLabels {
-                profile: name_of(settings.method.profile),
+                profile: settings.method.profile,
                 // A gate is what append means.
-                mode: name_of(match (settings.method.mode, &settings.gate.gate_model) {
+                mode: match (settings.method.mode, &settings.gate.gate_model) {
                     (Mode::Replace, Some(_)) => Mode::Append,
                     (mode, _) => mode,
-                }),
-                measure: name_of(settings.method.similarity_metric),
+                },
             },
             detector: ErrorDetector::new(&settings.errors)?,
             comparison: comparison(settings, vectors)?,
@@ -207,11 +206,6 @@ fn comparison<'c>(settings: &Settings, vectors: Option<&'c Vectors>) -> Result<C
         }
         (None, None) => Err(no_vectors()),
     }
-}
-
-/// The name under which a setting's value is typed.
-fn name_of<V: ValueEnum>(value: V) -> String {
-    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
 }
 
 /// One input as the manifest names it.

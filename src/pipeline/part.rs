@@ -16,12 +16,12 @@ use super::counts::StageCounts;
 use super::judged::Refusal;
 use super::outputs::PartPaths;
 use super::{Progress, Purifier};
-use crate::config::Mode;
 use crate::error::Error;
 use crate::guard::calls::{self, CallFaults, ListedTools};
 use crate::ingest::sample::SampleReader;
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::judge::LogIs;
+use crate::record::RecordReader;
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};
 use crate::write::{
@@ -342,6 +342,7 @@ impl Worker<'_> {
             Some(_) => Some(SampleReader::new(batch, &self.shape.columns).map_err(|e| self.columns_error(e))?),
             None => None,
         };
+        let records = batch.records().map_err(|e| self.columns_error(e))?;
         for row in 0..batch.rows() {
             // Chunks are quick, but for those whose rows wait for a model.
             let signal = self.interrupted.load(Ordering::Relaxed);
@@ -349,7 +350,7 @@ impl Worker<'_> {
                 return Err(Error::Interrupted { signal: signal as u8 });
             }
             counts.rows_in += 1;
-            match self.purify_row(batch, samples.as_ref(), row, &mut listed) {
+            match self.purify_row(batch, (samples.as_ref(), records.as_ref()), row, &mut listed) {
                 RowResult::Written(row, judged, faults) => {
                     counts.add_row(&row.plan, &row.records, row.purified.is_some());
                     counts.guards.add_faults(faults);
@@ -390,7 +391,7 @@ impl Worker<'_> {
     fn purify_row(
         &self,
         batch: &Decoded,
-        samples: Option<&SampleReader<'_>>,
+        (samples, records): (Option<&SampleReader<'_>>, Option<&RecordReader>),
         row: usize,
         listed: &mut ListedTools,
     ) -> RowResult {
@@ -399,13 +400,14 @@ impl Worker<'_> {
         }
         let purify = || -> Result<_, Refusal> {
             let rollout = batch.rollout(row)?;
+            let earlier = records.map(|records| records.row(row)).transpose().map_err(RowError::from)?.flatten();
             let purified = match (self.purifier.judge, samples) {
                 (Some((judge, threshold)), Some(samples)) => {
                     self.purifier.purify_judged(&rollout, &samples.row(row)?, judge, threshold)?
                 }
                 _ => self.purifier.purify(&rollout)?,
             };
-            Ok((purified, calls::faults(&rollout.messages, listed.of(batch.tools(row)))))
+            Ok((purified, earlier, calls::faults(&rollout.messages, listed.of(batch.tools(row)))))
         };
         let purified = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(purify)) {
             Ok(purified) => purified,
@@ -416,19 +418,16 @@ impl Worker<'_> {
             }
         };
         match purified {
-            Ok((purified, faults)) => {
-                let was_purified = self
-                    .shape
-                    .columns
-                    .purification
-                    .is_some_and(|k| arrow::array::Array::is_valid(batch.batch.column(k), row));
-                if was_purified && !purified.plan.repairs.is_empty() && self.purifier.method.mode != Mode::Mask {
+            Ok((purified, earlier, faults)) => {
+                // Records count messages of the raw rollout, which is not here.
+                if earlier.is_some() && !purified.plan.repairs.is_empty() {
                     return RowResult::Rejected(RowError::PurifiedBefore);
                 }
                 let written = WrittenRow {
                     row,
                     plan: purified.plan,
                     records: purified.records,
+                    earlier,
                     purified: purified.rollout,
                     loss: purified.loss,
                 };

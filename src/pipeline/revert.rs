@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
 use super::outputs::refuse_ending;
 use crate::config::ColumnConfig;
 use crate::error::Error;
-use crate::ingest::{Decoded, Input};
+use crate::ingest::{Decoded, IngestError, Input};
+use crate::record::RecordReader;
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 
@@ -70,9 +71,9 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
                 _ => break candidate,
             }
         };
-        let was_repaired = is_repaired(&wanted);
-        restored += u64::from(was_repaired);
-        if !was_repaired && !same_messages(&wanted, &found) {
+        let is_changed = wanted.is_changed().map_err(|detail| bad_record(purified, wanted.number, &detail))?;
+        restored += u64::from(is_changed);
+        if !is_changed && !same_messages(&wanted, &found) {
             return Err(Error::Mismatch {
                 path: raw.to_owned(),
                 detail: format!("row {} differs from the purified file, where it was never repaired", found.number),
@@ -85,17 +86,42 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
     Ok(RevertReport { path: out.to_owned(), rows: record.rows, restored })
 }
 
+fn bad_record(path: &Path, row: u64, detail: &str) -> Error {
+    Error::Mismatch {
+        path: path.to_owned(),
+        detail: format!("the record of row {row} can't be read: {detail}"),
+        hint: "give the file as purify wrote it",
+    }
+}
+
+/// Rows, and what they record of themselves.
+struct Batch {
+    decoded: Arc<Decoded>,
+    records: Option<Arc<RecordReader>>,
+}
+
 /// One row within its batch.
 struct Row {
     decoded: Arc<Decoded>,
+    records: Option<Arc<RecordReader>>,
     row: usize,
     number: u64,
+}
+
+impl Row {
+    /// Whether it differs from the raw row, as its record says.
+    fn is_changed(&self) -> Result<bool, String> {
+        let records = self.records.as_deref();
+        let record = records.map(|records| records.row(self.row)).transpose().map_err(|error| error.to_string())?;
+        Ok(record.flatten().is_some_and(|record| record.is_changed()))
+    }
 }
 
 /// The rows of a file, one by one.
 struct Rows {
     input: Input,
-    batches: VecDeque<Arc<Decoded>>,
+    path: PathBuf,
+    batches: VecDeque<Batch>,
     next: usize,
 }
 
@@ -104,31 +130,32 @@ impl Rows {
         // Tokens are copied with their rows and never looked into.
         let columns = ColumnConfig { tokens: Some(crate::config::TokenColumns::Drop), ..columns.clone() };
         let input = Input::open(path, &columns)?;
-        Ok(Rows { input, batches: Default::default(), next: 0 })
+        Ok(Rows { input, path: path.to_owned(), batches: Default::default(), next: 0 })
     }
 
     /// Of rows that are lines, those that are none are passed over.
     fn next_row(&mut self) -> Result<Option<Row>, Error> {
-        while self.batches.front().is_none_or(|batch| self.next >= batch.rows()) {
+        while self.batches.front().is_none_or(|batch| self.next >= batch.decoded.rows()) {
             self.batches.pop_front();
             self.next = 0;
             if self.batches.is_empty() {
                 let Some((batches, _)) = self.input.next_decoded()? else { return Ok(None) };
-                self.batches.extend(batches.into_iter().map(Arc::new));
+                for decoded in batches {
+                    let failed = |source| IngestError::Rows { path: self.path.clone(), row: decoded.number(0), source };
+                    let records = decoded.records().map_err(failed)?.map(Arc::new);
+                    self.batches.push_back(Batch { decoded: Arc::new(decoded), records });
+                }
             }
         }
         let row = self.next;
         self.next += 1;
-        Ok(self.batches.front().map(|batch| Row { decoded: Arc::clone(batch), row, number: batch.number(row) }))
+        Ok(self.batches.front().map(|Batch { decoded, records }| Row {
+            decoded: Arc::clone(decoded),
+            records: records.clone(),
+            row,
+            number: decoded.number(row),
+        }))
     }
-}
-
-fn is_repaired(row: &Row) -> bool {
-    let purification = row.decoded.batch.column_by_name(PURIFICATION).and_then(|c| c.as_struct_opt());
-    let repairs = purification.and_then(|p| p.column_by_name("repairs")).and_then(|r| r.as_list_opt::<i32>());
-    let mode = purification.and_then(|p| p.column_by_name("mode")).and_then(|m| m.as_string_opt::<i32>());
-    repairs.is_none_or(|r| r.is_valid(row.row) && r.value_length(row.row) > 0)
-        || mode.is_some_and(|m| m.is_valid(row.row) && m.value(row.row) == "mask")
 }
 
 fn same_messages(a: &Row, b: &Row) -> bool {

@@ -6,9 +6,10 @@
 
 pub mod splice;
 
-use crate::guard::Findings;
+use crate::config::SimilarityMetric;
+use crate::record::{Findings, RepairRecord};
 use crate::rollout::{Message, Role, Rollout};
-use crate::saar::{Granularity, Plan, Repair, RepairKind};
+use crate::saar::{Plan, Repair, RepairKind};
 use crate::steps::Trajectory;
 use crate::tokens::CallMarker;
 pub use splice::{SpliceError, TokenSplice};
@@ -132,32 +133,15 @@ fn joined(trajectory: &Trajectory<'_, '_>, reasoning: usize, call: usize) -> Mes
     MessageSource { reasoning: r, call: c, content }
 }
 
-/// What provenance says of one repair.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RepairRecord {
-    /// Index in the raw messages.
-    pub first_message: usize,
-    pub attempts: usize,
-    pub kind: RepairKind,
-    pub granularity: Granularity,
-    pub similarity: Vec<f64>,
-    pub semantic_similarity: Option<Vec<f64>>,
-    pub error_types: Vec<String>,
-    /// Of the call that stays; absent where calls stand in text.
-    pub tool: Option<String>,
-    pub removed_messages: usize,
-    /// Absent without token columns.
-    pub removed_tokens: Option<usize>,
-    /// Filled in by the guards.
-    pub findings: Findings,
-    /// Filled in by scoring.
-    pub log_is: Option<f64>,
-    /// The same per token.
-    pub log_is_mean: Option<f64>,
-}
-
 /// The records of a plan's repairs, in order.
-pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&PurifiedRollout>) -> Vec<RepairRecord> {
+///
+/// `measure`: by which they were decided.
+pub fn records(
+    trajectory: &Trajectory<'_, '_>,
+    plan: &Plan,
+    purified: Option<&PurifiedRollout>,
+    measure: SimilarityMetric,
+) -> Vec<RepairRecord> {
     let removed_tokens = purified.and_then(PurifiedRollout::tokens).map(|t| t.removed.as_slice());
     let message = |step: usize| trajectory.steps[step].message;
     let record = |(k, repair): (usize, &Repair)| RepairRecord {
@@ -165,6 +149,7 @@ pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&P
         attempts: repair.attempts(),
         kind: repair.kind,
         granularity: repair.granularity,
+        measure,
         similarity: repair.similarity.clone(),
         semantic_similarity: repair.semantic_similarity.clone(),
         error_types: repair.error_types.clone(),
@@ -172,8 +157,8 @@ pub fn records(trajectory: &Trajectory<'_, '_>, plan: &Plan, purified: Option<&P
         removed_messages: message(repair.last()) - message(repair.first()),
         removed_tokens: removed_tokens.and_then(|removed| removed.get(k).copied()),
         findings: Findings::default(),
-        log_is: None,
-        log_is_mean: None,
+        log_importance_ratio: None,
+        log_importance_ratio_mean: None,
     };
     plan.repairs.iter().enumerate().map(record).collect()
 }

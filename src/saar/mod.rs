@@ -189,6 +189,7 @@ impl Planner<'_> {
             reasoning,
             rejected_reasoning,
             is_separable,
+            made_shallow: false,
             granularity: if reasoning == first { Granularity::Shallow } else { Granularity::Deep },
             similarity: compared.iter().map(|c| c.similarity).collect(),
             semantic_similarity: compared.iter().map(|c| c.semantic).collect(),

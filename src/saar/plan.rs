@@ -5,41 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-/// How much of a step a correction replaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Granularity {
-    /// The first reasoning stands; call and results are replaced.
-    Shallow,
-    /// The reasoning is replaced as well.
-    Deep,
-}
-
-impl Granularity {
-    pub fn name(self) -> &'static str {
-        match self {
-            Granularity::Shallow => "shallow",
-            Granularity::Deep => "deep",
-        }
-    }
-}
-
-/// What a repair makes of its run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RepairKind {
-    /// Replaced by the correction.
-    Recovered,
-    /// No correction: the first attempts became one failed step.
-    Collapsed,
-}
-
-impl RepairKind {
-    pub fn name(self) -> &'static str {
-        match self {
-            RepairKind::Recovered => "recovered",
-            RepairKind::Collapsed => "collapsed",
-        }
-    }
-}
+pub use crate::record::{Granularity, RepairKind};
 
 /// One run becomes one step: the reasoning of one attempt, call and results of the last.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +22,8 @@ pub struct Repair {
     /// Whether the calls can be told from their reasoning: if not, it can only be deep.
     pub is_separable: bool,
     pub granularity: Granularity,
+    /// It would have been deep, and was made shallow for the sake of what stays.
+    pub made_shallow: bool,
     /// Every `s_i` of saar.md, section 3, in order.
     pub similarity: Vec<f64>,
     /// The cosine of each comparison; absent where nothing is compared by meaning.
@@ -78,6 +46,7 @@ impl Repair {
         if self.is_separable {
             (self.reasoning, self.rejected_reasoning) = (self.first(), self.first());
             self.granularity = Granularity::Shallow;
+            self.made_shallow = true;
         }
     }
 

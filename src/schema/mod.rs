@@ -3,7 +3,6 @@
 //! Owns what a column is called and what type it may have. Reading values is [`crate::ingest`]'s work, building
 //! columns [`crate::write`]'s.
 
-pub mod purification;
 pub mod vectors;
 
 use std::sync::Arc;
@@ -12,9 +11,11 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Metadata, Schema, Sche
 use serde_json::{Map, Value, json};
 
 use crate::config::ColumnConfig;
-pub use purification::purification_type;
+pub use crate::record::PURIFICATION;
+use crate::record::{self, LiftError};
+use crate::types::described;
+pub use crate::types::{is_text, list_item};
 
-pub const PURIFICATION: &str = "purification";
 pub const REJECT_REASON: &str = "reject_reason";
 pub const LOSS: &str = "loss";
 /// Metadata of a field under which its use stands, where its name doesn't tell.
@@ -60,6 +61,8 @@ pub enum SchemaError {
     NoSuchColumn { name: String, option: &'static str, found: Vec<String> },
     #[error("column `{column}` has type {found}, expected {expected}")]
     WrongType { column: String, expected: &'static str, found: String },
+    #[error("{0}")]
+    Record(#[from] LiftError),
     #[error("column `response_ids` has no `response_mask` beside it, which says what the policy wrote")]
     NoMask,
 }
@@ -157,11 +160,7 @@ impl Columns {
             }
         }
         let purification = known(&[PURIFICATION]);
-        if let Some(found) = purification.map(|p| schema.field(p).data_type())
-            && purification::has_logprobs(found).is_none()
-        {
-            return Err(wrong_type(PURIFICATION, "what purify writes", found));
-        }
+        purification.map(|p| record::has_logprobs(schema.field(p).data_type())).transpose()?;
         if messages.is_none() && response.is_none() && preference.is_none() {
             return Err(SchemaError::NoMessages { found: names() });
         }
@@ -226,39 +225,13 @@ pub fn with_reward(schema: Schema, name: Option<&str>) -> Schema {
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
-/// Whether a column is text, in any width or encoding.
-pub fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => true,
-        DataType::Dictionary(_, values) => is_text(values),
-        _ => false,
-    }
-}
-
-/// The element field of any list type.
-pub fn list_item(data_type: &DataType) -> Option<&FieldRef> {
-    match data_type {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => Some(item),
-        _ => None,
-    }
-}
-
 /// The same of lists whose length is their own: a repair changes it.
 fn growing_item(data_type: &DataType) -> Option<&FieldRef> {
     list_item(data_type).filter(|_| !matches!(data_type, DataType::FixedSizeList(..)))
 }
 
 fn wrong_type(column: impl Into<String>, expected: &'static str, found: &DataType) -> SchemaError {
-    let mut found = found.to_string();
-    if found.len() > 160 {
-        found.truncate(found.floor_char_boundary(160));
-        found.push('…');
-    }
-    SchemaError::WrongType { column: column.into(), expected, found }
+    SchemaError::WrongType { column: column.into(), expected, found: described(found) }
 }
 
 fn check_list(field: &Field, expected: &'static str, is_item: impl Fn(&DataType) -> bool) -> Result<(), SchemaError> {
@@ -347,8 +320,10 @@ impl OutputSchema {
                 }
             })
             .collect();
-        let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some());
-        fields.push(Arc::new(Field::new(PURIFICATION, purification_type(with_logprobs), true)));
+        // What an earlier run has kept is kept on.
+        let earlier = columns.purification.and_then(|k| record::has_logprobs(input.field(k).data_type()).ok());
+        let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some()) || earlier == Some(true);
+        fields.push(Arc::new(Field::new(PURIFICATION, record::data_type(with_logprobs), true)));
         let metadata = updated_metadata(input.metadata(), &fields);
         OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss }
     }

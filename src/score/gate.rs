@@ -1,10 +1,10 @@
 //! Answers the main job's question with a policy.
 
 use super::{Problem, Scorer};
-use crate::ingest::sample::SampleRepair;
 use crate::judge::{Judge, JudgeError, LogIs, Side};
 use crate::policy::PolicyError;
 use crate::policy::sequence::{Sequence, SequenceError};
+use crate::record::RepairRecord;
 
 impl Scorer {
     fn side(&self, side: Side<'_>) -> Result<Sequence, Problem> {
@@ -17,7 +17,7 @@ impl Judge for Scorer {
         &self,
         raw: Side<'_>,
         purified: Side<'_>,
-        repairs: &[SampleRepair],
+        repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError> {
         let judged = match (self.side(purified), self.side(raw)) {
             (Ok(purified), Ok(raw)) => self.ratios(&purified, &raw, repairs),

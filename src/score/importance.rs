@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use crate::ingest::sample::SampleRepair;
 use crate::judge::LogIs;
 use crate::policy::sequence::Sequence;
+use crate::record::{Granularity, RepairKind, RepairRecord};
 
 /// Tokens that a repair moved: the same ids in both sequences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Moved {
 pub fn moved(
     purified: &Sequence,
     raw: &Sequence,
-    repairs: &[SampleRepair],
+    repairs: &[RepairRecord],
     call_start: &dyn Fn(&[u32]) -> Option<usize>,
 ) -> Vec<Option<Moved>> {
     let mut removed = 0;
@@ -32,20 +32,23 @@ pub fn moved(
         .map(|repair| {
             let message = repair.first_message.checked_sub(removed)?;
             removed += repair.removed_messages;
-            if !repair.is_recovered {
-                return None;
+            match repair.kind {
+                RepairKind::Recovered => {}
+                RepairKind::Collapsed => return None,
             }
             let place = purified.places.get(message)?.clone()?;
             let last = repair.first_message + repair.removed_messages;
             let correction = raw.places.get(last)?.clone()?;
             let shared = common_suffix(&purified.ids[place.clone()], &raw.ids[correction.clone()]);
-            let kept = match repair.is_shallow {
+            let kept = match repair.granularity {
                 // What the reasonings happen to end with alike is no part of the correction.
-                true => call_start(&purified.ids[place.clone()]).map_or(shared, |at| shared.min(place.len() - at)),
-                false => shared,
+                Granularity::Shallow => {
+                    call_start(&purified.ids[place.clone()]).map_or(shared, |at| shared.min(place.len() - at))
+                }
+                Granularity::Deep => shared,
             };
             let mut out = Moved::default();
-            if !repair.is_shallow && shared < place.len() {
+            if repair.granularity == Granularity::Deep && shared < place.len() {
                 let attempts = (repair.first_message + 1..last).rev().filter_map(|m| raw.places.get(m)?.clone());
                 out.add_reasoning(purified, raw, place.start..place.end - shared, attempts);
             }
@@ -107,8 +110,9 @@ mod tests {
         ids.iter().position(|&id| id == CALL)
     }
 
-    fn repair(is_shallow: bool) -> SampleRepair {
-        SampleRepair { first_message: 1, removed_messages: 2, is_shallow, is_recovered: true, log_is: None }
+    fn repair(is_shallow: bool) -> RepairRecord {
+        let granularity = if is_shallow { Granularity::Shallow } else { Granularity::Deep };
+        RepairRecord { first_message: 1, removed_messages: 2, granularity, ..RepairRecord::default() }
     }
 
     #[test]
@@ -146,7 +150,7 @@ mod tests {
             (true, &[4, CALL, 10]),
         ]);
         let purified = sequence(&[(false, &[1]), (true, &[6, 6, CALL, 10])]);
-        let deep = SampleRepair { removed_messages: 4, ..repair(false) };
+        let deep = RepairRecord { removed_messages: 4, ..repair(false) };
         let found = moved(&purified, &raw, &[deep], &call_start);
         assert_eq!(found, [Some(Moved { purified: vec![1, 2, 3, 4], raw: vec![5, 6, 11, 12] })]);
     }

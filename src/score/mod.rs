@@ -16,11 +16,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::config::{ColumnConfig, ModelChoice, ScoreConfig};
-use crate::ingest::sample::{Sample, SampleReader, SampleRepair};
+use crate::ingest::sample::{Sample, SampleReader};
 use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
 use crate::judge::LogIs;
 use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
 use crate::policy::{Batch, Policy, PolicyError, device};
+use crate::record::RepairRecord;
 use crate::rollout::Rollout;
 use crate::write::scores::{ScoredRow, ScoredSchema, assemble};
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
@@ -195,7 +196,7 @@ impl Scorer {
         &self,
         purified: &Sequence,
         raw: &Sequence,
-        repairs: &[SampleRepair],
+        repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, PolicyError> {
         self.policy.check(&purified.ids)?;
         self.policy.check(&raw.ids)?;

@@ -364,15 +364,15 @@ fn old_logprobs(sample: &Sample, sequence: &Sequence, trained: &[bool]) -> Resul
     Ok(out)
 }
 
-/// Weights by token: `min(e^log_is, cap)` on repaired steps, 1 elsewhere.
+/// Weights by token: `min(e^log_importance_ratio, cap)` on repaired steps, 1 elsewhere.
 fn weights(sample: &Sample, sequence: &Sequence, cap: f64) -> Vec<f32> {
     let mut out = vec![1.0; sequence.ids.len()];
     let mut removed = 0;
     for repair in &sample.repairs {
         let message = repair.first_message - removed.min(repair.first_message);
         removed += repair.removed_messages;
-        if let (Some(Some(place)), Some(log_is)) = (sequence.places.get(message), repair.log_is) {
-            out[place.clone()].fill(log_is.exp().min(cap) as f32);
+        if let (Some(Some(place)), Some(ratio)) = (sequence.places.get(message), repair.log_importance_ratio) {
+            out[place.clone()].fill(ratio.exp().min(cap) as f32);
         }
     }
     out

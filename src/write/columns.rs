@@ -16,9 +16,11 @@ use arrow::error::ArrowError;
 
 use super::gather::Pieces;
 use super::provenance;
+use crate::config::{Mode, Profile};
 use crate::ingest::Decoded;
 use crate::ingest::decode::List;
-use crate::rewrite::{MessageSource, PurifiedRollout, RepairRecord};
+use crate::record::{RepairRecord, RowRecord};
+use crate::rewrite::{MessageSource, PurifiedRollout};
 use crate::saar::Plan;
 use crate::schema::{Columns, LOSS, OutputSchema, list_item};
 
@@ -27,7 +29,10 @@ pub struct WrittenRow {
     /// Index within its batch.
     pub row: usize,
     pub plan: Plan,
+    /// Of what this run does.
     pub records: Vec<RepairRecord>,
+    /// What the row says was done to it before.
+    pub earlier: Option<RowRecord>,
     /// `None`: the row stays as it is.
     pub purified: Option<PurifiedRollout>,
     /// The loss flag of each message, where the schema marks the loss; empty elsewhere.
@@ -35,11 +40,10 @@ pub struct WrittenRow {
 }
 
 /// Constants of a run that every row's provenance names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RunLabels {
-    pub profile: String,
-    pub mode: String,
-    pub measure: String,
+    pub profile: Profile,
+    pub mode: Mode,
 }
 
 /// The batch that is written for the rows of `decoded` that stay.
@@ -75,8 +79,10 @@ pub fn assemble(
         // A null log-prob needs a nullable item, which the input need not have had.
         arrays.push(if array.data_type() == field.data_type() { array } else { cast(&array, field.data_type())? });
     }
-    let earlier = columns.purification.map(same).transpose()?;
-    arrays.push(provenance::column(decoded, schema, rows, earlier, labels)?);
+    let Some(record) = schema.schema.fields().last() else {
+        return Err(ArrowError::SchemaError("the output has no columns: this is a bug".to_owned()));
+    };
+    arrays.push(provenance::column(decoded, record.data_type(), rows, labels)?);
     RecordBatch::try_new(Arc::clone(&schema.schema), arrays)
 }
 

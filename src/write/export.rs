@@ -8,10 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int32Array, Int32Builder, ListBuilder, RecordBatch,
-    StringArray, StringBuilder, StructBuilder, UInt32Array, new_empty_array,
+    ArrayRef, BooleanBuilder, Float64Builder, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructBuilder, new_empty_array,
 };
-use arrow::compute::take;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -20,7 +19,8 @@ use arrow_schema::extension::Json;
 use super::{AtomicFile, FileRecord, WriteError};
 use crate::export::{Cell, Cells, Kind};
 use crate::ingest::Decoded;
-use crate::schema::{PURIFICATION, list_item, purification_type};
+use crate::record::field::write;
+use crate::record::{Recorded, RepairRecord};
 
 /// The schema of an export.
 pub fn schema(columns: &[(&'static str, Kind)]) -> SchemaRef {
@@ -152,54 +152,38 @@ pub fn copy(from: &Path, to: &Path, rows: u64) -> Result<FileRecord, WriteError>
     file.finish(rows)
 }
 
-/// The fields of a repair's record.
-fn repair_fields() -> Fields {
-    let DataType::Struct(fields) = purification_type(false) else { return Fields::empty() };
-    match fields.find("repairs").and_then(|(_, repairs)| list_item(repairs.data_type())).map(|f| f.data_type()) {
-        Some(DataType::Struct(fields)) => fields.clone(),
-        _ => Fields::empty(),
-    }
-}
-
 /// The schema of the table of repairs: one row for each, with its record.
 pub fn repairs_schema() -> SchemaRef {
     let names = [("rollout_id", DataType::Utf8), ("group_id", DataType::Utf8), ("repair", DataType::Int32)];
-    let names = names.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
-    Arc::new(Schema::new(names.into_iter().chain(repair_fields().iter().cloned()).collect::<Fields>()))
+    let names = names.map(|(name, data_type)| Field::new(name, data_type, true));
+    let fields = RepairRecord::fields().iter().map(|field| Field::new(field.name, field.data_type(), true));
+    Arc::new(Schema::new(names.into_iter().chain(fields).collect::<Fields>()))
 }
 
 /// The repairs of a purified batch; `None` where it has none.
 pub fn repairs(decoded: &Decoded, schema: &SchemaRef) -> Result<Option<RecordBatch>, ArrowError> {
-    let column = decoded.batch.column_by_name(PURIFICATION).and_then(|c| c.as_struct_opt());
-    let Some(list) = column.and_then(|c| c.column_by_name("repairs")).and_then(|r| r.as_list_opt::<i32>()) else {
-        return Ok(None);
-    };
-    let (mut ids, mut groups, mut numbers, mut taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for row in (0..list.len()).filter(|&row| list.is_valid(row)) {
-        let (start, len) = (list.value_offsets()[row], list.value_length(row));
-        for repair in 0..len {
+    let Some(records) = decoded.records()? else { return Ok(None) };
+    let (mut ids, mut groups, mut numbers, mut repairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for row in 0..decoded.rows() {
+        let record = records.row(row).map_err(|error| ArrowError::SchemaError(error.to_string()))?;
+        for (number, repair) in record.into_iter().flat_map(|record| record.repairs).enumerate() {
             ids.push(decoded.id(row).into_owned());
             groups.push(decoded.group(row).map(str::to_owned));
-            numbers.push(repair);
-            taken.push((start + repair).cast_unsigned());
+            numbers.push(number as i32);
+            repairs.push(repair);
         }
     }
-    if taken.is_empty() {
+    if repairs.is_empty() {
         return Ok(None);
     }
-    let values = take(list.values(), &UInt32Array::from(taken), None)?;
-    let values = values.as_struct();
+    let fields: Fields = schema.fields()[3..].iter().cloned().collect();
+    let repairs = write(&repairs.iter().map(Some).collect::<Vec<_>>(), &fields)?;
     let mut arrays: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(ids)),
         Arc::new(StringArray::from_iter(groups)),
         Arc::new(Int32Array::from(numbers)),
     ];
-    for field in &schema.fields()[3..] {
-        arrays.push(match values.column_by_name(field.name()) {
-            Some(array) => Arc::clone(array),
-            None => arrow::array::new_null_array(field.data_type(), values.len()),
-        });
-    }
+    arrays.extend(repairs.columns().iter().cloned());
     RecordBatch::try_new(Arc::clone(schema), arrays).map(Some)
 }
 

@@ -4,18 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Builder, Float64Array, Int8Builder, Int32Builder, ListBuilder, RecordBatch,
-    StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Builder, Int8Builder, Int32Builder, ListBuilder, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::ingest::Decoded;
-use crate::schema::{
-    Columns, PURIFICATION, list_item, purification, purification_type, updated_metadata, with_nullable_item,
-};
+use crate::record::{self, RecordReader};
+use crate::schema::{Columns, updated_metadata, with_nullable_item};
 
 /// What scoring found for one row; `None`: it could not be scored, and stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +20,7 @@ pub struct ScoredRow {
     pub logprobs: Option<Vec<Option<f32>>>,
     /// Prompt, response and mask, where the file has no tokens.
     pub tokens: Option<(Vec<i32>, Vec<i32>, Vec<i8>)>,
-    /// `log_is` and its mean per token, by repair.
+    /// `log_importance_ratio` and its mean per token, by repair.
     pub ratios: Vec<Option<(f64, f64)>>,
 }
 
@@ -49,8 +45,9 @@ impl ScoredSchema {
             fields[k] = Arc::new(fields[k].as_ref().clone().with_data_type(data_type).with_nullable(true));
         }
         if let Some(k) = columns.purification {
-            let has_raw = purification::has_logprobs(fields[k].data_type());
-            let data_type = purification_type(has_raw.unwrap_or_default());
+            // The column was recognised, so that it can be lifted.
+            let has_raw = record::has_logprobs(fields[k].data_type()) == Ok(true);
+            let data_type = record::data_type(has_raw);
             fields[k] = Arc::new(fields[k].as_ref().clone().with_data_type(data_type));
         }
         let (adds_tokens, adds_logprobs) = (columns.response.is_none(), logprobs.is_none());
@@ -83,7 +80,7 @@ pub fn assemble(
     for (k, (array, field)) in batch.columns().iter().zip(schema.schema.fields()).enumerate() {
         let array = match () {
             () if columns.response.and_then(|r| r.logprobs) == Some(k) => logprobs(decoded, rows)?,
-            () if columns.purification == Some(k) => with_ratios(&purification::lifted(array)?, rows)?,
+            () if columns.purification == Some(k) => with_ratios(array, field.data_type(), rows)?,
             () => Arc::clone(array),
         };
         arrays.push(if array.data_type() == field.data_type() { array } else { cast(&array, field.data_type())? });
@@ -131,37 +128,19 @@ fn logprobs(decoded: &Decoded, rows: &[ScoredRow]) -> Result<ArrayRef, ArrowErro
     Ok(Arc::new(out.finish()))
 }
 
-/// The provenance with `log_is` and `log_is_mean` filled in; a repair without a ratio keeps what it had.
-fn with_ratios(array: &ArrayRef, rows: &[ScoredRow]) -> Result<ArrayRef, ArrowError> {
-    let wrong = || ArrowError::SchemaError(format!("`{PURIFICATION}` has no list of repairs"));
-    let purification = array.as_struct_opt().ok_or_else(wrong)?;
-    let repairs = purification.column_by_name("repairs").and_then(|r| r.as_list_opt::<i32>()).ok_or_else(wrong)?;
-    let values = repairs.values().as_struct_opt().ok_or_else(wrong)?;
-    let ratio = |pick: fn((f64, f64)) -> f64, name: &str| -> Float64Array {
-        let old = values.column_by_name(name).and_then(|a| a.as_primitive_opt::<arrow::datatypes::Float64Type>());
-        let mut out: Vec<Option<f64>> =
-            (0..values.len()).map(|k| old.filter(|a| a.is_valid(k)).map(|a| a.value(k))).collect();
-        for (k, row) in rows.iter().enumerate().filter(|(k, _)| repairs.is_valid(*k)) {
-            let start = repairs.value_offsets()[k] as usize;
-            for (at, found) in row.ratios.iter().enumerate() {
-                if let (Some(found), Some(slot)) = (found, out.get_mut(start + at)) {
-                    *slot = Some(pick(*found));
-                }
-            }
+/// The records with the ratios filled in; a repair without one keeps what it had.
+fn with_ratios(array: &ArrayRef, data_type: &DataType, rows: &[ScoredRow]) -> Result<ArrayRef, ArrowError> {
+    let wrong = |error: &dyn std::error::Error| ArrowError::SchemaError(error.to_string());
+    let reader = RecordReader::new(array).map_err(|error| wrong(&error))?;
+    let mut records = Vec::with_capacity(rows.len());
+    for (k, row) in rows.iter().enumerate() {
+        let mut record = reader.row(k).map_err(|error| wrong(&error))?;
+        let repairs = record.iter_mut().flat_map(|record| &mut record.repairs);
+        for (repair, (sum, mean)) in repairs.zip(&row.ratios).filter_map(|(repair, ratio)| Some((repair, (*ratio)?))) {
+            repair.log_importance_ratio = Some(sum);
+            repair.log_importance_ratio_mean = Some(mean);
         }
-        Float64Array::from(out)
-    };
-    let columns = values.fields().iter().zip(values.columns()).map(|(field, column)| match field.name().as_str() {
-        "log_is" => Arc::new(ratio(|r| r.0, "log_is")) as ArrayRef,
-        "log_is_mean" => Arc::new(ratio(|r| r.1, "log_is_mean")),
-        _ => Arc::clone(column),
-    });
-    let values = StructArray::try_new(values.fields().clone(), columns.collect(), values.nulls().cloned())?;
-    let item = list_item(repairs.data_type()).cloned().ok_or_else(wrong)?;
-    let offsets = repairs.offsets().clone();
-    let repairs = arrow::array::ListArray::try_new(item, offsets, Arc::new(values), repairs.nulls().cloned())?;
-    let columns = purification.fields().iter().zip(purification.columns());
-    let columns =
-        columns.map(|(f, c)| if f.name() == "repairs" { Arc::new(repairs.clone()) as ArrayRef } else { Arc::clone(c) });
-    Ok(Arc::new(StructArray::try_new(purification.fields().clone(), columns.collect(), purification.nulls().cloned())?))
+        records.push(record);
+    }
+    record::column(&records.iter().map(Option::as_ref).collect::<Vec<_>>(), data_type)
 }

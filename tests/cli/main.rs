@@ -13,6 +13,7 @@ mod guards;
 mod harness;
 mod lineage;
 mod purify;
+mod records;
 #[cfg(feature = "train")]
 mod train;
 mod trouble;

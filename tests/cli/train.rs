@@ -279,7 +279,7 @@ fn messages_without_tokens_get_them_when_scored_and_repairs_their_ratio() {
             assert_eq!(mask == 1, logprob.is_number(), "policy tokens have log-probs, others none");
         }
         for repair in row["purification"]["repairs"].as_array().expect("repairs") {
-            let (sum, mean) = (&repair["log_is"], &repair["log_is_mean"]);
+            let (sum, mean) = (&repair["log_importance_ratio"], &repair["log_importance_ratio_mean"]);
             assert!(sum.as_f64().expect("a ratio").abs() >= mean.as_f64().expect("a ratio").abs());
             ratios += 1;
         }
@@ -319,7 +319,7 @@ fn gate_makes_the_repairs_whose_ratio_reaches_the_threshold_and_no_others() {
     let scored = json_rows(&place.rows("scored.parquet"));
     let ratios = |row: &Value| {
         let repairs = row["purification"]["repairs"].as_array().expect("repairs");
-        repairs.iter().map(|r| r["log_is"].as_f64().expect("a ratio")).collect::<Vec<_>>()
+        repairs.iter().map(|r| r["log_importance_ratio"].as_f64().expect("a ratio")).collect::<Vec<_>>()
     };
     let mut all = Vec::new();
     for (open, scored) in open.iter().zip(&scored) {

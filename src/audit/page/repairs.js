@@ -14,34 +14,35 @@ function readRepairs() {
 
 // Takes the list apart as `html.rs` writes it.
 function repairOf(facts, block, place) {
-  const [[rollout, row, repair], [group, reward], tool, errors, [kind, granularity], similarity, [attempts, first], guards, isCut] = facts;
-  const least = similarity.reduce((found, value) => (found === null || value < found ? value : found), null);
-  return { rollout, row, repair, group, reward, tool, errors, kind, granularity, similarity, least, attempts, first, guards, isCut, block, place, text: null };
+  const [[rollout, row, repair], [group, reward], values, isCut] = facts;
+  const is = Object.fromEntries(FIELDS.map((field, k) => [field.name, values[k]]));
+  const least = is.similarity.reduce((found, value) => (found === null || value < found ? value : found), null);
+  return { rollout, row, repair, group, reward, is, least, isCut, block, place, text: null };
 }
 
 const COLUMNS = [
   { name: "rollout", of: (r) => openButton(r) },
   { name: "row", key: (r) => r.row, of: (r) => count(r.row) },
-  { name: "tool", of: (r) => r.tool ?? ABSENT },
-  { name: "error types", of: (r) => tags([...new Set(r.errors)], "tag") },
-  { name: "granularity", of: (r) => r.granularity },
+  { name: "tool", of: (r) => r.is.tool ?? ABSENT },
+  { name: "error types", of: (r) => tags([...new Set(r.is.error_types)], "tag") },
+  { name: "granularity", of: (r) => r.is.granularity },
   { name: "similarity", key: (r) => r.least, of: (r) => decimal(r.least) },
-  { name: "attempts", key: (r) => r.attempts, of: (r) => count(r.attempts) },
+  { name: "attempts", key: (r) => r.is.attempts, of: (r) => count(r.is.attempts) },
   { name: "reward", key: (r) => r.reward, of: (r) => precise(r.reward) },
   { name: "guards", of: (r) => tags(guardsOf(r), "tag warn") },
 ];
 
 const lookOf = (column) => (column.key ? "number-cell" : null);
-const guardsOf = (r) => GUARDS.filter((_, k) => r.guards[k] === true).map(([, name]) => name);
+const guardsOf = (r) => GUARDS.filter(([key]) => r.is[key] === true).map(([, name]) => name);
 const tags = (names, look) => names.map((name) => element("span", { class: look }, name));
 
 const state = { repairs: [], found: [], page: 0, sort: null, isDescending: false };
 
 function startRepairs() {
   state.repairs = readRepairs();
-  choices("granularity", state.repairs, (r) => [r.granularity]);
-  choices("tool", state.repairs, (r) => (r.tool === null ? [] : [r.tool]));
-  choices("error-type", state.repairs, (r) => new Set(r.errors));
+  choices("granularity", state.repairs, (r) => [r.is.granularity]);
+  choices("tool", state.repairs, (r) => (r.is.tool === null ? [] : [r.is.tool]));
+  choices("error-type", state.repairs, (r) => new Set(r.is.error_types));
   byId("guard-filters").append(...GUARDS.map(([key, name]) => element("label", { class: "check" }, element("input", { type: "checkbox", id: `only-${key}` }), name)));
   byId("columns").append(...COLUMNS.map(heading));
   listen();
@@ -104,17 +105,17 @@ function listen() {
 function refresh() {
   const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const [granularity, tool, error] = ["granularity", "tool", "error-type"].map(chosen);
-  const guards = GUARDS.map(([key], k) => (byId(`only-${key}`).checked ? k : null)).filter((k) => k !== null);
+  const guards = GUARDS.map(([key]) => key).filter((key) => byId(`only-${key}`).checked);
   state.found = state.repairs.filter((r) =>
-    (granularity === null || r.granularity === granularity) && (tool === null || r.tool === tool) &&
-    (error === null || r.errors.includes(error)) && guards.every((k) => r.guards[k] === true) &&
+    (granularity === null || r.is.granularity === granularity) && (tool === null || r.is.tool === tool) &&
+    (error === null || r.is.error_types.includes(error)) && guards.every((key) => r.is[key] === true) &&
     (words.length === 0 || words.every((word) => searched(r).includes(word))));
   if (state.sort) sort(state.found, state.sort.key, state.isDescending);
   turn(0);
 }
 
 function searched(r) {
-  r.text ??= [r.rollout, r.tool ?? "", ...r.errors].join("\n").toLowerCase();
+  r.text ??= [r.rollout, r.is.tool ?? "", ...r.is.error_types].join("\n").toLowerCase();
   return r.text;
 }
 
@@ -166,11 +167,16 @@ function openButton(repair) {
   return button;
 }
 
+// A value of the record, whatever it is.
+function worded(value, number) {
+  if (Array.isArray(value)) return value.map((item) => worded(item, number)).join(", ") || ABSENT;
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return isNumber(value) ? number(value) : value ?? ABSENT;
+}
+
 function about(r) {
-  const yes = (flag) => (flag === null ? ABSENT : flag ? "yes" : "no");
-  const all = [["kind", r.kind], ["granularity", r.granularity], ["similarities", r.similarity.map(decimal).join(", ") || ABSENT],
-    ["group", r.group ?? ABSENT], ["repair of its rollout", count(r.repair + 1)], ["first message", count(r.first)],
-    ...GUARDS.map(([, name], k) => [name, yes(r.guards[k])])];
+  const all = [["group", r.group ?? ABSENT], ["repair of its rollout", count(r.repair + 1)],
+    ...FIELDS.map(({ name, label, decimal: isDecimal }) => [label, worded(r.is[name], isDecimal ? decimal : count)])];
   return [element("dl", { class: "about" }, all.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
     r.isCut ? element("p", { class: "note" }, "Long text was cut.") : null];
 }

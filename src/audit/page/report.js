@@ -137,12 +137,9 @@ function drawSimilarity({ repairs, sensitivity }) {
       ], skipped, { empty: "None was left.", caption: "Runs left as they were" }))));
 }
 
-const GUARDS = [
-  ["residue", "residue", "reasoning that stays speaks of the error that is gone"],
-  ["depends_on_removed", "depends on removed", "what follows uses something that only the removed part made"],
-  ["identical_retry", "identical retry", "the correction is the failed call again"],
-  ["lossy_result", "lossy result", "the result was cut before it was stored"],
-];
+// What the record of a repair holds, in the order of the facts: name, label, and what a finding means.
+const FIELDS = JSON.parse(byId("fields").textContent);
+const GUARDS = FIELDS.filter((field) => field.finding).map((field) => [field.name, field.label, field.finding]);
 
 function drawGuards({ guards }) {
   const counts = [["Call ids without a call", guards.orphan_call_ids], ["Call ids that stand twice", guards.duplicate_call_ids],

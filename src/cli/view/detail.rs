@@ -2,9 +2,13 @@
 //!
 //! Owns which line stands opposite to which. Drawing the pieces is [`super::draw`]'s.
 
+use serde_json::Value;
+
 use super::text::{cut, wrap};
 use crate::audit::report::{DiffLine, RepairView};
 use crate::cli::printer::escaped;
+use crate::record::field::shown;
+use crate::record::{Field, RepairRecord, Shown};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -36,20 +40,10 @@ pub fn facts(view: &RepairView, width: usize) -> Vec<Row> {
     let mut place = format!("{}, row {}, repair {}", view.rollout, view.row, view.repair);
     view.group.iter().for_each(|group| place += &format!(", group {group}"));
     view.reward.iter().for_each(|reward| place += &format!(", reward {reward}"));
-    let similarity: Vec<String> = view.similarity.iter().map(|s| format!("{s:.3}")).collect();
-    let mut what = format!("{}, {}, {} attempts", view.granularity, view.kind, view.attempts);
-    if !similarity.is_empty() {
-        what += &format!(", similarity {}", similarity.join(" "));
-    }
-    view.tool.iter().for_each(|tool| what += &format!(", {tool}"));
-    what += &format!(", {}, from message {}", view.error_types.join(" "), view.first_message);
-    let guards = [
-        (view.residue, "residue"),
-        (view.depends_on_removed, "depends on removed"),
-        (view.identical_retry, "identical retry"),
-        (view.lossy_result, "lossy result"),
-    ];
-    let found: Vec<&str> = guards.into_iter().filter(|(found, _)| *found == Some(true)).map(|(_, name)| name).collect();
+    let plain = shown::<RepairRecord>().into_iter().filter(|field| field.finding.is_none());
+    let what = plain.filter_map(|field| told(field, &view.record)).collect::<Vec<_>>().join(", ");
+    let findings = view.record.findings.each().filter(|(_, found)| **found == Some(true));
+    let found: Vec<&str> = findings.map(|(finding, _)| finding.label).collect();
     let found = if found.is_empty() { String::new() } else { format!("found: {}", found.join(", ")) };
     let texts = [place, what, found];
     let shown = texts.iter().filter(|text| !text.is_empty());
@@ -57,6 +51,28 @@ pub fn facts(view: &RepairView, width: usize) -> Vec<Row> {
         shown.flat_map(|text| wrap(&escaped(text), width)).map(|text| vec![Piece::fact(&text)]).collect();
     rows.push(Vec::new());
     rows
+}
+
+/// What a field says, as a part of a sentence; `None` where it says nothing.
+fn told(field: &Field<RepairRecord>, record: &RepairRecord) -> Option<String> {
+    let value = worded(&field.value(record)).filter(|text| !text.is_empty())?;
+    Some(match field.shown {
+        Shown::Alone => value,
+        Shown::Labelled => format!("{} {value}", field.label),
+        Shown::Counted => format!("{value} {}", field.label),
+    })
+}
+
+fn worded(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) if number.is_f64() => number.as_f64().map(|number| format!("{number:.3}")),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(if *flag { "yes" } else { "no" }.to_owned()),
+        Value::Array(items) => Some(items.iter().filter_map(worded).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => Some(fields.values().filter_map(worded).collect::<Vec<_>>().join(" ")),
+    }
 }
 
 fn parts(line: &DiffLine) -> (&str, Side) {

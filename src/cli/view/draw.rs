@@ -13,6 +13,7 @@ use super::state::{Fit, Focus, State};
 use super::text::{cut, width_of};
 use crate::audit::report::{DiffLine, RepairView};
 use crate::cli::printer::{escaped, grouped};
+use crate::record::{FINDINGS, Finding};
 
 /// Columns from which the list has all its columns, and the detail may have its sides beside each other.
 const WIDE: u16 = 80;
@@ -27,13 +28,13 @@ const HELP: &[&str] = &[
     "n, N                to the next deep repair, to the one before",
     "Enter, Tab, Esc     into the repair, and back",
     "/                   search: rollout, tool, error type",
-    "f                   all, deep, shallow, residue, depends on removed, identical retry",
+    "f                   all, deep, shallow, or one of the findings below",
+    "t, e                one tool, one error type: the next one, and all",
     "s                   side by side, or one below the other",
     "w                   wrap long lines, or cut them",
     "q                   quit",
     "",
     "In the list: least similarity, attempts, and what the guards found:",
-    "R residue, D depends on removed, I identical retry, L lossy result",
 ];
 
 /// All that is drawn.
@@ -55,8 +56,10 @@ pub fn draw(scene: &Scene<'_>, area: Rect, buffer: &mut Buffer) -> Fit {
     put(buffer, row(area.height - 1, 1), &footer(scene.state), dim());
     let body = row(1, area.height - 2);
     if scene.state.shows_help {
-        for (line, y) in HELP.iter().zip(body.y..body.bottom()) {
-            put(buffer, Rect { y, height: 1, ..body }, line, Style::new());
+        let findings: Vec<String> = FINDINGS.iter().map(|f| format!("{} {}", f.letter, f.label)).collect();
+        let lines = HELP.iter().map(|line| (*line).to_owned()).chain([findings.join(", ")]);
+        for (line, y) in lines.zip(body.y..body.bottom()) {
+            put(buffer, Rect { y, height: 1, ..body }, &line, Style::new());
         }
         return scene.state.fit;
     }
@@ -106,6 +109,9 @@ fn title(scene: &Scene<'_>) -> String {
         shown => format!("{} of {}", grouped(state.selected as u64 + 1), grouped(shown as u64)),
     };
     let mut out = format!("{place} ({all} repairs), filter: {}", state.filter.name());
+    for (what, chosen) in [("tool", &state.tool.chosen), ("error type", &state.error_type.chosen)] {
+        chosen.iter().for_each(|chosen| out += &format!(", {what}: {chosen}"));
+    }
     if !state.search.is_empty() && !state.is_typing {
         out += &format!(", search: {}", state.search);
     }
@@ -144,17 +150,18 @@ fn draw_list(scene: &Scene<'_>, area: Rect, buffer: &mut Buffer) {
 
 /// One repair in one row, escaped.
 fn list_line(view: &RepairView, width: u16) -> String {
-    let least = view.similarity.iter().copied().fold(f64::INFINITY, f64::min);
+    let least = view.record.similarity.iter().copied().fold(f64::INFINITY, f64::min);
     let least = if least.is_finite() { format!("{least:.2}") } else { "   -".to_owned() };
-    let errors = view.error_types.join(" ");
+    let errors = view.record.error_types.join(" ");
+    let granularity = view.record.granularity.name();
     let columns: &[(&str, usize)] = match width < WIDE {
-        true => &[(&view.granularity, 7), (&least, 4), (&errors, 11)],
+        true => &[(granularity, 7), (&least, 4), (&errors, 11)],
         false => &[
-            (&view.granularity, 7),
+            (granularity, 7),
             (&least, 4),
-            (&format!("{:>2}", view.attempts), 2),
-            (&flags(view), 4),
-            (view.tool.as_deref().unwrap_or("-"), 12),
+            (&format!("{:>2}", view.record.attempts), 2),
+            (&flags(view), FINDINGS.len()),
+            (view.record.tool.as_deref().unwrap_or("-"), 12),
             (&errors, 24),
         ],
     };
@@ -168,8 +175,8 @@ fn list_line(view: &RepairView, width: u16) -> String {
 }
 
 fn flags(view: &RepairView) -> String {
-    let found = [view.residue, view.depends_on_removed, view.identical_retry, view.lossy_result];
-    found.iter().zip("RDIL".chars()).map(|(found, letter)| if *found == Some(true) { letter } else { '.' }).collect()
+    let letter = |(finding, found): (&Finding, &Option<bool>)| if *found == Some(true) { finding.letter } else { '.' };
+    view.record.findings.each().map(letter).collect()
 }
 
 /// Returns how many rows the detail has.
@@ -214,6 +221,7 @@ mod tests {
 
     use super::super::spool::Spool;
     use super::*;
+    use crate::record::RepairRecord;
 
     fn drawn(view: RepairView, lines: Vec<DiffLine>, width: u16, height: u16) -> String {
         let mut spool = Spool::new();
@@ -242,8 +250,11 @@ mod tests {
         let view = RepairView {
             rollout: hostile.to_owned(),
             group: Some(hostile.to_owned()),
-            tool: Some(hostile.to_owned()),
-            error_types: vec![hostile.to_owned()],
+            record: RepairRecord {
+                tool: Some(hostile.to_owned()),
+                error_types: vec![hostile.to_owned()],
+                ..RepairRecord::default()
+            },
             ..RepairView::default()
         };
         let screen = drawn(view, vec![DiffLine::Both(hostile.to_owned())], 100, 20);

@@ -2,65 +2,81 @@
 //!
 //! Owns filter, search, selection and scrolling. It knows neither terminal nor files; drawing tells it how much fits.
 
+use std::collections::BTreeSet;
+
 use ratatui::crossterm::event::KeyCode;
 
 use super::spool::Entry;
 use crate::audit::report::RepairView;
+use crate::record::{FINDINGS, Finding, Granularity};
 
 /// Which repairs are listed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum Filter {
     #[default]
     All,
-    Deep,
-    Shallow,
-    Residue,
-    DependsOnRemoved,
-    IdenticalRetry,
+    Of(Granularity),
+    With(&'static Finding),
 }
 
 impl Filter {
+    /// All of them, in the order in which a key goes through them.
+    fn each() -> impl Iterator<Item = Filter> {
+        let granularities = [Granularity::Deep, Granularity::Shallow].map(Filter::Of);
+        [Filter::All].into_iter().chain(granularities).chain(FINDINGS.iter().map(Filter::With))
+    }
+
     fn next(self) -> Self {
-        match self {
-            Filter::All => Filter::Deep,
-            Filter::Deep => Filter::Shallow,
-            Filter::Shallow => Filter::Residue,
-            Filter::Residue => Filter::DependsOnRemoved,
-            Filter::DependsOnRemoved => Filter::IdenticalRetry,
-            Filter::IdenticalRetry => Filter::All,
-        }
+        Self::each().skip_while(|filter| filter.name() != self.name()).nth(1).unwrap_or_default()
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Filter::All => "all",
-            Filter::Deep => "deep",
-            Filter::Shallow => "shallow",
-            Filter::Residue => "residue",
-            Filter::DependsOnRemoved => "depends on removed",
-            Filter::IdenticalRetry => "identical retry",
+            Filter::Of(granularity) => granularity.name(),
+            Filter::With(finding) => finding.label,
         }
     }
 
     fn passes(self, view: &RepairView) -> bool {
         match self {
             Filter::All => true,
-            Filter::Deep => is_deep(view),
-            Filter::Shallow => view.granularity == "shallow",
-            Filter::Residue => view.residue == Some(true),
-            Filter::DependsOnRemoved => view.depends_on_removed == Some(true),
-            Filter::IdenticalRetry => view.identical_retry == Some(true),
+            Filter::Of(granularity) => view.record.granularity == granularity,
+            Filter::With(finding) => *(finding.of)(&view.record.findings) == Some(true),
         }
     }
 }
 
+/// One of the values that the repairs have, or none: then all pass.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    values: Vec<String>,
+    pub chosen: Option<String>,
+}
+
+impl Choice {
+    /// Sorted, each once.
+    fn of<'v>(values: impl Iterator<Item = &'v String>) -> Self {
+        Choice { values: values.cloned().collect::<BTreeSet<_>>().into_iter().collect(), chosen: None }
+    }
+
+    fn turn(&mut self) {
+        let next = self.values.iter().position(|value| Some(value) == self.chosen.as_ref()).map_or(0, |at| at + 1);
+        self.chosen = self.values.get(next).cloned();
+    }
+
+    fn passes<'v>(&self, mut values: impl Iterator<Item = &'v String>) -> bool {
+        self.chosen.as_ref().is_none_or(|chosen| values.any(|value| value == chosen))
+    }
+}
+
 fn is_deep(view: &RepairView) -> bool {
-    view.granularity == "deep"
+    view.record.granularity == Granularity::Deep
 }
 
 /// Whether the rollout's id, the tool or an error type holds the text, which is lower case.
 fn mentions(view: &RepairView, wanted: &str) -> bool {
-    let texts = std::iter::once(&view.rollout).chain(&view.tool).chain(&view.error_types);
+    let texts = std::iter::once(&view.rollout).chain(&view.record.tool).chain(&view.record.error_types);
     wanted.is_empty() || texts.into_iter().any(|text| text.to_lowercase().contains(wanted))
 }
 
@@ -90,6 +106,8 @@ pub struct Fit {
 pub struct State {
     pub focus: Focus,
     pub filter: Filter,
+    pub tool: Choice,
+    pub error_type: Choice,
     pub search: String,
     /// Keys go into the search.
     pub is_typing: bool,
@@ -112,6 +130,8 @@ impl State {
         State {
             focus: Focus::List,
             filter: Filter::All,
+            tool: Choice::of(entries.iter().filter_map(|entry| entry.view.record.tool.as_ref())),
+            error_type: Choice::of(entries.iter().flat_map(|entry| &entry.view.record.error_types)),
             search: String::new(),
             is_typing: false,
             shown: (0..entries.len()).collect(),
@@ -157,6 +177,14 @@ impl State {
                 self.filter = self.filter.next();
                 self.list_again(entries);
             }
+            KeyCode::Char('t') => {
+                self.tool.turn();
+                self.list_again(entries);
+            }
+            KeyCode::Char('e') => {
+                self.error_type.turn();
+                self.list_again(entries);
+            }
             KeyCode::Char('s') => self.is_side_by_side = !self.is_side_by_side,
             KeyCode::Char('w') => self.wraps = !self.wraps,
             KeyCode::Char('n') => self.seek_deep(entries, true),
@@ -197,7 +225,12 @@ impl State {
     fn list_again(&mut self, entries: &[Entry]) {
         let current = self.current();
         let wanted = self.search.to_lowercase();
-        let passes = |view: &RepairView| self.filter.passes(view) && mentions(view, &wanted);
+        let passes = |view: &RepairView| {
+            self.filter.passes(view)
+                && self.tool.passes(view.record.tool.iter())
+                && self.error_type.passes(view.record.error_types.iter())
+                && mentions(view, &wanted)
+        };
         self.shown = (0..entries.len()).filter(|&k| passes(&entries[k].view)).collect();
         let behind = self.shown.partition_point(|&k| current.is_some_and(|current| k < current));
         self.selected = behind.min(self.shown.len().saturating_sub(1));
@@ -257,6 +290,7 @@ impl State {
 mod tests {
     use super::super::spool::Spool;
     use super::*;
+    use crate::record::{Findings, RepairRecord};
 
     /// Names as `d1` for the deep repair of rollout d1, `s2` for a shallow one.
     fn entries(names: &[&str]) -> Vec<Entry> {
@@ -264,10 +298,13 @@ mod tests {
         for name in names {
             let view = RepairView {
                 rollout: (*name).to_owned(),
-                granularity: if name.starts_with('d') { "deep" } else { "shallow" }.to_owned(),
-                tool: Some("Python".to_owned()),
-                error_types: vec![if name.ends_with('2') { "NameError" } else { "SyntaxError" }.to_owned()],
-                residue: Some(name.ends_with('3')),
+                record: RepairRecord {
+                    granularity: if name.starts_with('d') { Granularity::Deep } else { Granularity::Shallow },
+                    tool: Some("Python".to_owned()),
+                    error_types: vec![if name.ends_with('2') { "NameError" } else { "SyntaxError" }.to_owned()],
+                    findings: Findings { residue: Some(name.ends_with('3')), ..Findings::default() },
+                    ..RepairRecord::default()
+                },
                 ..RepairView::default()
             };
             spool.push(view).expect("room");
@@ -299,7 +336,7 @@ mod tests {
         let entries = entries(&["s1", "d2"]);
         let mut state = State::new(&entries);
         press(&mut state, &entries, "/q?fn");
-        assert_eq!((state.search.as_str(), state.filter, state.shows_help), ("q?fn", Filter::All, false));
+        assert_eq!((state.search.as_str(), state.filter.name(), state.shows_help), ("q?fn", "all", false));
         state.press(KeyCode::Esc, &entries);
         assert_eq!((state.search.as_str(), state.shown.len()), ("", 2));
     }
@@ -310,7 +347,7 @@ mod tests {
         let mut state = State::new(&entries);
         press(&mut state, &entries, "G");
         let mut seen = Vec::new();
-        for _ in 0..6 {
+        for _ in 0..7 {
             press(&mut state, &entries, "f");
             seen.push((state.filter.name(), state.shown.len(), state.current()));
         }
@@ -322,9 +359,23 @@ mod tests {
                 ("residue", 1, Some(2)),
                 ("depends on removed", 0, None),
                 ("identical retry", 0, None),
+                ("lossy result", 0, None),
                 ("all", 4, Some(0)),
             ]
         );
+    }
+
+    #[test]
+    fn one_tool_or_error_type_alone_is_listed_and_all_again_behind_the_last() {
+        let entries = entries(&["s1", "d2", "s3"]);
+        let mut state = State::new(&entries);
+        let mut seen = Vec::new();
+        for key in "eeetft".chars() {
+            press(&mut state, &entries, &key.to_string());
+            seen.push(state.shown.clone());
+        }
+        // NameError, SyntaxError, all; Python; of these the deep ones, and those of all tools.
+        assert_eq!(seen, [vec![1], vec![0, 2], vec![0, 1, 2], vec![0, 1, 2], vec![1], vec![1]]);
     }
 
     #[test]
