@@ -320,11 +320,12 @@ mod tests {
     }
 
     static LONGER: LazyLock<Vec<Field<Longer>>> = LazyLock::new(|| {
+        type R = Field<Longer>;
         vec![
-            Field::new("attempts", "attempts", |r: &Longer| &r.repair.attempts, |r| &mut r.repair.attempts),
-            Field::new("granularity", "granularity", |r| &r.repair.granularity, |r| &mut r.repair.granularity),
-            Field::new("tool", "tool", |r| &r.repair.tool, |r| &mut r.repair.tool),
-            Field::new("cited_later", "cited later", |r| &r.cited_later, |r| &mut r.cited_later).since("0.2.0"),
+            R::new("attempts", "attempts", |r| &r.repair.attempts, |r| &mut r.repair.attempts),
+            R::new("granularity", "granularity", |r| &r.repair.granularity, |r| &mut r.repair.granularity),
+            R::new("tool", "tool", |r| &r.repair.tool, |r| &mut r.repair.tool),
+            R::new("cited_later", "cited later", |r| &r.cited_later, |r| &mut r.cited_later).since("0.2.0"),
         ]
     });
 

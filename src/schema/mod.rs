@@ -61,7 +61,7 @@ pub enum SchemaError {
     NoSuchColumn { name: String, option: &'static str, found: Vec<String> },
     #[error("column `{column}` has type {found}, expected {expected}")]
     WrongType { column: String, expected: &'static str, found: String },
-    #[error("{0}")]
+    #[error("column {0}")]
     Record(#[from] LiftError),
     #[error("column `response_ids` has no `response_mask` beside it, which says what the policy wrote")]
     NoMask,

@@ -81,7 +81,9 @@ fn files_of_version_0_1_0_are_purified_again_and_keep_every_record() {
         let before = place.rows("purified.parquet");
         let said = place.run(&["--in", "purified.parquet", "--out", "again.parquet", "--call-marker-ids", "258"]);
         assert_eq!((said.code, said.count("rows_changed")), (0, 0), "{name}: {}", said.stderr);
-        assert_eq!(keeps_every_record(&place, &before, name), 0, "{name}");
+        // A run that was too long, and is now one attempt, could be repaired: that is refused.
+        let refused = usize::from(name == "collapse");
+        assert_eq!(keeps_every_record(&place, &before, name), refused, "{name}");
     }
 }
 
@@ -93,8 +95,8 @@ fn files_of_version_0_1_0_are_reverted_audited_and_compared() {
         let said = place.run(&["revert", "purified.parquet", "--raw", "raw.parquet", "--out", "reverted.parquet"]);
         assert_eq!(said.code, 0, "{name}: {}", said.stderr);
         assert_eq!(place.rows("reverted.parquet"), place.rows("raw.parquet"), "{name}");
-        let args = ["audit", "--in", "raw.parquet", "--purified", "purified.parquet", "--call-marker-ids", "258"];
-        let said = place.run(&[&args[..], &["--report", "report.json"]].concat());
+        let args = ["audit", "raw.parquet", "purified.parquet", "--call-marker-ids", "258", "--json", "report.json"];
+        let said = place.run(&args);
         assert_eq!(said.code, 0, "{name}: {}", said.stderr);
         let report: Value = serde_json::from_slice(&place.bytes("report.json")).expect("JSON");
         let found = ["repairs", "collapsed"].map(|count| report["repairs"][count].as_u64().expect("a count"));
@@ -113,17 +115,7 @@ fn repairs_stay_on_record_where_token_columns_are_dropped() {
     let said = place.run(&["--in", "purified.parquet", "--out", "again.parquet", "--tokens", "drop"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(keeps_every_record(&place, &before, "--tokens drop"), 0);
-    let said = place.run(&[
-        "audit",
-        "--in",
-        "raw.parquet",
-        "--purified",
-        "again.parquet",
-        "--report",
-        "report.json",
-        "--tokens",
-        "drop",
-    ]);
+    let said = place.run(&["audit", "raw.parquet", "again.parquet", "--tokens", "drop", "--json", "report.json"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let report: Value = serde_json::from_slice(&place.bytes("report.json")).expect("JSON");
     assert_eq!((&report["rows"]["edited"], &report["repairs"]["repairs"]), (&json!(0), &json!(6)));
