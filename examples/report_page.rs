@@ -196,7 +196,7 @@ fn cascade(rollouts: u64, failing: f64) -> Cascade {
 
 fn repairs_made(repairs: u64) -> Repairs {
     let mut similarity = [0; 20];
-    for bin in (0..repairs).filter_map(|row| repair(row).similarity.first().map(|s| (s * 20.0) as usize)) {
+    for bin in (0..repairs).filter_map(|row| repair(row).record.similarity.first().map(|s| (s * 20.0) as usize)) {
         similarity[bin.min(19)] += 1;
     }
     let deep = similarity[..10].iter().sum();

@@ -17,7 +17,6 @@ use sha2::{Digest, Sha256};
 use super::report::{AuditReport, DiffLine, RepairView};
 use crate::record::field::shown;
 use crate::record::{Field, RepairRecord};
-use crate::types::list_item;
 
 const SKELETON: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -83,9 +82,7 @@ impl<W: Write> Page<W> {
 fn fields() -> Vec<Value> {
     let described = |field: &Field<RepairRecord>| {
         let meaning = field.finding.map(|finding| finding.meaning);
-        let is_decimal =
-            list_item(&field.data_type()).map_or(field.data_type(), |item| item.data_type().clone()).is_floating();
-        json!({"name": field.name, "label": field.label, "decimal": is_decimal, "finding": meaning})
+        json!({"name": field.name, "label": field.label, "decimal": field.is_decimal(), "finding": meaning})
     };
     shown::<RepairRecord>().into_iter().map(described).collect()
 }

@@ -8,7 +8,8 @@ use crate::audit::report::AuditReport;
 use crate::pipeline::MANIFEST_VERSION;
 use crate::pipeline::counts::StageCounts;
 use crate::pipeline::gate::{MAPS, names};
-use crate::{record, schema};
+use crate::record;
+use crate::schema;
 
 /// (file name, content) of every generated schema.
 pub fn all() -> Vec<(&'static str, String)> {

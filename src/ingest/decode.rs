@@ -16,9 +16,9 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int8Type, Int32Type
 use arrow::error::ArrowError;
 use std::sync::Arc;
 
-use crate::record::{RecordError, RecordReader};
+use crate::record::RecordError;
 use crate::rollout::{Message, Role, Rollout, ToolCall};
-use crate::schema::{Columns, LOSS, PURIFICATION, is_text, list_item};
+use crate::schema::{Columns, LOSS, is_text, list_item};
 use crate::tokens::Tokens;
 
 /// Why one row can't be read. The text names the column; file and row are added by the caller.
@@ -457,17 +457,6 @@ impl Decoded {
 
     pub fn reward(&self, row: usize) -> Option<f64> {
         self.reward.as_ref().filter(|rewards| rewards.is_valid(row)).map(|rewards| rewards.value(row))
-    }
-
-    /// The text of a column of that name.
-    pub fn text_column(&self, name: &str) -> Option<Text> {
-        self.batch.column_by_name(name).filter(|column| is_text(column.data_type())).and_then(|c| Text::new(c).ok())
-    }
-
-    /// What was done to the rows before; `None` if the file has no such column.
-    pub fn records(&self) -> Result<Option<RecordReader>, ArrowError> {
-        let column = self.batch.column_by_name(PURIFICATION);
-        column.map(RecordReader::new).transpose().map_err(|error| ArrowError::SchemaError(error.to_string()))
     }
 
     /// The tools' JSON schemas, as text.

@@ -12,6 +12,7 @@ mod jsonl;
 mod listing;
 mod parquet_file;
 pub mod raw_rows;
+mod records;
 
 pub mod sample;
 pub mod vectors;

@@ -141,6 +141,12 @@ impl<R: 'static> Field<R> {
         self.access.data_type()
     }
 
+    /// Whether its numbers have a fraction.
+    pub fn is_decimal(&self) -> bool {
+        let own = self.data_type();
+        list_item(&own).map_or(&own, |item| item.data_type()).is_floating()
+    }
+
     /// The value as JSON; null where there is none.
     pub fn value(&self, record: &R) -> Value {
         self.access.value(record)
