@@ -122,6 +122,6 @@ pub mod steps;
 pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
-pub mod verdict;
 mod types;
+pub mod verdict;
 pub mod write;

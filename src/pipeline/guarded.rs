@@ -3,9 +3,9 @@
 //! Owns what follows from a finding. With `flag`, the default, nothing follows: the plan is what it was.
 
 use super::Purifier;
-use crate::options::{OnDependency, OnResidue};
 use crate::guard::{Findings, GUARDS, dependency, residue};
 use crate::ingest::RowError;
+use crate::options::{OnDependency, OnResidue};
 use crate::saar::{Gate, Plan, RepairKind, Skip};
 use crate::steps::Trajectory;
 

@@ -21,7 +21,7 @@ use crate::guard::calls::{self, CallFaults, ListedTools};
 use crate::ingest::sample::SampleReader;
 use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
 use crate::judge::LogIs;
-use crate::options::{CompressionLevel, Mode};
+use crate::options::CompressionLevel;
 use crate::record::RecordReader;
 use crate::schema::OutputSchema;
 use crate::write::columns::{self, WrittenRow};

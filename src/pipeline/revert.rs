@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::outputs::refuse_ending;
 use crate::error::Error;
 
-use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::ingest::{Decoded, IngestError, Input};
+use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::record::RecordReader;
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};

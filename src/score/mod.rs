@@ -15,7 +15,6 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::options::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::ingest::sample::{Sample, SampleReader};
 use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
 use crate::judge::LogIs;

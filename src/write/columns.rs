@@ -16,9 +16,9 @@ use arrow::error::ArrowError;
 
 use super::gather::Pieces;
 use super::provenance;
-use crate::options::{Mode, Profile};
 use crate::ingest::Decoded;
 use crate::ingest::decode::List;
+use crate::options::{Mode, Profile};
 use crate::record::{RepairRecord, RowRecord};
 use crate::rewrite::{MessageSource, PurifiedRollout};
 use crate::saar::Plan;
