@@ -10,7 +10,8 @@ use purify::options::Options;
 use purify::pipeline::{PurifiedRow, Purifier};
 use purify::rewrite::MessageSource;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
-use purify::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
+use purify::steps::{Outcome, RunEnd, Trajectory};
+use purify::verdict::ErrorDetector;
 use serde_json::{Value, json};
 
 /// The options of this JSON, defaults elsewhere.
@@ -213,7 +214,7 @@ proptest! {
         let borrowed = rollout(&raw);
         let trajectory = Trajectory::new(&borrowed, &detector());
         let failed: Vec<usize> =
-            trajectory.steps.iter().filter(|s| matches!(s.attempt, Some(Outcome::Failed(_)))).map(|s| s.message).collect();
+            trajectory.steps.iter().filter(|s| matches!(s.attempt, Some(Outcome::Failed))).map(|s| s.message).collect();
         for (k, trained) in purified.loss.iter().enumerate() {
             prop_assert_eq!(*trained, raw[k].role == Role::Assistant && !failed.contains(&k));
         }
