@@ -3,7 +3,7 @@
 //! Owns the question alone. It is asked by the pipeline and answered by whoever holds a model, so that the pipeline needs
 //! none to be built.
 
-use crate::ingest::sample::{Sample, SampleRepair};
+use crate::batch::sample::{Sample, SampleRepair};
 use crate::rollout::Message;
 
 /// One side of a repair.

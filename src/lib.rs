@@ -83,10 +83,12 @@
 //! | reject | a row that is not written, kept whole with its reason |
 
 pub mod audit;
+pub mod batch;
 pub mod cli;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 pub mod embed;
+pub mod embedding;
 pub mod error;
 pub mod export;
 pub mod group;
@@ -97,7 +99,9 @@ pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
+pub mod purifier;
 mod python_json;
+pub mod rejects;
 pub mod rewrite;
 pub mod rollout;
 pub mod saar;
@@ -110,3 +114,6 @@ pub mod tokens;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod write;
+
+pub use options::Options;
+pub use purifier::{PurifiedBatch, Purifier};

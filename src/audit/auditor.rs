@@ -13,12 +13,13 @@ use super::report::{MOST_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
 use super::walk::{Records, RowOf, Stretch, TOGETHER};
+use crate::batch::RowError;
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
-use crate::ingest::RowError;
 use crate::ingest::record::Record;
 use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
-use crate::pipeline::Purifier;
+use crate::pipeline::purifier;
+use crate::purifier::Purifier;
 use crate::rollout::{Message, Rollout};
 use crate::saar::{Comparison, Meaning, Planner, RepairKind};
 use crate::schema::PURIFICATION;
@@ -82,7 +83,7 @@ impl<'a> Auditor<'a> {
             Some(vectors) => Comparison::TextAndMeaning(text, Meaning { vectors, of: settings.semantic.semantic_of }),
             None => Comparison::Text(text),
         };
-        let purifier = Purifier::with_vectors(settings, vectors)?;
+        let purifier = purifier(settings, vectors)?;
         Ok(Auditor { purifier, every_run, comparison, now, raw, purified, wants_views })
     }
 

@@ -11,7 +11,7 @@ use super::sensitivity::Runs;
 use super::side::{bounded, entry, failures, merge};
 use crate::guard::calls::CallFaults;
 use crate::ingest::record::{Record, RecordedRepair};
-use crate::pipeline::PurifiedRow;
+use crate::purifier::PurifiedRow;
 use crate::saar::RepairKind;
 use crate::steps::{ErrorDetector, Outcome, RunEnd, Trajectory};
 

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, BooleanArray, Float64Array, Int64Array, Struc
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::error::ArrowError;
 
-use super::decode::{Decoded, List, Text, strict_cast};
+use crate::batch::decode::{Decoded, List, Text, strict_cast};
 use crate::schema::PURIFICATION;
 
 /// What was done to one row.

@@ -12,8 +12,9 @@ use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
 use super::outputs::refuse_ending;
+use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{Decoded, Input};
+use crate::ingest::Input;
 use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};

@@ -1,7 +1,7 @@
 //! Answers the main job's question with a policy.
 
 use super::{Problem, Scorer};
-use crate::ingest::sample::SampleRepair;
+use crate::batch::sample::SampleRepair;
 use crate::judge::{Judge, JudgeError, LogIs, Side};
 use crate::policy::PolicyError;
 use crate::policy::sequence::{Sequence, SequenceError};

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::ingest::sample::SampleRepair;
+use crate::batch::sample::SampleRepair;
 use crate::judge::LogIs;
 use crate::policy::sequence::Sequence;
 

@@ -18,8 +18,8 @@ use arrow::error::ArrowError;
 use arrow_schema::extension::Json;
 
 use super::{AtomicFile, FileRecord, WriteError};
+use crate::batch::Decoded;
 use crate::export::{Cell, Cells, Kind};
-use crate::ingest::Decoded;
 use crate::schema::{PURIFICATION, list_item, purification_type};
 
 /// The schema of an export.

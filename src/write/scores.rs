@@ -12,7 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::ingest::Decoded;
+use crate::batch::Decoded;
 use crate::schema::{
     Columns, PURIFICATION, list_item, purification, purification_type, updated_metadata, with_nullable_item,
 };

@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value};
 
-use super::guarded::Guarded;
-use super::{PurifiedRow, Purifier};
-use crate::error::Error;
-use crate::ingest::RowError;
-use crate::ingest::sample::{Sample, SampleRepair, SampleTokens};
-use crate::judge::{Judge, LogIs, Side};
+use super::rows::Refusal;
+use super::{Guarded, PurifiedRow, Purifier};
+use crate::batch::sample::{Sample, SampleRepair, SampleTokens};
+use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::options::{Mode, Unrecovered};
+use crate::rejects::RejectReason;
 use crate::rewrite::{self, MessageSource, PurifiedRollout, RepairRecord};
 use crate::rollout::{Message, Rollout};
 use crate::saar::{Gate, Granularity, RepairKind};
@@ -18,18 +18,6 @@ use crate::steps::Trajectory;
 
 /// Fields of a message that belong to its reasoning; everything else goes with the call.
 const REASONING_FIELDS: [&str; 2] = ["content", "reasoning_content"];
-
-/// Why a row is not purified: its own fault, or the run's.
-pub(super) enum Refusal {
-    Row(RowError),
-    Run(Box<Error>),
-}
-
-impl From<RowError> for Refusal {
-    fn from(error: RowError) -> Self {
-        Refusal::Row(error)
-    }
-}
 
 impl Purifier<'_> {
     /// [`Purifier::purify`] with a judge over each repair.
@@ -51,10 +39,7 @@ impl Purifier<'_> {
                 row.judged = judged;
                 return Ok(row);
             };
-            let found = ask(judge, rollout, sample, purified, &row.records).map_err(|error| {
-                let error = Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref());
-                Refusal::Run(Box::new(error))
-            })?;
+            let found = ask(judge, rollout, sample, purified, &row.records)?;
             let fails = |log_is: &Option<LogIs>| log_is.is_none_or(|l| l.sum < threshold.ln());
             let recovered = row.plan.repairs.iter().zip(&found).filter(|(r, _)| r.kind == RepairKind::Recovered);
             let first = recovered.clone().find(|(_, log_is)| fails(log_is));
@@ -77,24 +62,19 @@ impl Purifier<'_> {
     }
 }
 
-/// Asks in a thread of its own: one of the pool's that waited for the model would be given another chunk's work, and
-/// would then wait for its own.
 fn ask(
     judge: &dyn Judge,
     rollout: &Rollout<'_>,
     sample: &Sample,
     purified: &PurifiedRollout,
     records: &[RepairRecord],
-) -> Result<Vec<Option<LogIs>>, crate::judge::JudgeError> {
+) -> Result<Vec<Option<LogIs>>, JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
     let changed = purified_sample(sample, purified);
     let repairs: Vec<SampleRepair> = records.iter().map(place).collect();
     let (raw, purified) =
         (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| judge.log_is(raw, purified, &repairs));
-        asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    judge.log_is(raw, purified, &repairs)
 }
 
 fn place(record: &RepairRecord) -> SampleRepair {
@@ -145,14 +125,13 @@ impl Purifier<'_> {
         &self,
         trajectory: &Trajectory<'_, '_>,
         Guarded { plan, findings }: Guarded,
-    ) -> Result<PurifiedRow, RowError> {
-        use crate::options::{Mode, Unrecovered};
-        let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
+    ) -> Result<PurifiedRow, RejectReason> {
+        let drops = self.options.method.mode == Mode::Drop || self.options.method.unrecovered == Unrecovered::Drop;
         if drops && plan.unrecovered > 0 {
-            return Err(RowError::Unrecovered { runs: plan.unrecovered });
+            return Err(RejectReason::Unrecovered { runs: plan.unrecovered });
         }
         let purified = rewrite::apply(trajectory, &plan, self.marker.as_ref())?;
-        let loss = match self.method.mode {
+        let loss = match self.options.method.mode {
             Mode::Mask => rewrite::loss_flags(trajectory.rollout, purified.as_ref()),
             _ => Vec::new(),
         };

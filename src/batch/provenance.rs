@@ -17,8 +17,8 @@ use arrow::datatypes::{DataType, Field, Fields, Float32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{RunLabels, WrittenRow};
+use super::decode::Decoded;
 use crate::guard::Findings;
-use crate::ingest::Decoded;
 use crate::rewrite::RepairRecord;
 use crate::schema::{OutputSchema, list_item, purification};
 
