@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use purify::options::Options;
-use purify::pipeline::Purifier;
+use purify::purifier::Purifier;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
 
 /// (arguments, result) of each attempt.
@@ -27,8 +27,7 @@ fn attempts(failing: usize) -> Vec<(String, String)> {
 }
 
 fn end_to_end(criterion: &mut Criterion) {
-    let settings = Options::default();
-    let purifier = Purifier::new(&settings).expect("the defaults are sound");
+    let purifier = Purifier::new(Options::default()).expect("the defaults are sound");
     let mut group = criterion.benchmark_group("one_rollout");
     group.throughput(Throughput::Elements(1));
     for failing in [0, 3, 10] {

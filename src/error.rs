@@ -2,10 +2,11 @@
 //!
 //! Wraps each stage's error; imported by the top alone, so that stages know nothing of each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::embed::EmbedError;
 use crate::ingest::IngestError;
+use crate::purifier::{PurifyError, UnfitOptions};
 use crate::verdict::PatternError;
 use crate::write::WriteError;
 
@@ -46,7 +47,7 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
-    Pattern(#[from] PatternError),
+    Unfit(#[from] UnfitOptions),
     #[error("`{}` has token columns, and nothing says where a call starts in them", path.display())]
     NoCallMarker { path: PathBuf },
     #[error("tokenizer `{}` can't be used: {detail}", path.display())]
@@ -81,16 +82,36 @@ pub enum Error {
     NoModels,
 }
 
+impl From<PatternError> for Error {
+    fn from(error: PatternError) -> Self {
+        Error::Unfit(error.into())
+    }
+}
+
 impl Error {
     pub fn usage(message: impl Into<String>, hint: Option<&str>) -> Self {
         Error::Usage { message: message.into(), hint: hint.map(str::to_owned) }
+    }
+
+    /// Of the file whose rows are purified.
+    pub fn of_rows(error: PurifyError, path: &Path) -> Self {
+        let path = path.to_owned();
+        match error {
+            PurifyError::Schema(source) => IngestError::Schema { path, source }.into(),
+            PurifyError::NoCallMarker => Error::NoCallMarker { path },
+            PurifyError::Columns(source) => WriteError::Columns { path, source }.into(),
+            PurifyError::Judge(error) => {
+                Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref())
+            }
+            PurifyError::Bug { rollout, row, detail } => Error::Bug { rollout, row, detail },
+        }
     }
 
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Ingest(error) => error.hint().map(str::to_owned),
             Error::Write(error) => error.hint().map(str::to_owned),
-            Error::Pattern(_) => Some("the syntax is that of the Rust crate regex: no look-around".to_owned()),
+            Error::Unfit(error) => Some(error.hint().to_owned()),
             Error::NoCallMarker { .. } => Some(
                 "give --tokenizer FILE, or --call-marker-ids (151657 for Qwen2.5 and Qwen3); \
                  --tokens drop writes the data without tokens"
@@ -129,7 +150,7 @@ impl Error {
                 _ => ExitStatus::Input,
             },
             Error::Write(_) | Error::Emit { .. } => ExitStatus::Output,
-            Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
+            Error::Unfit(_) | Error::Usage { .. } => ExitStatus::Usage,
             Error::Interrupted { signal } => ExitStatus::Signal(*signal),
             Error::Bug { .. } => ExitStatus::Bug,
             Error::Gates { .. } => ExitStatus::Findings,

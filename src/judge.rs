@@ -3,7 +3,7 @@
 //! Owns the question alone. It is asked by the pipeline and answered by whoever holds a model, so that the pipeline needs
 //! none to be built.
 
-use crate::ingest::sample::Sample;
+use crate::batch::sample::Sample;
 use crate::record::RepairRecord;
 use crate::rollout::Message;
 

@@ -93,10 +93,12 @@
 //! | reject | a row that is not written, kept whole with its reason |
 
 pub mod audit;
+pub mod batch;
 pub mod cli;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 pub mod embed;
+pub mod embedding;
 pub mod error;
 pub mod export;
 pub mod group;
@@ -108,8 +110,10 @@ pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
+pub mod purifier;
 mod python_json;
 pub mod record;
+pub mod rejects;
 pub mod rewrite;
 pub mod rollout;
 pub mod saar;
@@ -125,3 +129,6 @@ pub mod train;
 mod types;
 pub mod verdict;
 pub mod write;
+
+pub use options::Options;
+pub use purifier::{PurifiedBatch, Purifier};

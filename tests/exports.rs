@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
+use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
 use purify::ingest::Input;
-use purify::ingest::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
 use purify::options::{
     ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig,
 };

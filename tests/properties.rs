@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use purify::options::Options;
-use purify::pipeline::{PurifiedRow, Purifier};
+use purify::purifier::{PurifiedRow, Purifier};
 use purify::rewrite::MessageSource;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
 use purify::steps::{Outcome, RunEnd, Trajectory};
@@ -104,7 +104,7 @@ fn detector() -> ErrorDetector {
 
 fn purify(raw: &[Owned], options: Value) -> PurifiedRow {
     let settings = settings(options);
-    Purifier::new(&settings).expect("settings are sound").purify(&rollout(raw)).expect("the rollout can be read")
+    Purifier::new(settings).expect("settings are sound").purify(&rollout(raw)).expect("the rollout can be read")
 }
 
 proptest! {
@@ -340,7 +340,7 @@ fn the_draw_depends_on_seed_and_id_alone() {
     let raw = [failing("a", "aaaaaaaaaaaa1"), succeeding("b", "aaaaaaaaaaaa2")].concat();
     let picks = |seed: u64| -> Vec<bool> {
         let settings = settings(json!({"method": { "repair_probability": 0.5, "seed": seed }}));
-        let purifier = Purifier::new(&settings).expect("settings are sound");
+        let purifier = Purifier::new(settings).expect("settings are sound");
         (0..400)
             .map(|k| {
                 let row = Rollout { id: Cow::Owned(format!("r{k}")), ..rollout(&raw) };
@@ -473,7 +473,7 @@ fn residue_behind_a_repair_stays_flagged_and_can_cost_the_rollout() {
     let shallow = purify(&raw, json!({"guard": { "on_residue": "shallow" }}));
     assert_eq!((shallow.records[0].findings.residue, shallow.records[0].granularity.name()), (Some(true), "deep"));
     let settings = settings(json!({"guard": { "on_residue": "drop" }}));
-    let refused = Purifier::new(&settings).expect("settings are sound").purify(&rollout(&raw));
+    let refused = Purifier::new(settings).expect("settings are sound").purify(&rollout(&raw));
     assert_eq!(refused.err().map(|e| e.code()), Some("residue"));
 }
 

@@ -15,9 +15,9 @@ use super::side::{MessageTokens, entry};
 use super::walk::{Records, RowOf, Stretch, TOGETHER};
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
-use crate::ingest::RowError;
 use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
-use crate::pipeline::Purifier;
+use crate::pipeline::{check, purifier};
+use crate::purifier::Purifier;
 use crate::record::{Granularity, RepairKind, RowRecord};
 use crate::rollout::{Message, Rollout};
 use crate::saar::{Comparison, Meaning, Planner};
@@ -82,7 +82,7 @@ impl<'a> Auditor<'a> {
             Some(vectors) => Comparison::TextAndMeaning(text, Meaning { vectors, of: settings.semantic.semantic_of }),
             None => Comparison::Text(text),
         };
-        let purifier = Purifier::with_vectors(settings, vectors)?;
+        let purifier = purifier(settings, vectors)?;
         Ok(Auditor { purifier, every_run, comparison, now, raw, purified, wants_views })
     }
 
@@ -146,7 +146,7 @@ impl<'a> Auditor<'a> {
         sums.slice.add_done(&done.record);
         sums.part.add_repairs(&done);
         if before.failed_attempts() > 0 {
-            self.add_runs(sums.counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error.into()))?;
+            self.add_runs(sums.counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error))?;
         }
         if let (Some(reward), Some(group)) = (reward(raw), raw.batch.group(raw.row)) {
             let count = |failed: u64| u32::try_from(failed).unwrap_or(u32::MAX);
@@ -197,7 +197,7 @@ impl<'a> Auditor<'a> {
         (raw, before): (&RowOf, &Trajectory<'_, '_>),
         tokens: Option<&MessageTokens>,
     ) -> Result<Option<Done>, Error> {
-        self.purifier.check(self.raw, before.rollout.tokens.is_some())?;
+        check(&self.purifier, self.raw, before.rollout.tokens.is_some())?;
         let Ok(row) = self.purifier.decide(before) else { return Ok(None) };
         let done = Done::of_plan(&row);
         let rollout = before.rollout;
@@ -276,7 +276,7 @@ impl<'a> Auditor<'a> {
         Error::Mismatch { path: self.path(), detail, hint: TOGETHER }
     }
 
-    fn unreadable(&self, row: &RowOf, error: &RowError) -> Error {
+    fn unreadable(&self, row: &RowOf, error: &dyn std::fmt::Display) -> Error {
         Error::Mismatch {
             path: self.path(),
             detail: format!("row {} of it can't be read: {error}", row.batch.number(row.row)),

@@ -10,7 +10,7 @@ use super::report::{GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
 use super::side::{bounded, entry, merge};
 use crate::guard::calls::CallFaults;
-use crate::pipeline::PurifiedRow;
+use crate::purifier::PurifiedRow;
 use crate::record::{Granularity, RepairKind, RowRecord};
 use crate::steps::{Outcome, RunEnd, Trajectory};
 

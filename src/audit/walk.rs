@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::edited::is_as_recorded;
 use super::report::{FileFacts, RepairView};
+use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{BadLine, Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
+use crate::ingest::{BadLine, Chunk, DecodedChunk, IngestError, Input, Shape, decode_chunk};
 use crate::options::ColumnConfig;
 use crate::pipeline::Progress;
 use crate::record::{RecordReader, RowRecord};

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::report::AuditReport;
 use crate::pipeline::MANIFEST_VERSION;
-use crate::pipeline::counts::StageCounts;
 use crate::pipeline::gate::{MAPS, names};
+use crate::purifier::counts::StageCounts;
 use crate::record;
 use crate::schema;
 

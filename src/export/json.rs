@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::Value;
 
 use super::{Call, ExportError, Message, calls, is_assistant, text};
-use crate::ingest::large_number;
+use crate::batch::json::numbers::large_number;
 
 /// How the arguments of a call are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ mod verl;
 
 use serde_json::{Map, Value};
 
-use crate::ingest::sample::{Preference, PreferenceText, Sample};
+use crate::batch::sample::{Preference, PreferenceText, Sample};
 use crate::options::ExportTarget;
 use crate::schema::LOSS;
 

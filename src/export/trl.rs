@@ -6,7 +6,7 @@
 
 use super::json::{Arguments, message};
 use super::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message};
-use crate::ingest::sample::Sample;
+use crate::batch::sample::Sample;
 
 pub(super) const SFT: &[(&str, Kind)] = &[("messages", Kind::Json), ("tools", Kind::Json)];
 pub(super) const SFT_TOKENS: &[(&str, Kind)] = &[("input_ids", Kind::Tokens), ("labels", Kind::Tokens)];
@@ -84,7 +84,7 @@ fn filled(part: &'static str, messages: &[Message]) -> Result<(), ExportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::sample::SampleTokens;
+    use crate::batch::sample::SampleTokens;
 
     #[test]
     fn tokens_that_the_policy_did_not_write_are_not_learnt() {

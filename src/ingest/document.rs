@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::IngestError;
 use super::formats::{INSTANCE, TRIAL_RESULT, is_named_by_file, is_trajectory};
-use super::json_numbers::{large_number, may_be_large};
+use crate::batch::json::numbers::{large_number, may_be_large};
 
 /// The rows of a document, one a line.
 pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {

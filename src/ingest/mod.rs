@@ -1,20 +1,16 @@
 //! Opens inputs and cuts them into chunks of rows.
 //!
-//! Owns formats of files and whole-file errors; [`decode`] reads rows, `listing` finds files. A chunk's bounds depend on the
+//! Owns formats of files and whole-file errors; [`crate::batch`] reads rows, `listing` finds files. A chunk's bounds depend on the
 //! file alone, never on threads, so that what is written from chunks is the same everywhere. Memory is bounded by a chunk.
 
-pub mod decode;
 mod document;
 mod foreign;
 pub mod formats;
-mod json_numbers;
 mod jsonl;
 mod listing;
 mod parquet_file;
 pub mod raw_rows;
-mod records;
 
-pub mod sample;
 pub mod vectors;
 
 use std::fs::File;
@@ -28,11 +24,10 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::metadata::KeyValue;
 
+use crate::batch::{Decoded, RowError, RowNumbers};
 use crate::options::{ColumnConfig, Layout};
 use crate::schema::{Columns, SchemaError, quoted, with_reward};
-pub use decode::{Decoded, RowError, RowNumbers};
 use foreign::Conversion;
-pub use json_numbers::large_number;
 pub use listing::{EXPORT_FOLDER, EXPORT_RECORD, MANIFEST, expand};
 use parquet_file::Parquet;
 

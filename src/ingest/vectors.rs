@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 
 use super::IngestError;
 use super::parquet_file::check_magic;
-use crate::embed::{Embedding, ModelCard, TextHash};
+use crate::embedding::{Embedding, ModelCard, TextHash};
 use crate::options::TextKind;
 use crate::schema::vectors as columns;
 

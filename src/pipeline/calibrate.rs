@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use serde::Serialize;
 
 use super::semantic::{Observer, Sources, for_each_plan, gather};
-use crate::embed::ModelCard;
+use crate::embedding::ModelCard;
 use crate::error::Error;
 use crate::ingest::expand;
 use crate::options::{Options, SimilarityMetric, TextKind};

@@ -13,9 +13,10 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::semantic::{Engine, Observer, same_model};
+use crate::embed::EmbedError;
 use crate::embed::batch::Batcher;
 use crate::embed::store::Store;
-use crate::embed::{EmbedError, ModelCard, TextHash};
+use crate::embedding::{ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::{VectorFile, check_index};
 use crate::ingest::{Input, expand};

@@ -4,13 +4,11 @@
 //! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
 
 pub mod calibrate;
-pub mod counts;
 pub mod embed;
 pub mod emit;
 pub mod export;
 pub mod gate;
-mod guarded;
-mod judged;
+mod judging;
 pub mod outputs;
 mod part;
 mod records;
@@ -28,24 +26,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::ingest::{Format, Input, RowError, Shape, expand};
-use crate::judge::{Judge, LogIs};
-use crate::options::{ColumnConfig, GuardConfig, Mode, Options, RunConfig, SaarConfig, Shard};
-
-use crate::record::RepairRecord;
-use crate::rewrite::PurifiedRollout;
-use crate::rollout::Rollout;
-use crate::saar::{Comparison, Meaning, Plan, Planner};
+use crate::ingest::{Format, Input, Shape, expand};
+use crate::judge::Judge;
+use crate::options::{ColumnConfig, Mode, Options, RunConfig};
+use crate::purifier::Purifier;
+use crate::purifier::counts::StageCounts;
 use crate::schema::OutputSchema;
-use crate::similarity::measure;
 use crate::similarity::semantic::Vectors;
-use crate::steps::Trajectory;
-use crate::tokens::CallMarker;
-use crate::verdict::ErrorDetector;
-use crate::write::columns::RunLabels;
 use crate::write::{FileRecord, remove_stale, write_text};
-use counts::StageCounts;
 use gate::Gate;
+use judging::OwnThread;
 use outputs::{Outputs, PartPaths};
 use part::{PartResult, Threads};
 use records::{card_text, hash_file, to_text};
@@ -63,150 +53,30 @@ pub trait Progress: Sync {
     fn finish(&self);
 }
 
-/// All settings that decide what becomes of a rollout, ready for use.
-pub struct Purifier<'c> {
-    pub method: &'c SaarConfig,
-    pub columns: &'c ColumnConfig,
-    pub pairs: bool,
-    judge: Option<(&'c dyn Judge, f64)>,
-    guard: &'c GuardConfig,
-    shard: Option<Shard>,
-    labels: RunLabels,
-    detector: ErrorDetector,
-    comparison: Comparison<'c>,
-    marker: Option<CallMarker>,
-}
-
-/// A rollout with all that was decided on it.
-pub struct PurifiedRow {
-    pub plan: Plan,
-    pub records: Vec<RepairRecord>,
-    /// `None`: it stays as it is.
-    pub rollout: Option<PurifiedRollout>,
-    /// Mode `mask`: the loss flag of each message; else empty.
-    pub loss: Vec<bool>,
-    /// What a judge said of each recovered run, made or refused; empty without one.
-    pub judged: Vec<Option<LogIs>>,
-}
-
-impl<'c> Purifier<'c> {
-    /// Calls are compared as text.
-    pub fn new(settings: &'c Options) -> Result<Self, Error> {
-        Self::with_vectors(settings, None)
-    }
-
-    /// The same where the settings compare by meaning, with the vectors of every text that is compared.
-    pub fn with_vectors(settings: &'c Options, vectors: Option<&'c Vectors>) -> Result<Self, Error> {
-        match (settings.method.mode, &settings.gate.gate_model) {
-            (Mode::Append, None) => {
-                return Err(Error::usage(
-                    "mode `append` leaves out repairs by their importance ratio, and nothing computes it",
-                    Some("give --gate-model with the policy's folder"),
-                ));
-            }
-            (Mode::Mask, Some(_)) => {
-                return Err(Error::usage(
-                    "--gate-model judges repairs, and mode `mask` makes none",
-                    Some("leave one of the two out"),
-                ));
-            }
-            _ => {}
-        }
-        Ok(Purifier {
-            method: &settings.method,
-            columns: &settings.columns,
-            pairs: settings.pairs,
-            judge: None,
-            guard: &settings.guard,
-            shard: settings.shard,
-            labels: RunLabels {
-                profile: settings.method.profile,
-                // A gate is what append means.
-                mode: match (settings.method.mode, &settings.gate.gate_model) {
-                    (Mode::Replace, Some(_)) => Mode::Append,
-                    (mode, _) => mode,
-                },
-            },
-            detector: ErrorDetector::new(&settings.errors)?,
-            comparison: comparison(settings, vectors)?,
-            marker: tokenizer::call_marker(&settings.columns)?,
-        })
-    }
-
-    /// Has each repair judged: those whose ratio is below the threshold of the settings are not made.
-    pub fn judged_by(self, judge: Option<&'c dyn Judge>, threshold: f64) -> Self {
-        Purifier { judge: judge.map(|judge| (judge, threshold)), ..self }
-    }
-
-    pub fn detector(&self) -> &ErrorDetector {
-        &self.detector
-    }
-
-    /// Tells reasoning and call of a message's tokens apart, if there are any.
-    pub fn marker(&self) -> Option<&CallMarker> {
-        self.marker.as_ref()
-    }
-
-    /// Decides and applies: the whole method on one rollout.
-    pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RowError> {
-        self.decide(&Trajectory::new(rollout, &self.detector))
-    }
-
-    /// The same where the failures of the rollout are found already.
-    pub fn decide(&self, trajectory: &Trajectory<'_, '_>) -> Result<PurifiedRow, RowError> {
-        let guarded = self.guarded(trajectory, None)?;
-        self.applied(trajectory, guarded)
-    }
-
-    fn planner(&self) -> Planner<'_> {
-        Planner { config: self.method, comparison: self.comparison, marker: self.marker.as_ref() }
-    }
-
-    fn output_schema(&self, shape: &Shape) -> OutputSchema {
-        let marks_loss = self.method.mode == Mode::Mask;
-        OutputSchema::new(&shape.schema, &shape.columns, self.columns.drops_tokens(), marks_loss)
-    }
-
-    /// Whether a row belongs to this shard: its group decides, so that groups stay whole.
-    fn is_ours(&self, group: Option<&str>, id: &str) -> bool {
-        let Some(Shard { index, of }) = self.shard else { return true };
-        let hash = blake3::hash(group.unwrap_or(id).as_bytes());
-        let mut first = [0; 8];
-        first.copy_from_slice(&hash.as_bytes()[..8]);
-        u64::from_le_bytes(first) % u64::from(of) == u64::from(index - 1)
-    }
-
-    /// Token columns can only be spliced where something tells the calls in them.
-    pub fn check(&self, path: &Path, has_tokens: bool) -> Result<(), Error> {
-        let splices = has_tokens && self.method.mode != Mode::Mask;
-        match splices && self.marker.is_none() {
-            true => Err(Error::NoCallMarker { path: path.to_owned() }),
-            false => Ok(()),
-        }
+/// The purifier of these settings; a tokenizer that they name is read.
+///
+/// # Errors
+/// Settings that contradict each other, no vectors where they are needed, a tokenizer that can't be read.
+pub fn purifier<'a>(settings: &Options, vectors: Option<&'a Vectors>) -> Result<Purifier<'a>, Error> {
+    let purifier = Purifier::with_vectors(settings.clone(), vectors)?;
+    match &settings.columns.tokenizer {
+        Some(path) => Ok(purifier.with_marker(Some(tokenizer::load(path)?))),
+        None => Ok(purifier),
     }
 }
 
-/// What the settings compare attempts by.
-fn comparison<'c>(settings: &Options, vectors: Option<&'c Vectors>) -> Result<Comparison<'c>, Error> {
-    let no_vectors = || {
-        Error::usage(
-            "similarity by meaning needs vectors, and nothing gives them",
-            Some("give --embeddings with a file of `purify embed`, or --embed-model"),
-        )
-    };
-    let meaning = match (settings.semantic.is_used(settings.method.similarity_metric), vectors) {
-        (true, Some(vectors)) => Some(Meaning { vectors, of: settings.semantic.semantic_of }),
-        (true, None) => return Err(no_vectors()),
-        (false, _) => None,
-    };
-    match (measure(settings.method.similarity_metric), meaning) {
-        (Some(measure), None) => Ok(Comparison::Text(measure)),
-        (Some(measure), Some(meaning)) => Ok(Comparison::TextAndMeaning(measure, meaning)),
-        (None, Some(meaning)) => {
-            let threshold = settings.semantic.semantic_threshold.ok_or_else(semantic::no_threshold)?;
-            Ok(Comparison::Meaning(meaning, threshold.get()))
-        }
-        (None, None) => Err(no_vectors()),
+/// What is written of the rows of an input.
+fn output_schema(purifier: &Purifier<'_>, shape: &Shape) -> OutputSchema {
+    let options = purifier.options();
+    let marks_loss = options.method.mode == Mode::Mask;
+    OutputSchema::new(&shape.schema, &shape.columns, options.columns.drops_tokens(), marks_loss)
+}
+
+/// Token columns can only be spliced where something tells the calls in them.
+pub fn check(purifier: &Purifier<'_>, path: &Path, has_tokens: bool) -> Result<(), Error> {
+    match purifier.can_cut(has_tokens) {
+        true => Ok(()),
+        false => Err(Error::NoCallMarker { path: path.to_owned() }),
     }
 }
 
@@ -292,7 +162,9 @@ pub fn run(
         .iter()
         .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
         .collect::<Result<Vec<_>, _>>()?;
-    let purifier = Purifier::with_vectors(settings, vectors)?.judged_by(judge, settings.gate.is_threshold.get());
+    let purifier = purifier(settings, vectors)?;
+    let judge = judge.map(|judge| OwnThread { judge, interrupted });
+    let purifier = purifier.judged_by(judge.as_ref().map(|judge| judge as &dyn Judge));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads)
         .build()
@@ -332,10 +204,10 @@ pub fn run(
     for (k, path) in paths.iter().enumerate() {
         let part = outputs.as_ref().map(|o| &o.parts[k]);
         let input = pool.install(|| Input::open(path, &settings.columns))?;
-        purifier.check(&input.path, input.columns.response.is_some())?;
+        check(&purifier, &input.path, input.columns.response.is_some())?;
         progress.start(k, paths.len(), path, input.rows);
         let shape = input.shape();
-        let mut trace = PartTrace::new(&shape, &purifier.output_schema(&shape));
+        let mut trace = PartTrace::new(&shape, &output_schema(&purifier, &shape));
         let (record, result) = match part.map(|part| finished(part, settings, path)).transpose()?.flatten() {
             Some(marker) => {
                 summary.resumed += 1;
@@ -385,8 +257,8 @@ pub fn run(
 /// Opens each Parquet input once before anything is written: a bad one fails the run early.
 fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error> {
     for path in paths.iter().filter(|p| Format::of(p) != Some(Format::JsonLines)) {
-        let input = Input::open(path, purifier.columns)?;
-        purifier.check(path, input.columns.response.is_some())?;
+        let input = Input::open(path, &purifier.options().columns)?;
+        check(purifier, path, input.columns.response.is_some())?;
     }
     Ok(())
 }

@@ -11,23 +11,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 
-use super::counts::StageCounts;
-use super::judged::Refusal;
+use super::Progress;
 use super::outputs::PartPaths;
-use super::{Progress, Purifier};
+use crate::batch::rejects;
 use crate::error::Error;
-use crate::guard::calls::{self, CallFaults, ListedTools};
-use crate::ingest::sample::SampleReader;
-use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
-use crate::judge::LogIs;
+use crate::ingest::{BadLine, Chunk, Input, Shape, decode_chunk};
 use crate::options::CompressionLevel;
-use crate::record::RecordReader;
-use crate::schema::OutputSchema;
-use crate::write::columns::{self, WrittenRow};
-use crate::write::{
-    EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, WriteError, pairs, rejects, remove_stale,
-};
+use crate::purifier::counts::StageCounts;
+use crate::purifier::{PurifiedBatch, Purifier, PurifyError, RowPurifier};
+use crate::rejects::RejectReason;
+use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, remove_stale};
 
 /// What became of one input.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
@@ -45,17 +40,22 @@ pub fn purify(
     threads: &Threads<'_>,
 ) -> Result<PartResult, Error> {
     let shape = input.shape();
-    let schema = purifier.output_schema(&shape);
+    let file = shape.path.file_name().unwrap_or_default().to_string_lossy();
+    let rows = purifier
+        .rows(&shape.schema, &shape.columns, &file)
+        .map_err(|error| Error::of_rows(error, &shape.path))?
+        .with_lines(input.may_have_bad_lines(), &shape.schema)
+        .only_counting(paths.is_none());
     let form = |schema: &SchemaRef, metadata| ParquetForm { schema: Arc::clone(schema), metadata, compression_level };
-    let data = form(&schema.schema, input.metadata.clone());
-    let pairs = form(&pairs::schema(&shape.schema, &shape.columns), Vec::new());
-    let rejects = form(&rejects::schema(&shape.schema, input.may_have_bad_lines()), Vec::new());
+    let data = form(&rows.data_schema().schema, input.metadata.clone());
+    let pairs = form(rows.pairs_schema(), Vec::new());
+    let rejects = form(rows.rejects_schema(), Vec::new());
     let (mut files, mut encoders) = (Files::default(), Encoders::default());
     if let Some(paths) = paths {
         files.data = Some(ParquetFile::create(&paths.data, &data)?);
         encoders.data = Some(Encoder::new(&paths.data, &data)?);
         encoders.rejects = Some(Encoder::new(&paths.rejects, &rejects)?);
-        if purifier.pairs {
+        if purifier.options().pairs {
             files.pairs = Some(ParquetFile::create(&paths.pairs, &pairs)?);
             encoders.pairs = Some(Encoder::new(&paths.pairs, &pairs)?);
         }
@@ -73,14 +73,7 @@ pub fn purify(
         turned: Condvar::new(),
         stop: AtomicBool::new(false),
     };
-    let worker = Worker {
-        purifier,
-        shape: &shape,
-        schema: &schema,
-        encoders: &encoders,
-        rejects_schema: &rejects.schema,
-        interrupted: threads.interrupted,
-    };
+    let worker = Worker { rows: &rows, shape: &shape, encoders: &encoders, interrupted: threads.interrupted };
     // Within a chunk nothing is handed to the pool: a thread that waited there could be given another chunk's work,
     // and then wait for its own.
     threads.pool.scope(|scope| {
@@ -271,8 +264,19 @@ struct Batches {
 }
 
 impl Batches {
+    fn add(&mut self, purified: PurifiedBatch) {
+        for (all, batch) in
+            [(&mut self.data, purified.data), (&mut self.pairs, purified.pairs), (&mut self.rejects, purified.rejects)]
+        {
+            if batch.num_rows() > 0 {
+                all.push(batch);
+            }
+        }
+        self.rejected.extend(purified.rejected);
+    }
+
     /// Puts lines that never became rows among those that did, in the order of the input.
-    fn sort_rejects(&mut self, schema: &SchemaRef) -> Result<(), arrow::error::ArrowError> {
+    fn sort_rejects(&mut self, schema: &SchemaRef) -> Result<(), ArrowError> {
         if !self.rejected.is_sorted() {
             let all = arrow::compute::concat_batches(schema, &self.rejects)?;
             let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
@@ -283,23 +287,10 @@ impl Batches {
     }
 }
 
-/// What became of one row.
-enum RowResult {
-    Written(Box<WrittenRow>, Vec<Option<LogIs>>, CallFaults),
-    Rejected(RowError),
-    /// The run can't go on.
-    Stop(Box<Error>),
-    Elsewhere,
-    /// The program itself failed on it.
-    Bug(String),
-}
-
 struct Worker<'w> {
-    purifier: &'w Purifier<'w>,
+    rows: &'w RowPurifier<'w>,
     shape: &'w Shape,
-    schema: &'w OutputSchema,
     encoders: &'w Encoders,
-    rejects_schema: &'w SchemaRef,
     interrupted: &'w AtomicUsize,
 }
 
@@ -308,22 +299,25 @@ impl Worker<'_> {
         let (decoded, bad_lines) = decode_chunk(chunk, self.shape)?;
         let (mut counts, mut batches) = (StageCounts::default(), Batches::default());
         for batch in &decoded {
-            self.purify_batch(batch, &mut counts, &mut batches)?;
+            let purified = self.rows.purify(batch).map_err(|error| self.failed(error))?;
+            counts.add(&purified.counts);
+            batches.add(purified);
         }
+        let schema = self.rows.rejects_schema();
+        let columns = |error: ArrowError| self.failed(error.into());
         if !bad_lines.is_empty() {
-            let lines: Vec<(String, String)> = bad_lines
-                .into_iter()
-                .map(|line| {
-                    counts.rows_in += 1;
-                    counts.add_reject(line.error.code());
-                    batches.rejected.push(line.row);
-                    (line.text, self.reason(line.row, &line.error))
-                })
-                .collect();
-            batches.rejects.push(rejects::of_lines(self.rejects_schema, &lines).map_err(|e| self.columns_error(e))?);
+            let mut lines = Vec::with_capacity(bad_lines.len());
+            for BadLine { row, text, error } in bad_lines {
+                let reason = RejectReason::from(error);
+                counts.rows_in += 1;
+                counts.add_reject(reason.code());
+                batches.rejected.push(row);
+                lines.push((text, self.rows.reason(row, &reason)));
+            }
+            batches.rejects.push(rejects::of_lines(schema, &lines).map_err(columns)?);
         }
         drop(decoded);
-        batches.sort_rejects(self.rejects_schema).map_err(|e| self.columns_error(e))?;
+        batches.sort_rejects(schema).map_err(columns)?;
         let encode = |encoder: &Option<Encoder>, batches: &[RecordBatch]| {
             let encoder = encoder.as_ref().filter(|_| !batches.is_empty());
             encoder.map(|e| e.encode(batches)).transpose()
@@ -336,118 +330,11 @@ impl Worker<'_> {
         })
     }
 
-    fn purify_batch(&self, batch: &Decoded, counts: &mut StageCounts, out: &mut Batches) -> Result<(), Error> {
-        let (mut written, mut rejected) = (Vec::new(), Vec::new());
-        let mut listed = ListedTools::default();
-        let samples = match self.purifier.judge {
-            Some(_) => Some(SampleReader::new(batch, &self.shape.columns).map_err(|e| self.columns_error(e))?),
-            None => None,
-        };
-        let records = batch.records().map_err(|e| self.columns_error(e))?;
-        for row in 0..batch.rows() {
-            // Chunks are quick, but for those whose rows wait for a model.
-            let signal = self.interrupted.load(Ordering::Relaxed);
-            if samples.is_some() && signal != 0 {
-                return Err(Error::Interrupted { signal: signal as u8 });
-            }
-            counts.rows_in += 1;
-            match self.purify_row(batch, (samples.as_ref(), records.as_ref()), row, &mut listed) {
-                RowResult::Written(row, judged, faults) => {
-                    counts.add_row(&row.plan, &row.records, row.purified.is_some());
-                    counts.guards.add_faults(faults);
-                    counts.add_judged(&judged);
-                    written.push(*row);
-                }
-                RowResult::Stop(error) => return Err(*error),
-                RowResult::Rejected(error) => {
-                    counts.add_reject(error.code());
-                    out.rejected.push(batch.number(row));
-                    rejected.push((row, self.reason(batch.number(row), &error)));
-                }
-                RowResult::Elsewhere => counts.rows_elsewhere += 1,
-                RowResult::Bug(detail) => {
-                    return Err(Error::Bug { rollout: batch.id(row).into_owned(), row: batch.number(row), detail });
-                }
-            }
+    /// A judge that was not asked any more is no fault of its own.
+    fn failed(&self, error: PurifyError) -> Error {
+        match (&error, self.interrupted.load(Ordering::Relaxed)) {
+            (PurifyError::Judge(_), signal @ 1..) => Error::Interrupted { signal: signal as u8 },
+            _ => Error::of_rows(error, &self.shape.path),
         }
-        let failed = |error| self.columns_error(error);
-        if !rejected.is_empty() {
-            out.rejects.push(rejects::of_rows(self.rejects_schema, &batch.batch, &rejected).map_err(failed)?);
-        }
-        if self.encoders.data.is_some() && !written.is_empty() {
-            let labels = &self.purifier.labels;
-            out.data
-                .push(columns::assemble(batch, &self.shape.columns, self.schema, &written, labels).map_err(failed)?);
-        }
-        if let Some(encoder) = &self.encoders.pairs
-            && let Some(pairs) =
-                pairs::assemble(batch, &self.shape.columns, encoder.schema(), &written).map_err(failed)?
-        {
-            counts.pairs += pairs.num_rows() as u64;
-            out.pairs.push(pairs);
-        }
-        Ok(())
-    }
-
-    fn purify_row(
-        &self,
-        batch: &Decoded,
-        (samples, records): (Option<&SampleReader<'_>>, Option<&RecordReader>),
-        row: usize,
-        listed: &mut ListedTools,
-    ) -> RowResult {
-        if !self.purifier.is_ours(batch.group(row), &batch.id(row)) {
-            return RowResult::Elsewhere;
-        }
-        let purify = || -> Result<_, Refusal> {
-            let rollout = batch.rollout(row)?;
-            let earlier = records.map(|records| records.row(row)).transpose().map_err(RowError::from)?.flatten();
-            let purified = match (self.purifier.judge, samples) {
-                (Some((judge, threshold)), Some(samples)) => {
-                    self.purifier.purify_judged(&rollout, &samples.row(row)?, judge, threshold)?
-                }
-                _ => self.purifier.purify(&rollout)?,
-            };
-            Ok((purified, earlier, calls::faults(&rollout.messages, listed.of(batch.tools(row)))))
-        };
-        let purified = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(purify)) {
-            Ok(purified) => purified,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
-                return RowResult::Bug(text.unwrap_or_else(|| "no message".to_owned()));
-            }
-        };
-        match purified {
-            Ok((purified, earlier, faults)) => {
-                // Records count messages of the raw rollout, which is not here.
-                if earlier.is_some() && !purified.plan.repairs.is_empty() {
-                    return RowResult::Rejected(RowError::PurifiedBefore);
-                }
-                let written = WrittenRow {
-                    row,
-                    plan: purified.plan,
-                    records: purified.records,
-                    earlier,
-                    purified: purified.rollout,
-                    loss: purified.loss,
-                };
-                RowResult::Written(Box::new(written), purified.judged, faults)
-            }
-            Err(Refusal::Row(error)) => RowResult::Rejected(error),
-            Err(Refusal::Run(error)) => RowResult::Stop(error),
-        }
-    }
-
-    fn reason(&self, row: u64, error: &RowError) -> String {
-        format!(
-            "{}: row {row} of `{}`: {error}",
-            error.code(),
-            self.shape.path.file_name().unwrap_or_default().to_string_lossy()
-        )
-    }
-
-    fn columns_error(&self, source: arrow::error::ArrowError) -> Error {
-        WriteError::Columns { path: self.shape.path.clone(), source }.into()
     }
 }

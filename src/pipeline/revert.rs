@@ -12,9 +12,9 @@ use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
 use super::outputs::refuse_ending;
+use crate::batch::Decoded;
 use crate::error::Error;
-
-use crate::ingest::{Decoded, IngestError, Input};
+use crate::ingest::{IngestError, Input};
 use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::record::RecordReader;
 use crate::schema::PURIFICATION;

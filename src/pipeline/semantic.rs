@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Purifier;
+use super::{check, purifier};
 use crate::embed::batch::Batcher;
-use crate::embed::{EmbedError, Embedder, ModelCard, TextHash};
+use crate::embed::{EmbedError, Embedder};
+use crate::embedding::{ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::VectorFile;
 use crate::ingest::{IngestError, Input, expand};
 use crate::options::{Fraction, Options, SimilarityMetric, TextKind};
+use crate::purifier::UnfitOptions;
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Plan, Planner, step_text};
 use crate::similarity::semantic::{Vectors, default_threshold};
@@ -86,11 +88,8 @@ pub fn threshold(settings: &Options, prepared: &Prepared) -> Option<Fraction> {
     settings.semantic.semantic_threshold.or_else(known)
 }
 
-pub(super) fn no_threshold() -> Error {
-    Error::usage(
-        "no threshold is known for this model and these texts",
-        Some("`purify calibrate` finds one on your data; give it with --semantic-threshold"),
-    )
+fn no_threshold() -> Error {
+    UnfitOptions::NoThreshold.into()
 }
 
 /// The vectors of all texts that are compared in the inputs.
@@ -103,10 +102,7 @@ pub(super) fn gather(
 ) -> Result<Prepared, Error> {
     let Sources { files, engine } = sources;
     if engine.is_none() && files.is_empty() {
-        return Err(Error::usage(
-            "similarity by meaning needs vectors, and nothing gives them",
-            Some("give --embeddings with a file of `purify embed`, or --embed-model"),
-        ));
+        return Err(UnfitOptions::NoVectors.into());
     }
     let mut card = engine.as_ref().map(|e| (e.embedder.card().clone(), "the model".to_owned()));
     for path in files {
@@ -241,12 +237,12 @@ pub(super) fn for_each_plan(
     let mut lexical = settings.clone();
     lexical.method.similarity_metric = SimilarityMetric::Lexical;
     lexical.semantic.also_semantic = false;
-    let purifier = Purifier::new(&lexical)?;
+    let purifier = purifier(&lexical, None)?;
     let comparison = comparison.unwrap_or(Comparison::Text(&Nothing));
-    let planner = Planner { config: purifier.method, comparison, marker: purifier.marker.as_ref() };
+    let planner = Planner { config: &purifier.options().method, comparison, marker: purifier.marker() };
     for (file, path) in files.iter().enumerate() {
         let mut input = Input::open(path, &settings.columns)?;
-        purifier.check(&input.path, input.columns.response.is_some())?;
+        check(&purifier, &input.path, input.columns.response.is_some())?;
         while let Some((batches, _)) = input.next_decoded()? {
             let signal = interrupted.load(Ordering::Relaxed);
             if signal != 0 {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{Decoded, Input, expand, raw_rows};
+use crate::ingest::{Input, expand, raw_rows};
 use crate::options::{ColumnConfig, DetectConfig};
 use crate::rollout::{Message, Role, Rollout};
 use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};

@@ -1,22 +1,12 @@
-//! Finds the call marker for token columns: by its ids, or by a tokenizer.
+//! Finds the call marker for token columns by a tokenizer.
 //!
 //! Owns the loading of `tokenizer.json`. The search itself is [`crate::tokens`]'s.
 
 use crate::error::Error;
-use crate::options::ColumnConfig;
 use crate::tokens::CallMarker;
 
-/// The marker that the settings name, if any.
-pub(super) fn call_marker(config: &ColumnConfig) -> Result<Option<CallMarker>, Error> {
-    match &config.tokenizer {
-        Some(path) => load(path).map(Some),
-        None if config.call_marker_ids.is_empty() => Ok(None),
-        None => Ok(Some(CallMarker::Ids(config.call_marker_ids.clone()))),
-    }
-}
-
 #[cfg(feature = "tokenizer")]
-fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
+pub(super) fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
     struct Vocabulary(tokenizers::Tokenizer);
 
     impl crate::tokens::Decode for Vocabulary {
@@ -33,7 +23,7 @@ fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
 }
 
 #[cfg(not(feature = "tokenizer"))]
-fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
+pub(super) fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
     Err(Error::Tokenizer {
         path: path.to_owned(),
         detail: "this build has no tokenizer; build it with the cargo feature `tokenizer`, or give --call-marker-ids"

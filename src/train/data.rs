@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::{Problem, TrainError};
+use crate::batch::sample::{Preference, PreferenceReader, Sample, SampleReader};
+use crate::batch::{Decoded, RowError};
 use crate::group::{GroupRules, Member, advantages, overlong_penalty};
-use crate::ingest::sample::{Preference, PreferenceReader, Sample, SampleReader};
-use crate::ingest::{Decoded, IngestError, Input, RowError, Shape, expand};
+use crate::ingest::{IngestError, Input, Shape, expand};
 use crate::options::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfig};
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};

@@ -4,7 +4,8 @@
 
 use std::path::PathBuf;
 
-use crate::ingest::{IngestError, RowError};
+use crate::batch::RowError;
+use crate::ingest::IngestError;
 use crate::policy::PolicyError;
 use crate::policy::sequence::SequenceError;
 

@@ -17,8 +17,8 @@ use arrow::error::ArrowError;
 use arrow_schema::extension::Json;
 
 use super::{AtomicFile, FileRecord, WriteError};
+use crate::batch::Decoded;
 use crate::export::{Cell, Cells, Kind};
-use crate::ingest::Decoded;
 use crate::record::field::write;
 use crate::record::{Recorded, RepairRecord};
 

@@ -1,14 +1,9 @@
 //! Writes files whole or not at all.
 //!
 //! Owns output paths, Parquet encoding and the rename: a reader never sees a partial file under its final name.
-//! Building batches is left to [`columns`], `provenance` and [`pairs`]. Bytes depend on the batches alone.
+//! Building batches is left to [`crate::batch`]. Bytes depend on the batches alone.
 
-pub mod columns;
 pub mod export;
-mod gather;
-pub mod pairs;
-mod provenance;
-pub mod rejects;
 pub mod scores;
 pub mod vectors;
 

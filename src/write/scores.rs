@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::ingest::Decoded;
+use crate::batch::Decoded;
 use crate::record::{self, RecordReader};
 use crate::schema::{Columns, updated_metadata, with_nullable_item};
 

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::file::metadata::KeyValue;
 
 use super::{Encoder, FileRecord, ParquetFile, ParquetForm, WriteError};
-use crate::embed::{ModelCard, TextHash};
+use crate::embedding::{ModelCard, TextHash};
 use crate::options::{CompressionLevel, TextKind};
 use crate::schema::vectors as columns;
 

@@ -1,12 +1,9 @@
 //! Parquet that other programs wrote: rows by way of JSON, as lines are, to native columns.
 //!
 //! Owns which columns go that way: those that the layout consumes. All others pass through by the number of their row, since
-//! their types may hold what JSON can't. [`cells`] reads values, [`super::formats`] converts them.
+//! their types may hold what JSON can't. [`crate::batch::json::cells`] reads values, [`super::formats`] converts them.
 
-mod cells;
 mod infer;
-mod json_text;
-mod written;
 
 use std::sync::Arc;
 
@@ -18,14 +15,15 @@ use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::basic::LogicalType;
 use serde_json::Value;
 
+use super::BadLine;
 use super::formats::Row;
 use super::jsonl::{NumberedBatches, fit, to_batches};
-use super::{BadLine, RowError};
+use crate::batch::RowError;
+use crate::batch::json::cells::{Cells, is_json, marked_as_json};
+use crate::batch::json::text::Place;
+use crate::batch::json::written::written;
 use crate::options::Layout;
-pub(super) use cells::Cells;
 pub(super) use infer::{Inferred, Source, infer};
-pub(super) use json_text::{Place, value as json_value};
-use written::written;
 
 /// How the rows of a file become native.
 #[derive(Debug)]
@@ -161,7 +159,7 @@ fn is_json_within(field: &Field) -> bool {
     match (field.data_type(), crate::schema::list_item(field.data_type())) {
         (DataType::Struct(fields), _) => fields.iter().any(|field| is_json_within(field)),
         (_, Some(item)) => is_json_within(item),
-        _ => cells::is_json(field),
+        _ => is_json(field),
     }
 }
 
@@ -183,7 +181,7 @@ fn marked(field: &FieldRef, is_json: &mut impl Iterator<Item = bool>) -> FieldRe
         DataType::LargeListView(item) => with(DataType::LargeListView(marked(item, is_json))),
         DataType::FixedSizeList(item, size) => with(DataType::FixedSizeList(marked(item, is_json), *size)),
         DataType::Map(entries, is_sorted) => with(DataType::Map(marked(entries, is_json), *is_sorted)),
-        _ if is_json.next() == Some(true) => Arc::new(cells::marked_as_json(field.as_ref().clone())),
+        _ if is_json.next() == Some(true) => Arc::new(marked_as_json(field.as_ref().clone())),
         _ => Arc::clone(field),
     }
 }

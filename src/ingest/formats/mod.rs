@@ -16,13 +16,13 @@ mod traces;
 mod verl;
 
 pub(super) use messages::{WEIGHT, joined};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::options::Layout;
 use crate::schema::MESSAGES;
 
 /// A row as JSON: fields in the order in which they came.
-pub type Row = Map<String, Value>;
+pub type Row = crate::batch::json::Object;
 
 /// Field under which a trial's `result.json` is given to the trajectory beside it.
 pub(super) const TRIAL_RESULT: &str = "trial_result";

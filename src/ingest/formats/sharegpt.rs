@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::messages::take_loss;
 use super::{Form, LOSS, Row, call, keep_rest, kind, message, take_text, with_messages};
-use crate::ingest::foreign::{Place, json_value};
+use crate::batch::json::text::{Place, value as json_value};
 
 const FIELD: &str = "conversations";
 

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use super::field_name::FieldName;
 use super::kind::Within;
+use crate::batch::json::numbers::may_be_large;
 use crate::ingest::formats;
-use crate::ingest::json_numbers::may_be_large;
 
 /// JSON grows at most so often when it is written again (`1e15`); the text of a column must fit into 2 GiB.
 const MOST_GROWTH: usize = 16;

@@ -23,9 +23,10 @@ use arrow::json::ReaderBuilder;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::BadLine;
 use super::formats::Row;
-use super::json_numbers::{large_number, may_be_large, too_large};
-use super::{BadLine, RowError};
+use crate::batch::RowError;
+use crate::batch::json::numbers::{large_number, may_be_large, too_large};
 use crate::options::Layout;
 pub(super) use kind::Kinds;
 

@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::sources::{Source, Sources};
 use super::{ExportCounts, Reading};
+use crate::batch::sample::{PreferenceReader, SampleReader};
+use crate::batch::{Decoded, RowError};
 use crate::error::Error;
 use crate::export::{Cells, ExportError, Form};
-use crate::ingest::sample::{PreferenceReader, SampleReader};
-use crate::ingest::{Chunk, Decoded, Input, RowError, Shape, decode_chunk};
+use crate::ingest::{Chunk, Input, Shape, decode_chunk};
 use crate::options::ExportConfig;
 
 use crate::steps::{Outcome, Trajectory};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::batch::sample::REFERENCE_LOGPS;
 use crate::error::Error;
-use crate::ingest::sample::REFERENCE_LOGPS;
 use crate::ingest::{Input, expand};
 use crate::options::{ColumnConfig, ExportConfig, ExportTarget};
 use crate::pipeline::{InputRecord, hash_file, manifest_beside};

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Float32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{RunLabels, WrittenRow};
-use crate::ingest::Decoded;
+use super::decode::Decoded;
 use crate::record::{self, RowRecord};
 
 pub(super) fn column(

@@ -5,32 +5,20 @@
 
 use serde_json::{Map, Value};
 
-use super::guarded::Guarded;
-use super::{PurifiedRow, Purifier};
-use crate::error::Error;
-use crate::ingest::RowError;
-use crate::ingest::sample::{Sample, SampleTokens};
-use crate::judge::{Judge, LogIs, Side};
-use crate::record::RepairRecord;
+use super::rows::Refusal;
+use super::{Guarded, PurifiedRow, Purifier};
+use crate::batch::sample::{Sample, SampleTokens};
+use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::options::{Mode, Unrecovered};
+use crate::record::{RepairKind, RepairRecord};
+use crate::rejects::RejectReason;
 use crate::rewrite::{self, MessageSource, PurifiedRollout};
 use crate::rollout::{Message, Rollout};
-use crate::saar::{Gate, RepairKind};
+use crate::saar::Gate;
 use crate::steps::Trajectory;
 
 /// Fields of a message that belong to its reasoning; everything else goes with the call.
 const REASONING_FIELDS: [&str; 2] = ["content", "reasoning_content"];
-
-/// Why a row is not purified: its own fault, or the run's.
-pub(super) enum Refusal {
-    Row(RowError),
-    Run(Box<Error>),
-}
-
-impl From<RowError> for Refusal {
-    fn from(error: RowError) -> Self {
-        Refusal::Row(error)
-    }
-}
 
 impl Purifier<'_> {
     /// [`Purifier::purify`] with a judge over each repair.
@@ -52,10 +40,7 @@ impl Purifier<'_> {
                 row.judged = judged;
                 return Ok(row);
             };
-            let found = ask(judge, rollout, sample, purified, &row.records).map_err(|error| {
-                let error = Error::usage(format!("--gate-model: {}", error.message), error.hint.as_deref());
-                Refusal::Run(Box::new(error))
-            })?;
+            let found = ask(judge, rollout, sample, purified, &row.records)?;
             let fails = |log_is: &Option<LogIs>| log_is.is_none_or(|l| l.sum < threshold.ln());
             let recovered = row.plan.repairs.iter().zip(&found).filter(|(r, _)| r.kind == RepairKind::Recovered);
             let first = recovered.clone().find(|(_, log_is)| fails(log_is));
@@ -78,23 +63,18 @@ impl Purifier<'_> {
     }
 }
 
-/// Asks in a thread of its own: one of the pool's that waited for the model would be given another chunk's work, and
-/// would then wait for its own.
 fn ask(
     judge: &dyn Judge,
     rollout: &Rollout<'_>,
     sample: &Sample,
     purified: &PurifiedRollout,
     records: &[RepairRecord],
-) -> Result<Vec<Option<LogIs>>, crate::judge::JudgeError> {
+) -> Result<Vec<Option<LogIs>>, JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
     let changed = purified_sample(sample, purified);
     let (raw, purified) =
         (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| judge.log_is(raw, purified, records));
-        asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    judge.log_is(raw, purified, records)
 }
 
 /// The row as it would be written.
@@ -135,18 +115,17 @@ impl Purifier<'_> {
         &self,
         trajectory: &Trajectory<'_, '_>,
         Guarded { plan, findings }: Guarded,
-    ) -> Result<PurifiedRow, RowError> {
-        use crate::options::{Mode, Unrecovered};
-        let drops = self.method.mode == Mode::Drop || self.method.unrecovered == Unrecovered::Drop;
+    ) -> Result<PurifiedRow, RejectReason> {
+        let drops = self.options.method.mode == Mode::Drop || self.options.method.unrecovered == Unrecovered::Drop;
         if drops && plan.unrecovered > 0 {
-            return Err(RowError::Unrecovered { runs: plan.unrecovered });
+            return Err(RejectReason::Unrecovered { runs: plan.unrecovered });
         }
         let purified = rewrite::apply(trajectory, &plan, self.marker.as_ref())?;
-        let loss = match self.method.mode {
+        let loss = match self.options.method.mode {
             Mode::Mask => rewrite::loss_flags(trajectory.rollout, purified.as_ref()),
             _ => Vec::new(),
         };
-        let mut records = rewrite::records(trajectory, &plan, purified.as_ref(), self.method.similarity_metric);
+        let mut records = rewrite::records(trajectory, &plan, purified.as_ref(), self.options.method.similarity_metric);
         for (record, findings) in records.iter_mut().zip(findings) {
             record.findings = findings;
         }

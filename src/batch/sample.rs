@@ -12,7 +12,8 @@ use arrow::error::ArrowError;
 use serde_json::Value;
 
 use super::decode::{Decoded, List, RowError, Text, strict_cast};
-use super::foreign::{Cells, Place};
+use super::json::cells::Cells;
+use super::json::text::Place;
 use crate::record::{RecordReader, RepairRecord};
 use crate::schema::{Columns, PreferenceColumns, is_text, list_item};
 

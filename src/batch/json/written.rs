@@ -11,14 +11,14 @@ use arrow::json::LineDelimitedWriter;
 use arrow::util::display::array_value_to_string;
 use serde_json::Value;
 
-use crate::ingest::decode::strict_cast;
-use crate::ingest::formats::Row;
+use super::Object;
+use crate::batch::decode::strict_cast;
 
 /// A float holds every decimal of so many digits.
 const EXACT_DIGITS: usize = 15;
 
 /// The only value of a column under its name; nothing if it is null.
-pub(super) fn written(name: &str, column: &ArrayRef) -> Result<Row, ArrowError> {
+pub fn written(name: &str, column: &ArrayRef) -> Result<Object, ArrowError> {
     let column = match column.data_type() {
         // The instant is the same; names of zones would need their rules.
         DataType::Timestamp(unit, Some(_)) => strict_cast(column, &DataType::Timestamp(*unit, Some("+00:00".into())))?,
@@ -34,7 +34,7 @@ pub(super) fn written(name: &str, column: &ArrayRef) -> Result<Row, ArrowError> 
 ///
 /// # Errors
 /// JSON can't hold it.
-pub(super) fn leaf(array: &ArrayRef, row: usize) -> Result<Value, String> {
+pub fn leaf(array: &ArrayRef, row: usize) -> Result<Value, String> {
     let data_type = array.data_type();
     let cant = || format!("it holds a value of type {data_type}, which JSON can't");
     if is_binary(data_type) {

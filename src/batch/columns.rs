@@ -14,10 +14,9 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 
+use super::decode::{Decoded, List};
 use super::gather::Pieces;
 use super::provenance;
-use crate::ingest::Decoded;
-use crate::ingest::decode::List;
 use crate::options::{Mode, Profile};
 use crate::record::{RepairRecord, RowRecord};
 use crate::rewrite::{MessageSource, PurifiedRollout};

@@ -6,11 +6,11 @@
 use serde::de::IgnoredAny;
 use serde_json::{Deserializer, Value};
 
-use crate::ingest::json_numbers::{large_number, may_be_large, too_large};
+use super::numbers::{large_number, may_be_large, too_large};
 
 /// Where in a rollout a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ingest) enum Place {
+pub enum Place {
     Elsewhere,
     Call,
     Arguments,
@@ -18,7 +18,7 @@ pub(in crate::ingest) enum Place {
 
 impl Place {
     /// Where a field of this value stands.
-    pub(super) fn below(self, name: &str) -> Self {
+    pub fn below(self, name: &str) -> Self {
         match (self, name) {
             (_, "tool_calls") => Place::Call,
             (Place::Call, "function") => Place::Call,
@@ -29,7 +29,7 @@ impl Place {
 }
 
 /// The value of a text; arguments that are no text stay the text that they are.
-pub(in crate::ingest) fn value(text: &str, place: Place) -> Result<Value, String> {
+pub fn value(text: &str, place: Place) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("it holds text that is no JSON: {error}"))?;
     with_arguments(text.trim(), value, place)
 }

@@ -2,22 +2,21 @@
 //!
 //! Owns what follows from a finding. With `flag`, the default, nothing follows: the plan is what it was.
 
-use super::Purifier;
+use super::{Guarded, Purifier};
 use crate::guard::{Findings, GUARDS, dependency, residue};
-use crate::ingest::RowError;
 use crate::options::{OnDependency, OnResidue};
-use crate::saar::{Gate, Plan, RepairKind, Skip};
+use crate::record::RepairKind;
+use crate::rejects::RejectReason;
+use crate::saar::{Gate, Plan, Skip};
 use crate::steps::Trajectory;
-
-/// A plan, and what the guards say of each of its repairs.
-pub(super) struct Guarded {
-    pub plan: Plan,
-    pub findings: Vec<Findings<Option<bool>>>,
-}
 
 impl Purifier<'_> {
     /// Plans, and has the guards look at every repair.
-    pub(super) fn guarded(&self, trajectory: &Trajectory<'_, '_>, gate: Option<Gate<'_>>) -> Result<Guarded, RowError> {
+    pub(super) fn guarded(
+        &self,
+        trajectory: &Trajectory<'_, '_>,
+        gate: Option<Gate<'_>>,
+    ) -> Result<Guarded, RejectReason> {
         let mut plan = self.planner().plan(trajectory, gate)?;
         // A repair that is not made leaves its names to those behind it, so this comes first.
         let dependent = self.dependent(trajectory, &mut plan);
@@ -37,20 +36,20 @@ impl Purifier<'_> {
             });
         }
         let repairs = findings.iter().filter(|f| f.residue == Some(true)).count();
-        match self.guard.on_residue {
-            OnResidue::Drop if repairs > 0 => Err(RowError::Residue { repairs }),
+        match self.options.guard.on_residue {
+            OnResidue::Drop if repairs > 0 => Err(RejectReason::Residue { repairs }),
             _ => Ok(Guarded { plan, findings }),
         }
     }
 
     /// Which repairs take away a name that is needed; with `skip`, they are not made.
     fn dependent(&self, trajectory: &Trajectory<'_, '_>, plan: &mut Plan) -> Vec<Option<bool>> {
-        let on_dependency = self.guard.on_dependency;
+        let on_dependency = self.options.guard.on_dependency;
         if plan.repairs.is_empty() || on_dependency == OnDependency::Keep {
             return vec![None; plan.repairs.len()];
         }
         let skips = on_dependency == OnDependency::Skip;
-        let mut found = dependency::find(trajectory, plan, &self.guard.stateful_tools, skips);
+        let mut found = dependency::find(trajectory, plan, &self.options.guard.stateful_tools, skips);
         if skips {
             let marked: Vec<bool> = found.iter().map(|f| *f == Some(true)).collect();
             plan.leave_out(&marked, Skip::Dependency);
@@ -61,11 +60,11 @@ impl Purifier<'_> {
 
     /// Whether a repair leaves residue; it may be made shallow because it would.
     fn residue(&self, trajectory: &Trajectory<'_, '_>, plan: &mut Plan, index: usize) -> Option<bool> {
-        if self.guard.on_residue == OnResidue::Keep {
+        if self.options.guard.on_residue == OnResidue::Keep {
             return None;
         }
         let found = residue::find(trajectory, plan, index);
-        if self.guard.on_residue == OnResidue::Shallow && found.goes_if_shallow() {
+        if self.options.guard.on_residue == OnResidue::Shallow && found.goes_if_shallow() {
             let repair = &mut plan.repairs[index];
             repair.make_shallow();
             return Some(!repair.made_shallow);

@@ -1,7 +1,7 @@
 //! Record batch to rollouts: borrowed views, row by row.
 //!
 //! Owns the reading of values, whatever width or encoding their columns have, and the complaint about a row
-//! that can't be read. Whole-file complaints are in [`super`]. Views borrow from the batch: no text is copied.
+//! that can't be read. Complaints about whole files are in [`crate::ingest`]. Views borrow from the batch: no text is copied.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -44,8 +44,6 @@ pub enum RowError {
         "call {call} of message {message} of column `{column}` has no `function`, expected its name and arguments there"
     )]
     NoFunction { column: String, message: usize, call: usize },
-    #[error("{0}")]
-    Tokens(#[from] crate::rewrite::SpliceError),
     #[error("line {line} is no UTF-8: byte {byte} of it can't be read")]
     NoUtf8 { line: u64, byte: usize },
     #[error("line {line} is no JSON object: {detail}")]
@@ -56,16 +54,8 @@ pub enum RowError {
     Layout { line: Option<u64>, layout: &'static str, detail: String },
     #[error("its record of what was done before can't be read: {0}")]
     Record(#[from] RecordError),
-    #[error("it was purified before and needs further repairs now; the record of the first would be lost")]
-    PurifiedBefore,
-    #[error("it holds {runs} failure runs without a correction")]
-    Unrecovered { runs: usize },
-    #[error("{repairs} of its repairs leave text about an error that is gone")]
-    Residue { repairs: usize },
     #[error("column `tools` is no JSON: {detail}")]
     NoTools { detail: String },
-    #[error("{0}, although the file was read for such texts before; it has changed since")]
-    NoVector(#[from] crate::similarity::semantic::NoVector),
 }
 
 impl RowError {
@@ -81,17 +71,12 @@ impl RowError {
             RowError::NullTokens { .. } => "null_tokens",
             RowError::NullToken { .. } => "null_token",
             RowError::NoFunction { .. } => "no_function",
-            RowError::Tokens(_) => "tokens_do_not_fit_messages",
             RowError::NoUtf8 { .. } => "no_utf8",
             RowError::NoJson { .. } => "no_json",
             RowError::NoFit { .. } => "no_fit",
             RowError::Layout { .. } => "wrong_format",
             RowError::Record(_) => "bad_record",
-            RowError::PurifiedBefore => "purified_before",
-            RowError::Unrecovered { .. } => "unrecovered",
-            RowError::Residue { .. } => "residue",
             RowError::NoTools { .. } => "no_tools",
-            RowError::NoVector(_) => "no_vector",
         }
     }
 }
@@ -120,7 +105,7 @@ pub enum Text {
 }
 
 impl Text {
-    pub(super) fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
+    pub fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
         Ok(match array.data_type() {
             DataType::Utf8 => Text::Narrow(array.as_string().clone()),
             DataType::LargeUtf8 => Text::Wide(array.as_string().clone()),
@@ -152,7 +137,7 @@ impl Text {
     }
 }
 
-pub(super) fn strict_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+pub fn strict_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
 }
 
@@ -351,7 +336,7 @@ impl Response {
     }
 
     /// `None` of a row without tokens, where others have some.
-    pub(super) fn row(&self, row: usize) -> Result<Option<Tokens<'_>>, RowError> {
+    pub fn row(&self, row: usize) -> Result<Option<Tokens<'_>>, RowError> {
         let null = |column: &str| RowError::NullTokens { column: column.to_owned() };
         let (ids, mask) = match (self.ids.range(row), self.mask.range(row)) {
             (None, None) => return Ok(None),

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::columns::{MessagePieces, WrittenRow, list_of};
-use crate::ingest::Decoded;
+use super::decode::Decoded;
 use crate::rewrite::MessageSource;
 use crate::schema::Columns;
 

@@ -36,7 +36,7 @@ pub fn large_number(text: &str) -> Option<String> {
 }
 
 /// Whether a parsed value may have been one in its text: quicker than to look there.
-pub(super) fn may_be_large(value: &Value) -> bool {
+pub fn may_be_large(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64() && number.as_f64().is_some_and(|n| n.abs() >= FIRST_TOO_LARGE),
         Value::Array(items) => items.iter().any(may_be_large),
@@ -46,7 +46,7 @@ pub(super) fn may_be_large(value: &Value) -> bool {
 }
 
 /// What is told of one.
-pub(super) fn too_large(number: &str) -> String {
+pub fn too_large(number: &str) -> String {
     format!("it holds the whole number {number}, which 64 bits can't hold; write it as text")
 }
 

@@ -10,28 +10,28 @@ use arrow::datatypes::{ArrowNativeType, DataType, Field, Float64Type, Int64Type,
 use arrow::error::ArrowError;
 use serde_json::{Number, Value};
 
-use super::json_text::{self, Place};
+use super::Object;
+use super::text::{Place, value as value_of_text};
 use super::written::leaf;
-use crate::ingest::decode::{List, Text, strict_cast};
-use crate::ingest::formats::Row;
+use crate::batch::decode::{List, Text, strict_cast};
 use crate::schema::{is_text, list_item};
 
 /// Arrow's name for text that holds JSON, and the key under which a field has it.
 const EXTENSION: &str = "ARROW:extension:name";
 const JSON: &str = "arrow.json";
 
-pub(super) fn is_json(field: &Field) -> bool {
+pub fn is_json(field: &Field) -> bool {
     field.metadata().get(EXTENSION).is_some_and(|name| name == JSON)
 }
 
-pub(super) fn marked_as_json(field: Field) -> Field {
+pub fn marked_as_json(field: Field) -> Field {
     let mut metadata = field.metadata().clone();
     metadata.insert(EXTENSION.to_owned(), JSON.to_owned());
     field.with_metadata(metadata)
 }
 
 /// A column whose values can be read as JSON.
-pub(in crate::ingest) enum Cells {
+pub enum Cells {
     Text(Text),
     Json(Text),
     Flag(BooleanArray),
@@ -47,7 +47,7 @@ pub(in crate::ingest) enum Cells {
 }
 
 /// The fields of a column's objects, one behind the other.
-pub(in crate::ingest) struct Entries {
+pub struct Entries {
     array: MapArray,
     names: Text,
     values: Cells,
@@ -58,7 +58,7 @@ impl Entries {
         if self.array.is_null(row) {
             return Ok(Value::Null);
         }
-        let mut object = Row::new();
+        let mut object = Object::new();
         let offsets = self.array.value_offsets();
         for k in offsets[row].as_usize()..offsets[row + 1].as_usize() {
             let name = self.names.get(k).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Entries {
 }
 
 impl Cells {
-    pub(in crate::ingest) fn new(field: &Field, array: &ArrayRef) -> Result<Self, ArrowError> {
+    pub fn new(field: &Field, array: &ArrayRef) -> Result<Self, ArrowError> {
         let wide = |to| strict_cast(array, &to);
         Ok(match field.data_type() {
             text if is_text(text) && is_json(field) => Cells::Json(Text::new(array)?),
@@ -119,10 +119,10 @@ impl Cells {
     ///
     /// # Errors
     /// What JSON can't hold of it.
-    pub(in crate::ingest) fn value(&self, row: usize, place: Place) -> Result<Value, String> {
+    pub fn value(&self, row: usize, place: Place) -> Result<Value, String> {
         Ok(match self {
             Cells::Text(text) => text.get(row).map_or(Value::Null, Value::from),
-            Cells::Json(text) => text.get(row).map_or(Ok(Value::Null), |text| json_text::value(text, place))?,
+            Cells::Json(text) => text.get(row).map_or(Ok(Value::Null), |text| value_of_text(text, place))?,
             Cells::Flag(flags) => flags.is_valid(row).then(|| flags.value(row)).into(),
             Cells::Whole(numbers) => numbers.is_valid(row).then(|| numbers.value(row)).into(),
             Cells::Unsigned(numbers) => numbers.is_valid(row).then(|| numbers.value(row)).into(),
@@ -137,7 +137,7 @@ impl Cells {
             },
             Cells::Object(array, _) if array.is_null(row) => Value::Null,
             Cells::Object(_, children) => {
-                let mut object = Row::new();
+                let mut object = Object::new();
                 for (name, child) in children {
                     let value = child.value(row, place.below(name)).map_err(|detail| format!("`{name}`: {detail}"));
                     match value? {
@@ -156,11 +156,11 @@ impl Cells {
     }
 
     /// The JSON of a row as text: its own where it is text; `None` if it is null.
-    pub(super) fn json(&self, row: usize) -> Result<Option<String>, String> {
+    pub fn json(&self, row: usize) -> Result<Option<String>, String> {
         Ok(match self {
             Cells::Text(text) => text.get(row).map(str::to_owned),
             Cells::Json(text) => match text.get(row) {
-                Some(text) => json_text::value(text, Place::Elsewhere).map(|_| Some(text.to_owned()))?,
+                Some(text) => value_of_text(text, Place::Elsewhere).map(|_| Some(text.to_owned()))?,
                 None => None,
             },
             Cells::List(list, items) => match list.range(row) {
