@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,7 +20,8 @@ pub const MOST_STREAK: usize = 4;
 pub const MOST_POSITIONS: usize = 32;
 
 /// Everything that an audit says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct AuditReport {
     pub report_version: u32,
     pub tool: &'static str,
@@ -56,7 +56,8 @@ pub struct AuditReport {
     pub gates_undecided: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct FileFacts {
     pub file: String,
     pub format: String,
@@ -64,7 +65,8 @@ pub struct FileFacts {
     pub rows: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct RowCounts {
     pub raw: u64,
     /// Rows that can't be read, by reason.
@@ -78,7 +80,8 @@ pub struct RowCounts {
 }
 
 /// Attempts, and how many of them failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Tally {
     pub attempts: u64,
     pub failed: u64,
@@ -102,7 +105,8 @@ impl Tally {
 }
 
 /// The same numbers of some of the rollouts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Part {
     pub before: Side,
     pub after: Side,
@@ -111,7 +115,8 @@ pub struct Part {
 }
 
 /// The data as it is on one side of the purifying.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Side {
     pub rollouts: u64,
     pub messages: u64,
@@ -146,14 +151,16 @@ pub struct Side {
     pub cascade: Cascade,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct RunCounts {
     pub corrected: u64,
     pub uncorrected: u64,
 }
 
 /// How often an attempt fails, by what came before it in its rollout.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Cascade {
     /// The first attempt of a rollout.
     pub first: Tally,
@@ -168,7 +175,8 @@ pub struct Cascade {
 }
 
 /// What was, or would be, repaired.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Repairs {
     pub rollouts_repaired: u64,
     pub recovered: u64,
@@ -190,7 +198,8 @@ pub struct Repairs {
 }
 
 /// What purifying may have broken, and what was odd before; filled from the record of repairs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Guards {
     pub residue: GuardCount,
     pub depends_on_removed: GuardCount,
@@ -204,7 +213,8 @@ pub struct Guards {
 }
 
 /// Repairs that a guard has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct GuardCount {
     pub yes: u64,
     pub no: u64,
@@ -213,7 +223,8 @@ pub struct GuardCount {
 }
 
 /// What other settings would decide.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Sensitivity {
     /// The threshold and K that are in force.
     pub threshold: f64,
@@ -233,7 +244,8 @@ pub struct Sensitivity {
 }
 
 /// Decisions at every threshold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Curve {
     pub max_retries: u64,
     /// Runs that are repaired.
@@ -243,7 +255,8 @@ pub struct Curve {
 }
 
 /// What purifying does to groups of one prompt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Groups {
     pub before: GroupCounts,
     pub after: GroupCounts,
@@ -255,7 +268,8 @@ pub struct Groups {
     pub worst: Vec<WorstGroup>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct GroupCounts {
     pub groups: u64,
     pub rollouts: u64,
@@ -268,14 +282,16 @@ pub struct GroupCounts {
     pub failures_rewarded: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct WorstGroup {
     pub group: String,
     pub slice: Slice,
 }
 
 /// The main numbers of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Slice {
     pub rollouts: u64,
     pub attempts: u64,
@@ -287,7 +303,8 @@ pub struct Slice {
     pub removed_messages: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct ByColumn {
     pub column: String,
     /// The first 1000 values that the rows have; all others stand under `(others)`, rows without one under `(none)`.

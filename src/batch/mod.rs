@@ -11,6 +11,7 @@ pub mod json;
 pub mod pairs;
 pub mod provenance;
 pub mod rejects;
+pub mod row;
 pub mod sample;
 
 pub use decode::{Decoded, RowError, RowNumbers};

@@ -16,8 +16,8 @@ use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, Field, Fields, Float32Type};
 use arrow::error::ArrowError;
 
-use super::columns::{RunLabels, WrittenRow};
 use super::decode::Decoded;
+use super::row::{RunLabels, WrittenRow};
 use crate::guard::Findings;
 use crate::rewrite::RepairRecord;
 use crate::schema::{OutputSchema, list_item, purification};

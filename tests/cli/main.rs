@@ -16,5 +16,5 @@ mod purify;
 #[cfg(feature = "train")]
 mod train;
 mod trouble;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "view"))]
 mod view;
