@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:---check}" in
-  --write) PURIFY_WRITE_SCHEMAS=1 cargo test --quiet --test generated ;;
-  --check) cargo test --quiet --test generated ;;
+  --write) PURIFY_WRITE_SCHEMAS=1 cargo test --quiet --features full --test generated ;;
+  --check) cargo test --quiet --features full --test generated ;;
   *) echo "usage: $0 [--write|--check]" >&2; exit 2 ;;
 esac

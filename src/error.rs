@@ -77,9 +77,8 @@ pub enum Error {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Score(Box<crate::score::ScoreError>),
-    #[cfg(not(feature = "train"))]
-    #[error("this build can't load models")]
-    NoModels,
+    #[error("this build can't {what}")]
+    NotBuilt { what: &'static str, feature: &'static str },
 }
 
 impl From<PatternError> for Error {
@@ -131,8 +130,7 @@ impl Error {
             Error::Train(error) => error.hint(),
             #[cfg(feature = "train")]
             Error::Score(error) => error.hint(),
-            #[cfg(not(feature = "train"))]
-            Error::NoModels => Some("build it with `--features full`".to_owned()),
+            Error::NotBuilt { feature, .. } => Some(format!("build it with the cargo feature `{feature}`, or `full`")),
         }
     }
 
@@ -158,8 +156,7 @@ impl Error {
             Error::Train(error) => train_status(error),
             #[cfg(feature = "train")]
             Error::Score(error) => score_status(error),
-            #[cfg(not(feature = "train"))]
-            Error::NoModels => ExitStatus::Usage,
+            Error::NotBuilt { .. } => ExitStatus::Usage,
         }
     }
 }

@@ -92,25 +92,35 @@
 //! | trace | where the columns of one output come from |
 //! | reject | a row that is not written, kept whole with its reason |
 
+#[cfg(feature = "files")]
 pub mod audit;
 pub mod batch;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
+#[cfg(feature = "files")]
 pub mod embed;
 pub mod embedding;
+#[cfg(feature = "files")]
 pub mod error;
+#[cfg(feature = "files")]
 pub mod export;
+#[cfg(feature = "files")]
 pub mod group;
 pub mod guard;
+#[cfg(feature = "files")]
 pub mod ingest;
 pub mod intent;
 pub mod judge;
+pub mod message;
 pub mod options;
+#[cfg(feature = "files")]
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
 pub mod purifier;
+#[cfg(feature = "files")]
 mod python_json;
 pub mod record;
 pub mod rejects;
@@ -128,6 +138,7 @@ pub mod tokens;
 pub mod train;
 mod types;
 pub mod verdict;
+#[cfg(feature = "files")]
 pub mod write;
 
 pub use options::Options;

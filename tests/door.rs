@@ -110,7 +110,12 @@ fn batch_without_messages_is_an_error_that_names_what_is_there() {
 struct Panics;
 
 impl Judge for Panics {
-    fn log_is(&self, _: Side<'_>, _: Side<'_>, _: &[purify::record::RepairRecord]) -> Result<Vec<Option<LogIs>>, JudgeError> {
+    fn log_is(
+        &self,
+        _: Side<'_>,
+        _: Side<'_>,
+        _: &[purify::record::RepairRecord],
+    ) -> Result<Vec<Option<LogIs>>, JudgeError> {
         panic!("no such layer")
     }
 }

@@ -3,10 +3,8 @@
 //! Owns the names and the senses of the numbers. Counting is done beside it, drawing in `html` and in the viewer. Every map is
 //! sorted and every number is a count or a share of counts, so that the same data gives the same bytes.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -24,7 +22,8 @@ pub const MOST_STREAK: usize = 4;
 pub const MOST_POSITIONS: usize = 32;
 
 /// Everything that an audit says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct AuditReport {
     pub report_version: u32,
     pub tool: &'static str,
@@ -59,7 +58,8 @@ pub struct AuditReport {
     pub gates_undecided: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct FileFacts {
     pub file: String,
     pub format: String,
@@ -67,7 +67,8 @@ pub struct FileFacts {
     pub rows: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct RowCounts {
     pub raw: u64,
     /// Rows that can't be read, by reason.
@@ -81,7 +82,8 @@ pub struct RowCounts {
 }
 
 /// Attempts, and how many of them failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Tally {
     pub attempts: u64,
     pub failed: u64,
@@ -105,7 +107,8 @@ impl Tally {
 }
 
 /// The same numbers of some of the rollouts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Part {
     pub before: Side,
     pub after: Side,
@@ -114,7 +117,8 @@ pub struct Part {
 }
 
 /// The data as it is on one side of the purifying.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Side {
     pub rollouts: u64,
     pub messages: u64,
@@ -149,14 +153,16 @@ pub struct Side {
     pub cascade: Cascade,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct RunCounts {
     pub corrected: u64,
     pub uncorrected: u64,
 }
 
 /// How often an attempt fails, by what came before it in its rollout.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Cascade {
     /// The first attempt of a rollout.
     pub first: Tally,
@@ -171,7 +177,8 @@ pub struct Cascade {
 }
 
 /// What was, or would be, repaired.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Repairs {
     pub rollouts_repaired: u64,
     pub recovered: u64,
@@ -193,7 +200,8 @@ pub struct Repairs {
 }
 
 /// What purifying may have broken, and what was odd before; filled from the record of repairs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Guards {
     #[serde(flatten)]
     pub findings: FindingCounts,
@@ -214,23 +222,25 @@ impl Serialize for FindingCounts {
     }
 }
 
-impl JsonSchema for FindingCounts {
-    fn schema_name() -> Cow<'static, str> {
+#[cfg(feature = "schemas")]
+impl schemars::JsonSchema for FindingCounts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
         "FindingCounts".into()
     }
 
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let properties: serde_json::Map<String, Value> = FINDINGS
             .iter()
             .map(|finding| (finding.name.to_owned(), generator.subschema_for::<GuardCount>().to_value()))
             .collect();
         let required: Vec<&str> = FINDINGS.iter().map(|finding| finding.name).collect();
-        json_schema!({"type": "object", "properties": properties, "required": required})
+        schemars::json_schema!({"type": "object", "properties": properties, "required": required})
     }
 }
 
 /// Repairs that a guard has looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct GuardCount {
     pub yes: u64,
     pub no: u64,
@@ -239,7 +249,8 @@ pub struct GuardCount {
 }
 
 /// What other settings would decide.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Sensitivity {
     /// The threshold and K that are in force.
     pub threshold: f64,
@@ -259,7 +270,8 @@ pub struct Sensitivity {
 }
 
 /// Decisions at every threshold.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Curve {
     pub max_retries: u64,
     /// Runs that are repaired.
@@ -269,7 +281,8 @@ pub struct Curve {
 }
 
 /// What purifying does to groups of one prompt.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Groups {
     pub before: GroupCounts,
     pub after: GroupCounts,
@@ -281,7 +294,8 @@ pub struct Groups {
     pub worst: Vec<WorstGroup>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct GroupCounts {
     pub groups: u64,
     pub rollouts: u64,
@@ -294,14 +308,16 @@ pub struct GroupCounts {
     pub failures_rewarded: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct WorstGroup {
     pub group: String,
     pub slice: Slice,
 }
 
 /// The main numbers of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct Slice {
     pub rollouts: u64,
     pub attempts: u64,
@@ -313,7 +329,8 @@ pub struct Slice {
     pub removed_messages: u64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct ByColumn {
     pub column: String,
     /// The first 1000 values that the rows have; all others stand under `(others)`, rows without one under `(none)`.

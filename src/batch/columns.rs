@@ -17,33 +17,9 @@ use arrow::error::ArrowError;
 use super::decode::{Decoded, List};
 use super::gather::Pieces;
 use super::provenance;
-use crate::options::{Mode, Profile};
-use crate::record::{RepairRecord, RowRecord};
-use crate::rewrite::{MessageSource, PurifiedRollout};
-use crate::saar::Plan;
+use super::row::{RunLabels, WrittenRow};
+use crate::rewrite::MessageSource;
 use crate::schema::{Columns, LOSS, OutputSchema, list_item};
-
-/// A row that is written.
-pub struct WrittenRow {
-    /// Index within its batch.
-    pub row: usize,
-    pub plan: Plan,
-    /// Of what this run does.
-    pub records: Vec<RepairRecord>,
-    /// What the row says was done to it before.
-    pub earlier: Option<RowRecord>,
-    /// `None`: the row stays as it is.
-    pub purified: Option<PurifiedRollout>,
-    /// The loss flag of each message, where the schema marks the loss; empty elsewhere.
-    pub loss: Vec<bool>,
-}
-
-/// Constants of a run that every row's provenance names.
-#[derive(Clone, Copy, Debug)]
-pub struct RunLabels {
-    pub profile: Profile,
-    pub mode: Mode,
-}
 
 /// The batch that is written for the rows of `decoded` that stay.
 pub fn assemble(

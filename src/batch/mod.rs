@@ -12,6 +12,7 @@ pub mod pairs;
 pub mod provenance;
 mod records;
 pub mod rejects;
+pub mod row;
 pub mod sample;
 
 pub use decode::{Decoded, RowError, RowNumbers};

@@ -10,8 +10,9 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use super::columns::{MessagePieces, WrittenRow, list_of};
+use super::columns::{MessagePieces, list_of};
 use super::decode::Decoded;
+use super::row::WrittenRow;
 use crate::rewrite::MessageSource;
 use crate::schema::Columns;
 

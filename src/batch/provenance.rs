@@ -8,8 +8,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use arrow::error::ArrowError;
 
-use super::columns::{RunLabels, WrittenRow};
 use super::decode::Decoded;
+use super::row::{RunLabels, WrittenRow};
 use crate::record::{self, RowRecord};
 
 pub(super) fn column(

@@ -199,7 +199,7 @@ fn load(model: &EmbedModel, printer: &Printer) -> Result<Option<Box<dyn Embedder
 #[cfg(not(feature = "embed"))]
 fn load(model: &EmbedModel, _: &Printer) -> Result<Option<Box<dyn Embedder>>, Error> {
     match model.embed_model {
-        Some(_) => Err(Error::NoModels),
+        Some(_) => Err(Error::NotBuilt { what: "load embedding models", feature: "embed" }),
         None => Ok(None),
     }
 }

@@ -12,10 +12,12 @@ mod layers;
 mod lineage;
 pub mod printer;
 pub mod reference;
+#[cfg(feature = "schemas")]
 pub mod schemas;
 mod score;
 mod signals;
 mod train;
+#[cfg(feature = "view")]
 mod view;
 
 use std::ffi::OsString;
@@ -192,7 +194,7 @@ enum Command {
     /// Write purified rollouts or pairs in the form that a trainer eats
     Export(Box<export::ExportArgs>),
     /// Print a completion script
-    Completions { shell: clap_complete::Shell },
+    Completions { shell: Shell },
     /// Print the man page
     Man,
     /// Print the options in force, as purify.toml
@@ -263,7 +265,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         }
         Some(Command::View { purified, raw, columns }) => {
             let raw = raw.ok_or_else(|| no_raw(&purified))?;
-            view::run(&purified, &raw, &columns, printer)
+            show(&purified, &raw, &columns, printer)
         }
         Some(Command::Revert { purified, raw, out, columns }) => {
             let out = out.unwrap_or_else(|| purified.with_extension("reverted.parquet"));
@@ -279,19 +281,50 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
         Some(Command::Audit(args)) => audit::run(*args, printer),
         Some(Command::Export(args)) => export::run(&args, printer),
-        Some(Command::Completions { shell }) => {
-            printer.completions(shell, &mut command());
-            Ok(ExitStatus::Done)
-        }
-        Some(Command::Man) => {
-            printer.man(command());
-            Ok(ExitStatus::Done)
-        }
+        Some(Command::Completions { shell }) => completions(shell, printer),
+        Some(Command::Man) => man(printer),
         Some(Command::Config { options, compute: _, model }) => {
             printer.config(&options, &model);
             Ok(ExitStatus::Done)
         }
     }
+}
+
+#[cfg(feature = "view")]
+use view::run as show;
+
+#[cfg(not(feature = "view"))]
+fn show(_: &Path, _: &Path, _: &ColumnConfig, _: &Printer) -> Result<ExitStatus, Error> {
+    Err(Error::NotBuilt { what: "show repairs in the terminal (`purify diff` prints them)", feature: "view" })
+}
+
+#[cfg(feature = "completions")]
+use clap_complete::Shell;
+
+/// Whatever shell is named: nothing can be printed for it.
+#[cfg(not(feature = "completions"))]
+type Shell = String;
+
+#[cfg(feature = "completions")]
+fn completions(shell: Shell, printer: &Printer) -> Result<ExitStatus, Error> {
+    printer.completions(shell, &mut command());
+    Ok(ExitStatus::Done)
+}
+
+#[cfg(not(feature = "completions"))]
+fn completions(_: Shell, _: &Printer) -> Result<ExitStatus, Error> {
+    Err(Error::NotBuilt { what: "make completion scripts", feature: "completions" })
+}
+
+#[cfg(feature = "completions")]
+fn man(printer: &Printer) -> Result<ExitStatus, Error> {
+    printer.man(command());
+    Ok(ExitStatus::Done)
+}
+
+#[cfg(not(feature = "completions"))]
+fn man(_: &Printer) -> Result<ExitStatus, Error> {
+    Err(Error::NotBuilt { what: "make the man page", feature: "completions" })
 }
 
 fn no_raw(purified: &Path) -> Error {

@@ -254,12 +254,14 @@ impl Printer {
         stdout(&format!("{}\n", serde_json::to_string(report).unwrap_or_default()));
     }
 
+    #[cfg(feature = "completions")]
     pub fn completions(&self, shell: clap_complete::Shell, command: &mut clap::Command) {
         let mut out = Vec::new();
         clap_complete::generate(shell, command, "purify", &mut out);
         stdout(&String::from_utf8_lossy(&out));
     }
 
+    #[cfg(feature = "completions")]
     pub fn man(&self, command: clap::Command) {
         let mut out = Vec::new();
         let _ = clap_mangen::Man::new(command).render(&mut out);

@@ -18,14 +18,14 @@ pub(super) fn judge(gate: &GateConfig, device: DeviceChoice) -> Result<Option<Bo
 #[cfg(not(feature = "train"))]
 pub(super) fn judge(gate: &GateConfig, _: DeviceChoice) -> Result<Option<Box<dyn Judge>>, Error> {
     match gate.gate_model {
-        Some(_) => Err(Error::NoModels),
+        Some(_) => Err(Error::NotBuilt { what: "load models", feature: "train" }),
         None => Ok(None),
     }
 }
 
 #[cfg(not(feature = "train"))]
 pub(super) fn run(_: &ModelChoice, _: &ScoreConfig, _: &ColumnConfig, _: &Printer) -> Result<ExitStatus, Error> {
-    Err(Error::NoModels)
+    Err(Error::NotBuilt { what: "score", feature: "train" })
 }
 
 #[cfg(feature = "train")]

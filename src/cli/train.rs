@@ -10,7 +10,7 @@ use super::printer::Printer;
 
 #[cfg(not(feature = "train"))]
 pub(super) fn run(_: &ModelChoice, _: &TrainConfig, _: &ColumnConfig, _: &Printer) -> Result<ExitStatus, Error> {
-    Err(Error::NoModels)
+    Err(Error::NotBuilt { what: "train", feature: "train" })
 }
 
 #[cfg(feature = "train")]

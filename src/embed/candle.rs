@@ -138,7 +138,7 @@ impl Embedder for CandleEngine {
             pooled.contiguous()?.to_device(&Device::Cpu)?.to_vec2()
         };
         let vectors = run().map_err(|e| classified(&e, &self.folder.path))?;
-        super::load::finished(vectors, self.folder.normalises, texts, &self.folder)
+        self.folder.finished(vectors, texts)
     }
 }
 

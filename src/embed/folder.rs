@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::{EmbedError, TextLength};
+use super::{EmbedError, Embedding, TextLength};
 use crate::options::{EmbedModel, PoolingChoice};
 
 /// Where exports put the graph, in the order in which it is looked for.
@@ -57,6 +57,26 @@ pub(super) struct ModelFolder {
 }
 
 impl ModelFolder {
+    /// Vectors of these texts, checked and scaled to length 1, if the model does that.
+    pub(super) fn finished(&self, vectors: Vec<Vec<f32>>, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        if vectors.len() != texts.len() {
+            let detail = format!("it gave {} vectors for {} texts", vectors.len(), texts.len());
+            return Err(EmbedError::Compute { path: self.path.clone(), detail });
+        }
+        let finish = |(mut vector, text): (Vec<f32>, &&str)| {
+            if self.normalises {
+                let length = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+                vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
+            }
+            Embedding::new(vector).ok_or_else(|| EmbedError::NoVector {
+                path: self.path.clone(),
+                tokens: self.lengths(&[text]).ok().and_then(|l| Some(l.first()?.tokens)).unwrap_or_default(),
+                head: text.chars().take(40).collect(),
+            })
+        };
+        vectors.into_iter().zip(texts).map(finish).collect()
+    }
+
     pub(super) fn read(path: &Path, options: &EmbedModel) -> Result<Self, EmbedError> {
         let no_model = |detail: String| EmbedError::NoModel { path: path.to_owned(), detail };
         if path.is_file() {

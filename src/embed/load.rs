@@ -1,6 +1,6 @@
 //! From a name or a folder to an engine that is ready.
 //!
-//! Owns the choice of the engine, and what both engines do with a vector at the end. Where a name's files come from is
+//! Owns the choice of the engine. Where a name's files come from is
 //! `hub`'s.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::candle::CandleEngine;
 use super::folder::ModelFolder;
 use super::onnx::OnnxEngine;
-use super::{EmbedError, Embedder, Embedding, hub, runtime};
+use super::{EmbedError, Embedder, hub, runtime};
 use crate::options::{DeviceChoice, EmbedModel, EngineChoice};
 
 /// An engine, and what a user should know about how it was chosen.
@@ -63,29 +63,4 @@ fn choose(folder: &ModelFolder, options: &EmbedModel, notes: &mut Vec<String>) -
         (EngineChoice::Auto, None, Some(weights)) => Chosen::Candle(weights.clone()),
         (EngineChoice::Auto, None, None) => return Err(missing("model.onnx")),
     })
-}
-
-/// Checks vectors and scales them to length 1, if the model does that.
-pub(super) fn finished(
-    vectors: Vec<Vec<f32>>,
-    normalises: bool,
-    texts: &[&str],
-    folder: &ModelFolder,
-) -> Result<Vec<Embedding>, EmbedError> {
-    if vectors.len() != texts.len() {
-        let detail = format!("it gave {} vectors for {} texts", vectors.len(), texts.len());
-        return Err(EmbedError::Compute { path: folder.path.clone(), detail });
-    }
-    let finish = |(mut vector, text): (Vec<f32>, &&str)| {
-        if normalises {
-            let length = vector.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
-            vector.iter_mut().for_each(|v| *v = (f64::from(*v) / length) as f32);
-        }
-        Embedding::new(vector).ok_or_else(|| EmbedError::NoVector {
-            path: folder.path.clone(),
-            tokens: folder.lengths(&[text]).ok().and_then(|l| Some(l.first()?.tokens)).unwrap_or_default(),
-            head: text.chars().take(40).collect(),
-        })
-    };
-    vectors.into_iter().zip(texts).map(finish).collect()
 }

@@ -151,7 +151,7 @@ impl Embedder for OnnxEngine {
 
     fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
         let (vectors, _) = self.run(texts)?;
-        super::load::finished(vectors, self.folder.normalises, texts, &self.folder)
+        self.folder.finished(vectors, texts)
     }
 }
 

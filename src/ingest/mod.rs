@@ -59,6 +59,8 @@ pub enum IngestError {
     Schema { path: PathBuf, source: SchemaError },
     #[error("`{}` can't be read behind row {row}", path.display())]
     Rows { path: PathBuf, row: u64, source: ArrowError },
+    #[error("`{}` is packed with {codec}, which this build can't read", path.display())]
+    Codec { path: PathBuf, codec: &'static str },
     #[error("`{}` holds no line that is a JSON object with fields: {detail}", path.display())]
     NoObjects { path: PathBuf, detail: String },
     #[error("`{}` holds no row of the format `{layout}`: row {row}: {detail}", path.display())]
@@ -97,6 +99,7 @@ impl IngestError {
             }
             IngestError::Schema { source: SchemaError::NoMask, .. } => "--tokens drop writes the data without tokens",
             IngestError::Schema { .. } => "the README lists the types that columns may have",
+            IngestError::Codec { .. } => "build it with the cargo feature `codecs`, or `full`",
             IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
             IngestError::NoRows { .. } => "--format names another format; the README says what is read of each",
             IngestError::UnknownForm { .. } => FORMATS_HINT,

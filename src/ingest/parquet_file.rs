@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 
 use super::IngestError;
@@ -42,6 +43,9 @@ impl Parquet {
         check_magic(path, &mut file, size)?;
         let footer = |source| IngestError::Footer { path: path.to_owned(), source };
         let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(footer)?;
+        if let Some(codec) = unreadable_codec(&metadata) {
+            return Err(IngestError::Codec { path: path.to_owned(), codec });
+        }
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
         let bytes: i64 = metadata.metadata().row_groups().iter().map(|g| g.total_byte_size()).sum();
         let per_row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(rows).unwrap_or(1).max(1);
@@ -79,6 +83,22 @@ impl Parquet {
             .map_err(footer)?;
         Ok(Parquet { rows, conversion, schema, columns, metadata: key_values, reader })
     }
+}
+
+/// A codec of the file that this build lacks.
+fn unreadable_codec(metadata: &ArrowReaderMetadata) -> Option<&'static str> {
+    let chunks = metadata.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let lacking = |codec| match codec {
+        Compression::BROTLI(_) => Some("Brotli"),
+        Compression::LZ4 | Compression::LZ4_RAW => Some("LZ4"),
+        Compression::LZO
+        | Compression::UNCOMPRESSED
+        | Compression::SNAPPY
+        | Compression::GZIP(_)
+        | Compression::ZSTD(_) => None,
+    };
+    let found = chunks.filter_map(|chunk| lacking(chunk.compression())).next();
+    found.filter(|_| !cfg!(feature = "codecs"))
 }
 
 /// Whether the columns can be read as they are. What purify wrote always can, whatever its input was.

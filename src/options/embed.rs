@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 #[cfg(feature = "cli")]
-use super::boolish;
+use super::numbers::boolish;
 use super::{DeviceChoice, Fraction, Positive, SimilarityMetric, Whole};
 
 /// Tokens that go through an embedding model at once on the CPU: more is no faster there. A GPU takes sixteen times that.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cli")]
-use super::boolish;
+use super::numbers::boolish;
 use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL};
 
 /// What a trainer, or a hub, eats as it is.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 #[cfg(feature = "cli")]
-use super::boolish;
+use super::numbers::boolish;
 use super::{Fraction, NonNegative, Whole};
 
 /// What becomes of failed attempts.

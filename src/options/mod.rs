@@ -34,18 +34,12 @@ pub use method::{
     Compare, DetectConfig, Detector, GateConfig, Mode, Pairing, Profile, RepairFaults, SaarConfig, SimilarityMetric,
     Unrecovered,
 };
-pub use numbers::{Fraction, NonNegative, Positive, Whole};
+pub use numbers::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, Positive, Whole};
 pub use run::{ComputeConfig, RunConfig, Shard};
 pub use train::{
     DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, Objective, OnBadRow, Precision, ScoreConfig,
     TrainConfig,
 };
-
-/// zstd's levels.
-pub type CompressionLevel = Whole<1, 22>;
-
-/// zstd level of what is written; 1 is also pyarrow's.
-pub const DEFAULT_COMPRESSION_LEVEL: CompressionLevel = CompressionLevel::nearest(1);
 
 /// All that decides what becomes of a rollout, and how it is written.
 ///
@@ -119,12 +113,6 @@ impl Options {
             OptionError { name: path, detail: error.into_inner().to_string() }
         })
     }
-}
-
-/// Words and digits that mean yes or no, in the environment and in files.
-#[cfg(feature = "cli")]
-fn boolish() -> clap::builder::BoolishValueParser {
-    clap::builder::BoolishValueParser::new()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Numbers with a range: an option of such a type can't hold a wrong value, whatever it was read from.
+//! Numbers with a range, and what yes and no are called: an option of such a type can't hold a wrong value, whatever it was read from.
 //!
 //! Owns the range, its check and the words of the complaint. Command line, environment, `purify.toml` and JSON all come
 //! through here.
@@ -55,6 +55,12 @@ pub struct Whole<const MIN: u32, const MAX: u32>(u32);
 
 /// At least one.
 pub type Positive = Whole<1, { u32::MAX }>;
+
+/// zstd's levels.
+pub type CompressionLevel = Whole<1, 22>;
+
+/// zstd level of what is written; 1 is also pyarrow's.
+pub const DEFAULT_COMPRESSION_LEVEL: CompressionLevel = CompressionLevel::nearest(1);
 
 impl<const MIN: u32, const MAX: u32> Whole<MIN, MAX> {
     /// `None` out of range.
@@ -116,3 +122,9 @@ macro_rules! number {
 number!([] Fraction, f64, "a number from 0 to 1");
 number!([] NonNegative, f64, "a number that is not below 0");
 number!([const MIN: u32, const MAX: u32] Whole<MIN, MAX>, u32, format_args!("a whole number from {MIN} to {MAX}"));
+
+/// Words and digits that mean yes or no, in the environment and in files.
+#[cfg(feature = "cli")]
+pub(super) fn boolish() -> clap::builder::BoolishValueParser {
+    clap::builder::BoolishValueParser::new()
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
 #[cfg(feature = "cli")]
-use super::boolish;
+use super::numbers::boolish;
 use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, DeviceChoice, ExportTarget};
 
 /// One of `of` equal parts of the groups; `index` counts from 1.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cli")]
-use super::boolish;
+use super::numbers::boolish;
 use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, Positive, Whole};
 
 /// Tokens that go through a model at once: enough to keep two cores or a GPU busy.

@@ -26,7 +26,7 @@ pub(super) fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
 pub(super) fn load(path: &std::path::Path) -> Result<CallMarker, Error> {
     Err(Error::Tokenizer {
         path: path.to_owned(),
-        detail: "this build has no tokenizer; build it with the cargo feature `tokenizer`, or give --call-marker-ids"
+        detail: "this build can't read one; build it with the cargo feature `tokenizer`, or give --call-marker-ids"
             .to_owned(),
     })
 }

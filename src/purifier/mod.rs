@@ -9,7 +9,7 @@ mod guarded;
 mod judged;
 mod rows;
 
-use crate::batch::columns::RunLabels;
+use crate::batch::row::RunLabels;
 use crate::judge::{Judge, LogIs};
 use crate::options::{Mode, Options, Shard};
 use crate::record::{Findings, RepairRecord};

@@ -13,7 +13,8 @@ use arrow::error::ArrowError;
 
 use super::counts::StageCounts;
 use super::{PurifiedRow, Purifier};
-use crate::batch::columns::{self, WrittenRow};
+use crate::batch::columns;
+use crate::batch::row::WrittenRow;
 use crate::batch::sample::SampleReader;
 use crate::batch::{Decoded, RowError, RowNumbers, pairs, rejects};
 use crate::guard::calls::{self, CallFaults, ListedTools};

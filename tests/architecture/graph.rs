@@ -78,8 +78,7 @@ impl Graph {
 
     /// The file that defines what a path names.
     fn resolve(&self, path: &[String], depth: usize) -> Option<usize> {
-        let (file, rest) =
-            (0..=path.len()).rev().find_map(|n| Some((*self.by_module.get(&path[..n])?, &path[n..])))?;
+        let (file, rest) = (0..=path.len()).rev().find_map(|n| Some((*self.by_module.get(&path[..n])?, &path[n..])))?;
         let source = &self.sources[file];
         let Some(name) = rest.first().filter(|_| depth < 8) else { return Some(file) };
         let export = source.imports.iter().find(|(_, known, is_export)| *is_export && known == name);
@@ -97,14 +96,8 @@ impl Source {
             module.pop();
         }
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", relative.display()));
-        let mut out = Source {
-            path: relative,
-            text,
-            module,
-            imports: Vec::new(),
-            paths: Vec::new(),
-            words: BTreeSet::new(),
-        };
+        let mut out =
+            Source { path: relative, text, module, imports: Vec::new(), paths: Vec::new(), words: BTreeSet::new() };
         out.add_items(parsed.items);
         out
     }
@@ -137,7 +130,9 @@ impl Source {
                 add(before.clone(), before.last().cloned().unwrap_or_default());
             }
             UseTree::Name(name) => add([before.as_slice(), &[name.ident.to_string()]].concat(), name.ident.to_string()),
-            UseTree::Rename(name) => add([before.as_slice(), &[name.ident.to_string()]].concat(), name.rename.to_string()),
+            UseTree::Rename(name) => {
+                add([before.as_slice(), &[name.ident.to_string()]].concat(), name.rename.to_string())
+            }
             UseTree::Glob(_) => add(before.clone(), "*".to_owned()),
             UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_tree(tree, before, is_export)),
         }

@@ -17,5 +17,5 @@ mod records;
 #[cfg(feature = "train")]
 mod train;
 mod trouble;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "view"))]
 mod view;
