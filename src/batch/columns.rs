@@ -123,13 +123,15 @@ impl<'d> MessagePieces<'d> {
                 earlier_loss = Some(self.rest.gather(&[array])?);
                 continue;
             }
-            arrays.push(match field.name().as_str() {
-                "content" => {
-                    let joined = cast(&LargeStringArray::from_iter_values(&self.joined), array.data_type())?;
-                    self.content.gather(&[array, &joined])?
-                }
-                "reasoning_content" => self.reasoning.gather(&[array])?,
-                _ => self.rest.gather(&[array])?,
+            // What is no reasoning goes with the call.
+            let name = field.name().as_str();
+            arrays.push(if name == "content" {
+                let joined = cast(&LargeStringArray::from_iter_values(&self.joined), array.data_type())?;
+                self.content.gather(&[array, &joined])?
+            } else if name == "reasoning_content" {
+                self.reasoning.gather(&[array])?
+            } else {
+                self.rest.gather(&[array])?
             });
             fields.push(Arc::clone(field));
         }
@@ -175,9 +177,11 @@ pub fn list_of(values: ArrayRef, offsets: Vec<usize>, field: &Field) -> Result<A
         None => Arc::new(Field::new("element", values.data_type().clone(), true)),
     };
     let lengths = offsets.windows(2).map(|pair| pair[1] - pair[0]);
-    let array: ArrayRef = match field.data_type() {
-        DataType::List(_) => Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?),
-        _ => Arc::new(LargeListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?),
+    // Other lists are cast from wide ones.
+    let array: ArrayRef = if matches!(field.data_type(), DataType::List(_)) {
+        Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?)
+    } else {
+        Arc::new(LargeListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, None)?)
     };
     if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }
 }
@@ -199,9 +203,12 @@ fn tokens_column(
         return Err(ArrowError::InvalidArgumentError("no token columns".to_owned()));
     };
     let list: &List = match (column, &response.logprobs) {
-        (TokenColumn::Logprobs, Some((_, list))) => list,
+        (TokenColumn::Ids, _) => &response.ids,
         (TokenColumn::Mask, _) => &response.mask,
-        _ => &response.ids,
+        (TokenColumn::Logprobs, Some((_, list))) => list,
+        (TokenColumn::Logprobs, None) => {
+            return Err(ArrowError::InvalidArgumentError("no log-probs to splice: this is a bug".to_owned()));
+        }
     };
     let mask_of = |row: usize| response.mask_of(row);
     let mut pieces = Pieces::default();

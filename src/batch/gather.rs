@@ -37,7 +37,7 @@ impl Pieces {
             Some(Piece::Copy { source: s, range: last }) if *s == source && last.end == range.start => {
                 last.end = range.end;
             }
-            _ => self.list.push(Piece::Copy { source, range }),
+            Some(_) | None => self.list.push(Piece::Copy { source, range }),
         }
     }
 

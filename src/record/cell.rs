@@ -63,16 +63,18 @@ fn lift_to(path: &str, array: &ArrayRef, to: &DataType) -> Result<ArrayRef, Lift
 
 /// Whether a type holds values of the same kind, in whatever width.
 fn holds_such(found: &DataType, wanted: &DataType) -> bool {
+    if *found == DataType::Null {
+        return true;
+    }
     match (list_item(found), list_item(wanted)) {
         (Some(found), Some(wanted)) => holds_such(found.data_type(), wanted.data_type()),
         (None, None) => match wanted {
-            _ if *found == DataType::Null => true,
             DataType::Boolean => *found == DataType::Boolean,
-            _ if is_text(wanted) => is_text(found),
-            _ if wanted.is_floating() => found.is_numeric(),
-            _ => found.is_integer(),
+            text if is_text(text) => is_text(found),
+            float if float.is_floating() => found.is_numeric(),
+            int => int.is_integer() && found.is_integer(),
         },
-        (Some(_), None) | (None, Some(_)) => *found == DataType::Null,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float64Builder, Int32Array, Int32Builder, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, StructBuilder, new_empty_array,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int32Builder, ListArray, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructArray,
 };
+use arrow::buffer::OffsetBuffer;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -28,12 +29,16 @@ pub fn schema(columns: &[(&'static str, Kind)]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Fields>()))
 }
 
+fn turn_fields() -> Fields {
+    ["role", "content"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec().into()
+}
+
+/// The items of the kinds that are lists.
 fn item(kind: Kind) -> FieldRef {
-    let turn = || Fields::from(["role", "content"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec());
     Arc::new(match kind {
         Kind::Json => Field::new("element", DataType::Utf8, true).with_extension_type(Json::default()),
-        Kind::Turns => Field::new("element", DataType::Struct(turn()), true),
-        _ => Field::new("element", DataType::Int32, true),
+        Kind::Turns => Field::new("element", DataType::Struct(turn_fields()), true),
+        Kind::Tokens | Kind::Text | Kind::Number | Kind::Flag => Field::new("element", DataType::Int32, true),
     })
 }
 
@@ -46,75 +51,80 @@ fn data_type(kind: Kind) -> DataType {
     }
 }
 
-/// The rows as a batch. A cell of another kind than its column's is null there; [`crate::export`] makes none.
+/// The rows as a batch.
+///
+/// # Errors
+/// A cell of another kind than its column's: [`crate::export`] makes none.
 pub fn batch(schema: &SchemaRef, columns: &[(&'static str, Kind)], rows: &[Cells]) -> Result<RecordBatch, ArrowError> {
-    let arrays = columns.iter().enumerate().map(|(k, (_, kind))| array(*kind, rows.iter().map(|row| &row[k])));
-    RecordBatch::try_new(Arc::clone(schema), arrays.collect())
+    let arrays = columns.iter().enumerate().map(|(k, (name, kind))| {
+        let cells: Vec<&Cell> = rows.iter().map(|row| &row[k]).collect();
+        array(name, *kind, &cells)
+    });
+    RecordBatch::try_new(Arc::clone(schema), arrays.collect::<Result<_, _>>()?)
 }
 
-fn array<'c>(kind: Kind, cells: impl Iterator<Item = &'c Cell>) -> ArrayRef {
-    match kind {
-        Kind::Text => Arc::new(StringArray::from_iter(cells.map(|cell| match cell {
-            Cell::Text(text) => Some(text),
-            _ => None,
-        }))),
+/// The values of a column; none where the cell is null.
+fn values<'c, T>(
+    column: &str,
+    cells: &[&'c Cell],
+    value: impl Fn(&'c Cell) -> Option<T>,
+) -> Result<Vec<Option<T>>, ArrowError> {
+    let of = |cell: &&'c Cell| match (cell, value(cell)) {
+        (Cell::Null, _) => Ok(None),
+        (_, Some(value)) => Ok(Some(value)),
+        (other, None) => {
+            let shown: String = format!("{other:?}").chars().take(40).collect();
+            Err(ArrowError::SchemaError(format!("column `{column}` was given {shown}: this is a bug")))
+        }
+    };
+    cells.iter().map(of).collect()
+}
+
+fn array(name: &str, kind: Kind, cells: &[&Cell]) -> Result<ArrayRef, ArrowError> {
+    Ok(match kind {
+        Kind::Text => {
+            let texts = values(name, cells, |cell| if let Cell::Text(text) = cell { Some(text) } else { None })?;
+            Arc::new(StringArray::from_iter(texts))
+        }
         Kind::Number => {
-            let mut builder = Float64Builder::new();
-            cells.for_each(|cell| match cell {
-                Cell::Number(number) => builder.append_value(*number),
-                _ => builder.append_null(),
-            });
-            Arc::new(builder.finish())
+            let numbers =
+                values(name, cells, |cell| if let Cell::Number(number) = cell { Some(*number) } else { None })?;
+            Arc::new(Float64Array::from(numbers))
         }
         Kind::Flag => {
-            let mut builder = BooleanBuilder::new();
-            cells.for_each(|cell| match cell {
-                Cell::Flag(flag) => builder.append_value(*flag),
-                _ => builder.append_null(),
-            });
-            Arc::new(builder.finish())
+            let flags = values(name, cells, |cell| if let Cell::Flag(flag) = cell { Some(*flag) } else { None })?;
+            Arc::new(BooleanArray::from(flags))
         }
         Kind::Tokens => {
             let mut builder = ListBuilder::new(Int32Builder::new()).with_field(item(kind));
-            cells.for_each(|cell| match cell {
-                Cell::Tokens(ids) => builder.append_value(ids.iter().copied().map(Some)),
-                _ => builder.append_null(),
-            });
+            let lists = values(name, cells, |cell| if let Cell::Tokens(ids) = cell { Some(ids) } else { None })?;
+            lists.into_iter().for_each(|ids| builder.append_option(ids.map(|ids| ids.iter().copied().map(Some))));
             Arc::new(builder.finish())
         }
         Kind::Json => {
             let mut builder = ListBuilder::new(StringBuilder::new()).with_field(item(kind));
-            cells.for_each(|cell| match cell {
-                Cell::Json(values) => builder.append_value(values.iter().map(Some)),
-                _ => builder.append_null(),
-            });
+            let lists = values(name, cells, |cell| if let Cell::Json(texts) = cell { Some(texts) } else { None })?;
+            lists.into_iter().for_each(|texts| builder.append_option(texts.map(|texts| texts.iter().map(Some))));
             Arc::new(builder.finish())
         }
-        Kind::Turns => turns(cells),
-    }
+        Kind::Turns => {
+            let lists = values(name, cells, |cell| if let Cell::Turns(turns) = cell { Some(turns) } else { None })?;
+            turns(&lists)?
+        }
+    })
 }
 
-fn turns<'c>(cells: impl Iterator<Item = &'c Cell>) -> ArrayRef {
+fn turns(lists: &[Option<&Vec<(String, String)>>]) -> Result<ArrayRef, ArrowError> {
     let field = item(Kind::Turns);
-    let DataType::Struct(fields) = field.data_type() else { return new_empty_array(field.data_type()) };
-    let mut builder = ListBuilder::new(StructBuilder::from_fields(fields.clone(), 0)).with_field(Arc::clone(&field));
-    for cell in cells {
-        let Cell::Turns(turns) = cell else {
-            builder.append_null();
-            continue;
-        };
-        for (role, content) in turns {
-            let turn = builder.values();
-            for (k, text) in [role, content].into_iter().enumerate() {
-                if let Some(builder) = turn.field_builder::<StringBuilder>(k) {
-                    builder.append_value(text);
-                }
-            }
-            turn.append(true);
-        }
-        builder.append(true);
-    }
-    Arc::new(builder.finish())
+    let all = || lists.iter().flatten().flat_map(|turns| turns.iter());
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(all().map(|turn| &turn.0))),
+        Arc::new(StringArray::from_iter_values(all().map(|turn| &turn.1))),
+    ];
+    let turns = StructArray::try_new(turn_fields(), columns, None)?;
+    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|turns| turns.map_or(0, Vec::len)));
+    let nulls = lists.iter().map(Option::is_some).collect();
+    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(turns), Some(nulls))?))
 }
 
 /// A text file that is written whole or not at all.

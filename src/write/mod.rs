@@ -166,7 +166,7 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(a), Ok(b)) => a.dev() == b.dev() && a.ino() == b.ino(),
-        _ => false,
+        (Err(_), _) | (_, Err(_)) => false,
     }
 }
 
@@ -188,7 +188,7 @@ pub fn remove_stale(path: &Path) -> Result<(), WriteError> {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(WriteError::Io { path: path.to_owned(), source })
         }
-        _ => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -292,6 +292,25 @@ fn messages_without_tokens_get_them_when_scored_and_repairs_their_ratio() {
     assert_eq!(said.code, 0, "{}", said.stderr);
 }
 
+#[test]
+fn repairs_stay_on_record_where_scored_data_is_purified_again() {
+    let place = Place::new();
+    chat_model(&place);
+    place.with("rollouts/all.parquet", "raw.parquet");
+    assert_eq!(place.run(&["--in", "raw.parquet", "--out", "purified.parquet"]).code, 0);
+    let args = "score --in purified.parquet --raw raw.parquet --model model --out scored.parquet";
+    assert_eq!(place.run(&args.split_whitespace().collect::<Vec<_>>()).code, 0);
+    let said = place.run(&["--in", "scored.parquet", "--out", "again.parquet", "--tokenizer", "model"]);
+    assert_eq!((said.code, said.count("rows_out")), (0, 25), "{}", said.stderr);
+    let repairs = |file: &str| -> Vec<Value> {
+        json_rows(&place.rows(file)).iter().map(|row| row["purification"]["repairs"].clone()).collect()
+    };
+    let (scored, again) = (repairs("scored.parquet"), repairs("again.parquet"));
+    assert_eq!(again, scored);
+    let ratios = again.iter().flat_map(|r| r.as_array().cloned().unwrap_or_default());
+    assert_eq!(ratios.filter(|repair| repair["log_importance_ratio"].is_number()).count(), 14);
+}
+
 fn gated(place: &Place, threshold: &str) -> (Said, Vec<Value>) {
     let args = format!("--in raw.parquet --out gated.parquet --gate-model model --is-threshold {threshold}");
     let said = place.run(&args.split_whitespace().collect::<Vec<_>>());
