@@ -108,6 +108,7 @@ pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
+pub mod protocol;
 mod python_json;
 pub mod record;
 pub mod rewrite;
