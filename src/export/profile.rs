@@ -10,6 +10,9 @@ use crate::ingest::sample::{Preference, PreferenceText, Sample};
 /// Name and type of a column.
 pub type Column = (&'static str, Kind);
 
+/// Rows without their names, or why there are none.
+pub(super) type Made = Result<Vec<Cells>, ExportError>;
+
 /// A kind of file that one trainer eats.
 pub struct Profile {
     /// As `--to` takes it.
@@ -28,9 +31,9 @@ pub struct Profile {
     /// Whether a call without arguments can't be said in it.
     pub(super) needs_arguments: bool,
     /// The rows that a rollout gives, each without its names.
-    pub(super) of_rollout: Option<fn(&Rollout<'_>) -> Result<Vec<Cells>, ExportError>>,
+    pub(super) of_rollout: Option<fn(&Rollout<'_>) -> Made>,
     /// The rows that a preference pair gives, each without its name.
-    pub(super) of_pair: Option<fn(&Pair<'_>) -> Result<Vec<Cells>, ExportError>>,
+    pub(super) of_pair: Option<fn(&Pair<'_>) -> Made>,
 }
 
 /// What a file is, by its ending.
