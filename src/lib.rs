@@ -119,8 +119,9 @@ pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
-pub mod purifier;
 #[cfg(feature = "files")]
+pub mod protocol;
+pub mod purifier;
 mod python_json;
 pub mod record;
 pub mod rejects;

@@ -1,9 +1,11 @@
 //! A message and its calls, borrowed from a decoded batch.
 //!
-//! Owns the types alone; [`crate::rollout`] hands them on. Text is what the data holds, byte for byte.
+//! Owns the types, and what in a message's text is a call or an answer; [`crate::rollout`] hands them on. Text is what the data
+//! holds, byte for byte.
 
-/// The marker that opens a call in Hermes and Qwen chat text.
-pub const CALL_MARKER: &str = "<tool_call>";
+use crate::protocol;
+pub use crate::protocol::CALL_MARKER;
+
 /// The marker that ends a message in ChatML.
 pub const END_OF_TURN: &str = "<|im_end|>";
 
@@ -56,13 +58,16 @@ pub struct ToolCall<'a> {
 }
 
 impl Message<'_> {
-    /// Where the calls start inside the content, if they stand there and not in `calls` (docs/method.md, "Call segment and similarity").
+    /// Where the calls start inside the content, if they stand there and not in `calls` (docs/method.md, "Call segment and
+    /// similarity").
     pub fn inline_call(&self) -> Option<usize> {
-        if self.role == Role::Assistant && self.calls.is_empty() {
-            self.content.and_then(|text| text.find(CALL_MARKER))
-        } else {
-            None
-        }
+        let text = self.content.filter(|_| self.role == Role::Assistant && self.calls.is_empty())?;
+        protocol::call_at(text).or_else(|| protocol::answered_call_at(text))
+    }
+
+    /// Whether what looks like its call is one only if an answer follows: a last block of code may be meant for the reader.
+    pub fn needs_answer(&self) -> bool {
+        self.inline_call().is_some() && self.content.is_some_and(|text| protocol::call_at(text).is_none())
     }
 
     pub fn has_call(&self) -> bool {
@@ -77,4 +82,19 @@ impl Message<'_> {
             Role::System | Role::User | Role::Tool => 0,
         }
     }
+}
+
+/// A user's message that is nothing but answers to calls in the text before it is the tools'. What a tool says stands
+/// without the markers of its protocol.
+pub fn with_answers(mut messages: Vec<Message<'_>>) -> Vec<Message<'_>> {
+    let mut is_asked = false;
+    for message in &mut messages {
+        let is_answer = message.role == Role::Tool || (message.role == Role::User && is_asked);
+        if let Some(answer) = message.content.filter(|_| is_answer).and_then(protocol::answer) {
+            message.role = Role::Tool;
+            message.content = Some(answer);
+        }
+        is_asked = message.has_call() || (is_asked && message.role == Role::Tool);
+    }
+    messages
 }

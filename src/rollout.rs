@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-pub use crate::message::{CALL_MARKER, END_OF_TURN, Message, Role, ToolCall};
+pub use crate::message::{CALL_MARKER, END_OF_TURN, Message, Role, ToolCall, with_answers};
 use crate::tokens::Tokens;
 
 /// One sampled conversation: one input row.

@@ -77,7 +77,7 @@ impl Tokens<'_> {
         let Some(marker) = marker else { return true };
         let ids = &self.ids[run.clone()];
         let text = message.content.unwrap_or_default().trim();
-        marker.find(ids).is_some() == message.has_call()
+        marker.find(ids).is_some() == (message.has_call() && !message.needs_answer())
             && marker.text(ids).is_none_or(|decoded| text.is_empty() || decoded.contains(text))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use arrow::array::AsArray;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -14,7 +15,12 @@ const AGAIN_HINT: &str = "copy or write the file again";
 const LINES_HINT: &str = "give JSON lines the ending .jsonl or .ndjson";
 const CUT_HINT: &str = "the file was not written to its end; copy or write it again";
 const FORM_HINT: &str = "--format names another format; the README says what is read of each";
-const FORMATS_HINT: &str = "known formats are messages, sharegpt, prompt-completion, chat-text, verl, nemo-gym, traces, atif and swe-agent: --format names one, --messages-column names a column of messages";
+/// What is said of a file that nothing knows: the names of the registry.
+static FORMATS_HINT: LazyLock<String> = LazyLock::new(|| {
+    let names: Vec<&str> = purify::ingest::formats::FORMS.iter().map(|form| form.name).collect();
+    let names = names.join(", ");
+    format!("known formats are {names}: --format names one, --messages-column names a column of messages")
+});
 const ROLES: &str = "expected system, developer, user, assistant, tool or function";
 
 enum Want {
@@ -71,8 +77,8 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
         ("traces_cut_off.jsonl", &[], Rejected(1, one("no_json: row 1 of `traces_cut_off.jsonl`: line 2 is no JSON object: EOF while parsing a string at column 79"))),
         ("traces_types.jsonl", &[], Rejected(1, one("wrong_format: row 1 of `traces_types.jsonl`: line 2 is no row of the format `traces`: trace 0: node 0: `mask` has 1 entries, expected 2, one for each of `token_ids`"))),
         ("traces_version.jsonl", &[], Refused("`traces_version.jsonl` holds no row of the format `traces`: row 0: trace 0: its version is 2, expected 1", FORM_HINT)),
-        ("unknown_form.json", &[], Refused("`unknown_form.json` is of no known format: its rows have `question`, `answer`", FORMATS_HINT)),
-        ("unknown_form.jsonl", &[], Refused("`unknown_form.jsonl` is of no known format: its rows have `question`, `answer`", FORMATS_HINT)),
+        ("unknown_form.json", &[], Refused("`unknown_form.json` is of no known format: its rows have `question`, `answer`; nothing of what any format needs is there", FORMATS_HINT.as_str())),
+        ("unknown_form.jsonl", &[], Refused("`unknown_form.jsonl` is of no known format: its rows have `question`, `answer`; nothing of what any format needs is there", FORMATS_HINT.as_str())),
         ("unknown_role.parquet", &[], Rejected(1, vec![format!("unknown_role: row 1 of `unknown_role.parquet`: message 0 of column `messages` has role `critic\\u{{1b}}[31m`, {ROLES}")])),
         ("verl_cut_off.jsonl", &[], Rejected(1, one("no_json: row 1 of `verl_cut_off.jsonl`: line 2 is no JSON object: EOF while parsing a string at column 31"))),
         ("verl_types.jsonl", &[], Rejected(1, one("wrong_format: row 1 of `verl_types.jsonl`: line 2 is no row of the format `verl`: `output` is a list, expected text"))),

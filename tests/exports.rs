@@ -7,10 +7,9 @@ use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
+use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
 use purify::ingest::Input;
-use purify::options::{
-    ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig,
-};
+use purify::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, Options, RunConfig};
 use purify::pipeline::Progress;
 use purify::pipeline::export::{Reading, export};
 use serde_json::{Map, Value, json};
@@ -86,11 +85,11 @@ fn write_lines(folder: &Path, rows: &[Value]) -> std::path::PathBuf {
     path
 }
 
-fn exported(input: &Path, to: ExportTarget) -> std::path::PathBuf {
+fn exported(input: &Path, to: &str) -> std::path::PathBuf {
     let (errors, columns) = (DetectConfig::default(), ColumnConfig::default());
     let config = ExportConfig {
         inputs: vec![input.to_owned()],
-        to,
+        to: to.to_owned(),
         out: None,
         license: None,
         compression_level: DEFAULT_COMPRESSION_LEVEL,
@@ -163,14 +162,14 @@ proptest! {
         let place = tempfile::tempdir().expect("a folder");
         let raw = write_lines(place.path(), &rows);
         let before = samples(&raw);
-        for target in [ExportTarget::OpenAi, ExportTarget::TrlSft] {
+        for target in ["openai", "trl-sft"] {
             let after = samples(&exported(&raw, target));
             prop_assert_eq!(before.len(), after.len());
             for (before, after) in before.iter().zip(&after) {
                 let messages = |s: &Sample| all_held(s.messages.as_deref().expect("messages"));
                 prop_assert_eq!(messages(before), messages(after), "{:?}", target);
                 prop_assert_eq!(&before.tools, &after.tools);
-                if target == ExportTarget::TrlSft {
+                if target == "trl-sft" {
                     prop_assert_eq!((&before.id, before.reward), (&after.id, after.reward));
                 }
             }
@@ -181,7 +180,7 @@ proptest! {
     fn verl_text_holds_every_text_in_its_order(rows in proptest::collection::vec(rollout(), 1..4)) {
         let place = tempfile::tempdir().expect("a folder");
         let raw = write_lines(place.path(), &rows);
-        let after = samples(&exported(&raw, ExportTarget::VerlSft));
+        let after = samples(&exported(&raw, "verl-sft"));
         for (before, after) in samples(&raw).iter().zip(&after) {
             let turns = after.messages.as_deref().expect("messages");
             let text: String = turns.iter().map(|t| t["content"].as_str().expect("text")).collect::<Vec<_>>().join("\n");
@@ -211,7 +210,7 @@ proptest! {
         let settings = Options { pairs: true, ..Options::default() };
         purify::pipeline::run(&run, &settings, None, None, &Silent, &AtomicUsize::new(0)).expect("it runs");
         let before = pairs(&place.path().join("p.pairs.parquet"));
-        let after = pairs(&exported(&place.path().join("p.parquet"), ExportTarget::TrlDpo));
+        let after = pairs(&exported(&place.path().join("p.parquet"), "trl-dpo"));
         let all = |pairs: &[[Vec<Value>; 3]]| pairs.iter().map(|p| p.each_ref().map(|part| all_held(part))).collect::<Vec<_>>();
         prop_assert_eq!(all(&before), all(&after));
     }

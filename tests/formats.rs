@@ -1,28 +1,31 @@
-//! Every layout, row by row: nothing is lost unsaid, and no damage makes it panic.
+//! Every form, row by row: nothing is lost unsaid, and no damage makes it panic.
 
 use std::path::Path;
 
 use proptest::prelude::*;
-use purify::ingest::formats::Row;
-use purify::options::Layout;
+use purify::ingest::formats::{FORMS, Form, NATIVE, Row, named};
 use serde_json::{Value, json};
 
-/// (file of fixtures/formats, its layout).
-const FIXTURES: &[(&str, Layout)] = &[
-    ("messages.jsonl", Layout::Messages),
-    ("parts.jsonl", Layout::Messages),
-    ("sharegpt.jsonl", Layout::ShareGpt),
-    ("prompt_completion.jsonl", Layout::PromptCompletion),
-    ("chat_text.jsonl", Layout::ChatText),
-    ("verl.jsonl", Layout::Verl),
-    ("verl_classic.jsonl", Layout::Verl),
-    ("verl_uid.jsonl", Layout::Verl),
-    ("nemo_gym.jsonl", Layout::NemoGym),
-    ("traces.jsonl", Layout::Traces),
-    ("atif/agent/trajectory.json", Layout::Atif),
-    ("atif_continued.json", Layout::Atif),
-    ("swe_agent.traj", Layout::SweAgent),
+/// (file of fixtures/formats, its form).
+const FIXTURES: &[(&str, &str)] = &[
+    ("messages.jsonl", "messages"),
+    ("parts.jsonl", "messages"),
+    ("sharegpt.jsonl", "sharegpt"),
+    ("prompt_completion.jsonl", "prompt-completion"),
+    ("chat_text.jsonl", "chat-text"),
+    ("verl.jsonl", "verl"),
+    ("verl_classic.jsonl", "verl"),
+    ("verl_uid.jsonl", "verl"),
+    ("nemo_gym.jsonl", "nemo-gym"),
+    ("traces.jsonl", "traces"),
+    ("atif/agent/trajectory.json", "atif"),
+    ("atif_continued.json", "atif"),
+    ("swe_agent.traj", "swe-agent"),
 ];
+
+fn form(name: &str) -> &'static Form {
+    named(name).expect("a form of that name")
+}
 
 /// Markers of flat text, which are read and not kept.
 const MARKERS: &[&str] = &["<|im_start|>", "<|im_end|>", "<tool_response>", "</tool_response>"];
@@ -72,8 +75,8 @@ fn every_leaf_of_a_fixture_is_kept_or_told_of() {
     let by_form = [".type", "[].source", "[].from", "nodes[].parent", "schema_version"];
     for (name, layout) in FIXTURES {
         let row = row(name);
-        let lost = layout.not_kept(&row);
-        let native = layout.convert(row.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let lost = form(layout).not_kept(&row);
+        let native = form(layout).convert(row.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let mut kept = Vec::new();
         native.into_iter().for_each(|row| leaves(&Value::Object(row), "", &mut kept));
         let mut all = Vec::new();
@@ -89,82 +92,87 @@ fn every_leaf_of_a_fixture_is_kept_or_told_of() {
 }
 
 #[test]
-fn rows_are_recognised_as_their_layout_and_as_no_other() {
+fn rows_are_recognised_as_their_form_and_as_no_other() {
     for (name, layout) in FIXTURES {
-        assert_eq!(Layout::recognise(&row(name)), Some(*layout), "{name}");
+        assert_eq!(Form::of(&row(name)).map(|form| form.name), Some(*layout), "{name}");
     }
-    assert_eq!(Layout::recognise(&Row::new()), None);
+    assert_eq!(Form::of(&Row::new()), None);
+}
+
+#[test]
+fn every_form_of_the_registry_has_a_fixture_and_a_name_of_its_own() {
+    for (k, form) in FORMS.iter().enumerate() {
+        assert!(FIXTURES.iter().any(|(_, name)| *name == form.name), "`{}` has no fixture", form.name);
+        assert!(!form.help.is_empty() && !form.help.ends_with('.'), "`{}` has no line of help", form.name);
+        assert!(FORMS[..k].iter().all(|other| other.name != form.name), "`{}` stands twice", form.name);
+    }
 }
 
 #[test]
 fn hostile_rows_are_refused_by_name() {
-    let error = |layout: Layout, row: Value| {
+    let error = |layout: &str, row: Value| {
         let Value::Object(row) = row else { panic!("a row is an object") };
-        layout.convert(row).expect_err("it is damaged")
+        form(layout).convert(row).expect_err("it is damaged")
     };
     let node = |parent: Value| json!({"parent": parent, "message": {"role": "user", "content": "q"}});
     let trace = |nodes: Value| json!({"traces": [{"id": "t", "nodes": nodes}]});
     let cases = [
-        (Layout::Traces, trace(json!([node(json!(0))])), "trace 0: node 0: its parent is 0, expected a node before it"),
+        ("traces", trace(json!([node(json!(0))])), "trace 0: node 0: its parent is 0, expected a node before it"),
         (
-            Layout::Traces,
+            "traces",
             trace(json!([node(json!(null)), node(json!(2)), node(json!(1))])),
             "trace 0: node 1: its parent is 2, expected a node before it",
         ),
+        ("traces", trace(json!([node(json!(-1))])), "trace 0: node 0: its parent is -1, expected a node before it"),
         (
-            Layout::Traces,
-            trace(json!([node(json!(-1))])),
-            "trace 0: node 0: its parent is -1, expected a node before it",
-        ),
-        (
-            Layout::Traces,
+            "traces",
             trace(json!([node(json!(1e300))])),
             "trace 0: node 0: its parent is 1e+300, expected a node before it",
         ),
-        (Layout::Traces, json!({"traces": null}), "`traces` is null, expected a list"),
-        (Layout::Traces, json!({"id": "e", "traces": []}), "`traces` is empty, expected a trace"),
-        (Layout::Traces, trace(json!([])), "`nodes` of each trace is empty, expected a message"),
-        (Layout::Atif, json!({"schema_version": "ATIF-v1.8", "steps": null}), "`steps` is null, expected a list"),
+        ("traces", json!({"traces": null}), "`traces` is null, expected a list"),
+        ("traces", json!({"id": "e", "traces": []}), "`traces` is empty, expected a trace"),
+        ("traces", trace(json!([])), "`nodes` of each trace is empty, expected a message"),
+        ("atif", json!({"schema_version": "ATIF-v1.8", "steps": null}), "`steps` is null, expected a list"),
         (
-            Layout::Atif,
+            "atif",
             json!({"schema_version": 1.8, "steps": []}),
             "`schema_version` is the number 1.8, expected `ATIF-v1.0` or a later minor version, which only adds fields",
         ),
         (
-            Layout::Atif,
+            "atif",
             json!({"schema_version": "ATIF-v1.8", "steps": [{"source": "user", "message": 7}]}),
             "step 0: `message` is a number, expected text or parts",
         ),
-        (Layout::NemoGym, json!({"response": {"output": {}}}), "`response.output` is an object, expected a list"),
+        ("nemo-gym", json!({"response": {"output": {}}}), "`response.output` is an object, expected a list"),
         (
-            Layout::NemoGym,
+            "nemo-gym",
             json!({"response": {"output": [null]}}),
             "item 0 of `response.output`: it is null, expected an object",
         ),
-        (Layout::ShareGpt, json!({"conversations": null}), "`conversations` is null, expected a list"),
+        ("sharegpt", json!({"conversations": null}), "`conversations` is null, expected a list"),
         (
-            Layout::ShareGpt,
+            "sharegpt",
             json!({"conversations": [{"from": null, "value": "x"}]}),
             "turn 0 of `conversations`: `from` is null, expected text",
         ),
         (
-            Layout::ShareGpt,
+            "sharegpt",
             json!({"conversations": [], "messages": []}),
             "`messages` stands beside what is converted into it; remove one of them, or name the other's format with --format",
         ),
         (
-            Layout::PromptCompletion,
+            "prompt-completion",
             json!({"prompt": [{"content": "q"}], "completion": "a"}),
             "message 0 of `prompt`: `role` is nothing, expected text",
         ),
         (
-            Layout::PromptCompletion,
+            "prompt-completion",
             json!({"prompt": null, "completion": "a"}),
             "`prompt` is null, expected messages or text",
         ),
-        (Layout::ChatText, json!({"text": 7}), "`text` is a number, expected text"),
-        (Layout::Verl, json!({"input": "user\nq", "output": null, "score": 0}), "`output` is null, expected text"),
-        (Layout::SweAgent, json!({"trajectory": {}}), "`trajectory` is an object, expected a list"),
+        ("chat-text", json!({"text": 7}), "`text` is a number, expected text"),
+        ("verl", json!({"input": "user\nq", "output": null, "score": 0}), "`output` is null, expected text"),
+        ("swe-agent", json!({"trajectory": {}}), "`trajectory` is an object, expected a list"),
     ];
     for (layout, row, expected) in cases {
         assert_eq!(error(layout, row), expected);
@@ -180,11 +188,11 @@ fn ids_that_repeat_and_lists_that_are_empty_are_no_error() {
     let Value::Object(row) = json!({"traces": [{"id": "t", "nodes": nodes}, {"id": "t", "nodes": []}]}) else {
         panic!()
     };
-    let found = Layout::Traces.convert(row.clone()).expect("a row");
+    let found = form("traces").convert(row.clone()).expect("a row");
     assert_eq!(found.len(), 1);
-    assert_eq!(Layout::Traces.not_kept(&row), ["traces without nodes"]);
+    assert_eq!(form("traces").not_kept(&row), ["traces without nodes"]);
     let Value::Object(row) = json!({"schema_version": "ATIF-v1.0", "steps": []}) else { panic!() };
-    assert_eq!(Layout::Atif.convert(row).expect("a row")[0]["messages"], json!([]));
+    assert_eq!(form("atif").convert(row).expect("a row")[0]["messages"], json!([]));
 }
 
 /// Any JSON value, small.
@@ -264,12 +272,12 @@ proptest! {
             replace(&mut damaged, &mut at, &by);
         }
         let Value::Object(damaged) = damaged else { panic!("the row itself stays an object") };
-        Layout::recognise(&damaged);
+        Form::of(&damaged);
         for layout in [own, FIXTURES[read_as].1] {
-            layout.not_kept(&damaged);
-            let Ok(rows) = layout.convert(damaged.clone()) else { continue };
+            form(layout).not_kept(&damaged);
+            let Ok(rows) = form(layout).convert(damaged.clone()) else { continue };
             // Native rows pass as they are: what is wrong with them is told by their columns.
-            for row in rows.iter().filter(|_| layout != Layout::Messages) {
+            for row in rows.iter().filter(|_| layout != NATIVE.name) {
                 let messages = row["messages"].as_array().expect("a list of messages");
                 prop_assert!(messages.iter().all(|m| m["role"].is_string()), "{name} as {layout:?}: {messages:?}");
             }

@@ -13,6 +13,23 @@ fn assert_current(name: &str, text: &str) {
     assert_eq!(there, text, "{name} is out of date: run scripts/regenerate.sh --write");
 }
 
+/// The file of docs/ that a registry stands in, one row of a table for each of its entries.
+fn assert_documented(file: &str, entries: &[(&str, &str)]) {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file)).unwrap_or_default();
+    for (name, help) in entries {
+        let row = format!("| `{name}` | {help} |");
+        assert!(text.contains(&row), "docs/{file} lacks the row {row}");
+    }
+}
+
+#[test]
+fn every_form_and_every_target_has_its_row_in_the_documentation() {
+    let forms: Vec<(&str, &str)> = purify::ingest::formats::FORMS.iter().map(|form| (form.name, form.help)).collect();
+    assert_documented("formats.md", &forms);
+    assert_documented("exports.md", &purify::export::targets().collect::<Vec<_>>());
+}
+
 #[test]
 fn schemas_are_what_the_code_says() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");

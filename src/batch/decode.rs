@@ -17,7 +17,7 @@ use arrow::error::ArrowError;
 use std::sync::Arc;
 
 use crate::record::RecordError;
-use crate::rollout::{Message, Role, Rollout, ToolCall};
+use crate::rollout::{Message, Role, Rollout, ToolCall, with_answers};
 use crate::schema::{Columns, LOSS, is_text, list_item};
 use crate::tokens::Tokens;
 
@@ -453,7 +453,7 @@ impl Decoded {
         Ok(Rollout {
             id: self.id(row),
             group: self.group(row),
-            messages: self.messages.row(row)?,
+            messages: with_answers(self.messages.row(row)?),
             tokens: self.response.as_ref().map(|r| r.row(row)).transpose()?.flatten(),
         })
     }

@@ -24,9 +24,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, ExitStatus};
+use crate::export as targets;
+use crate::ingest::formats::FORMS;
 use crate::options::{
     CalibrateConfig, ColumnConfig, ComputeConfig, DetectConfig, EmbedConfig, EmbedModel, LineageConfig, ModelChoice,
     Options, RunConfig, ScoreConfig, TrainConfig,
@@ -210,7 +213,20 @@ enum Command {
 
 /// The tree of commands, for help, completions and generated files.
 pub fn command() -> clap::Command {
-    Cli::command()
+    registered(Cli::command())
+}
+
+/// Gives options the values that registries hold.
+fn registered(command: clap::Command) -> clap::Command {
+    let forms = FORMS.iter().map(|form| PossibleValue::new(form.name).help(form.help)).collect::<Vec<_>>();
+    let targets = targets::targets().map(|(name, help)| PossibleValue::new(name).help(help)).collect::<Vec<_>>();
+    command
+        .mut_args(|arg| match arg.get_id().as_str() {
+            "format" => arg.value_parser(PossibleValuesParser::new(forms.clone())),
+            "to" => arg.value_parser(PossibleValuesParser::new(targets.clone())),
+            _ => arg,
+        })
+        .mut_subcommands(registered)
 }
 
 /// Runs the program and returns its exit status.
@@ -339,7 +355,7 @@ fn purify(
     lineage: &LineageConfig,
     printer: &Printer,
 ) -> Result<ExitStatus, Error> {
-    let pairs = run.pairs || run.to.is_some_and(|to| to.needs_pairs());
+    let pairs = run.pairs || run.to.as_deref().is_some_and(targets::needs_pairs);
     let mut options = Options { pairs, shard: run.shard, compression_level: run.compression_level, ..options };
     let signals = signals::watch();
     let progress = printer.progress(Arc::clone(&signals.at_once));

@@ -1,19 +1,19 @@
-//! Native rows as the rows that a trainer eats: a pure function for each target.
+//! Native rows as the rows that a trainer eats: one [`Profile`] for each kind of file, in a file of its own.
 //!
-//! Owns what a target's columns are and what stands in them. Reading rows is [`crate::ingest`]'s work, building arrays
+//! Owns the registry [`PROFILES`], what a profile's columns are and what stands in them. Reading rows is [`crate::ingest`]'s work, building arrays
 //! [`crate::write`]'s. Text is taken over byte for byte; what a target can't say without loss is refused, never bent.
 
 pub mod card;
 mod json;
 mod openai;
+mod profile;
 mod trl;
 mod verl;
 
 use serde_json::{Map, Value};
 
-use crate::batch::sample::{Preference, PreferenceText, Sample};
-use crate::options::ExportTarget;
 use crate::schema::LOSS;
+pub use profile::{Column, Container, Facts, MadeOf, Profile, Target};
 
 /// A message as JSON, fields that are null left out.
 pub type Message = Map<String, Value>;
@@ -55,7 +55,7 @@ impl Cell {
     }
 }
 
-/// One row of an export, a cell for each column of [`Form::columns`].
+/// One row of an export, a cell for each column of [`Target::columns`].
 pub type Cells = Vec<Cell>;
 
 const AT_LEAST_ONE: &str = "at least one message";
@@ -95,146 +95,56 @@ impl ExportError {
     }
 }
 
-/// What one file of an export holds.
+/// Every profile, in the order in which help lists them.
+pub static PROFILES: &[&Profile] = &[&trl::SFT, &trl::DPO, &trl::KTO, &verl::SFT, &openai::LINES];
+
+/// A data set folder, which several profiles share.
+pub const FOLDER: &str = "folder";
+const FOLDER_HELP: &str =
+    "A data set folder as the hubs have them, with the configurations `rl`, `sft`, `dpo` and `audit`";
+
+/// Whom an export is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    TrlSft {
-        /// `input_ids` and `labels` in place of messages.
-        as_tokens: bool,
-    },
-    TrlDpo {
-        /// Log-probs of a reference policy stand beside each pair.
-        has_reference: bool,
-    },
-    TrlKto,
-    VerlSft,
-    OpenAi,
+pub enum ExportTarget {
+    Profile(&'static Profile),
+    /// All profiles that have a configuration, the rollouts themselves and the table of repairs.
+    Folder,
 }
 
-impl Form {
-    /// The target, as it is typed.
+impl ExportTarget {
+    /// The target of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        match PROFILES.iter().find(|profile| profile.name == name) {
+            Some(profile) => Some(ExportTarget::Profile(profile)),
+            None => (name == FOLDER).then_some(ExportTarget::Folder),
+        }
+    }
+
+    /// As it is typed.
     pub fn name(self) -> &'static str {
         match self {
-            Form::TrlSft { .. } => ExportTarget::TrlSft,
-            Form::TrlDpo { .. } => ExportTarget::TrlDpo,
-            Form::TrlKto => ExportTarget::TrlKto,
-            Form::VerlSft => ExportTarget::VerlSft,
-            Form::OpenAi => ExportTarget::OpenAi,
+            ExportTarget::Profile(profile) => profile.name,
+            ExportTarget::Folder => FOLDER,
         }
-        .name()
     }
 
-    /// Names and types, in order. Rows of [`Form::OpenAi`] are lines.
-    pub fn columns(self) -> Vec<(&'static str, Kind)> {
-        let of_rollouts = [("rollout_id", Kind::Text), ("group_id", Kind::Text), ("reward", Kind::Number)];
-        let (names, own) = match self {
-            Form::TrlSft { as_tokens: true } => (3, trl::SFT_TOKENS),
-            Form::TrlSft { as_tokens: false } => (3, trl::SFT),
-            Form::TrlDpo { has_reference: true } => (1, trl::DPO_WITH_REFERENCE),
-            Form::TrlDpo { has_reference: false } => (1, trl::DPO),
-            Form::TrlKto => (1, trl::KTO),
-            Form::VerlSft => (3, verl::SFT),
-            Form::OpenAi => (0, openai::LINE),
-        };
-        of_rollouts[..names].iter().chain(own).copied().collect()
-    }
-
-    /// The rows that a rollout gives; `failed` are the messages of its failed attempts, for [`Form::TrlKto`].
-    ///
-    /// # Errors
-    /// If the form can't hold it.
-    pub fn of_rollout(self, sample: &Sample, failed: &[usize]) -> Result<Vec<Cells>, ExportError> {
-        // A name that is made of a file's would be another one in the next file.
-        let id = || Cell::text(Some(sample.id.as_str()).filter(|_| !sample.is_unnamed));
-        let names = || [id(), Cell::text(sample.group.as_deref()), Cell::number(sample.reward)];
-        let tools = || json::tools(sample.tools.as_ref());
-        let one = |own: Cells| Ok(vec![names().into_iter().chain(own).collect()]);
+    /// Whether it is made of preference pairs.
+    pub fn needs_pairs(self) -> bool {
         match self {
-            Form::TrlSft { as_tokens: true } => one(trl::sft_tokens(sample)?),
-            Form::TrlSft { as_tokens: false } => one(trl::sft(&self.trained(sample)?, &tools()?)),
-            Form::VerlSft => one(verl::sft(&self.trained(sample)?, &tools()?)),
-            Form::OpenAi => Ok(vec![vec![Cell::Text(openai::line(&self.messages(sample)?, &tools()?))]]),
-            Form::TrlKto => {
-                let (messages, tools) = (self.messages(sample)?, tools()?);
-                let row = |at: usize| {
-                    let own = trl::kto(&messages[..at], &messages[at..=at], &tools, false)?;
-                    Ok([id()].into_iter().chain(own).collect())
-                };
-                // Context is read and never trained on: a prompt may hold it, a completion is none of it.
-                let is_own = |at: &usize| messages.get(*at).is_some_and(|message| !is_untrained(message));
-                failed.iter().copied().filter(is_own).map(row).collect()
-            }
-            Form::TrlDpo { .. } => Ok(Vec::new()),
-        }
-    }
-
-    /// The rows that a preference pair gives; none in the forms that are made of rollouts.
-    ///
-    /// # Errors
-    /// If the form can't hold it.
-    pub fn of_pair(self, pair: &Preference) -> Result<Vec<Cells>, ExportError> {
-        let PreferenceText::Messages(parts) = &pair.parts else {
-            return Err(ExportError::NoMessages { form: self.name() });
-        };
-        let parts = parts.each_ref().map(|part| objects(part));
-        let [prompt, chosen, rejected] = &parts;
-        for (part, messages) in [("chosen", chosen), ("rejected", rejected)] {
-            if messages.iter().any(is_untrained) {
-                return Err(ExportError::UntrainedSide { part, form: self.name() });
-            }
-        }
-        for (part, messages) in ["prompt", "chosen", "rejected"].iter().zip(&parts) {
-            self.check_calls(messages, |k| format!("message {k} of `{part}`"))?;
-        }
-        let tools = json::tools(pair.tools.as_ref())?;
-        let own = match self {
-            Form::TrlKto => vec![trl::kto(prompt, chosen, &tools, true)?, trl::kto(prompt, rejected, &tools, false)?],
-            Form::TrlDpo { has_reference } => {
-                vec![trl::dpo(&parts, &tools, has_reference.then_some(pair.reference_logps))?]
-            }
-            _ => Vec::new(),
-        };
-        Ok(own.into_iter().map(|own| [Cell::Text(pair.id.clone())].into_iter().chain(own).collect()).collect())
-    }
-
-    fn messages(self, sample: &Sample) -> Result<Vec<Message>, ExportError> {
-        let messages = sample.messages.as_ref().ok_or(ExportError::NoMessages { form: self.name() })?;
-        match messages.is_empty() {
-            // Trainers look at the first message to see what the others are.
-            true => Err(ExportError::Empty { part: "messages", expected: AT_LEAST_ONE }),
-            false => {
-                let messages = objects(messages);
-                self.check_calls(&messages, |k| format!("message {k}"))?;
-                Ok(messages)
-            }
-        }
-    }
-
-    /// A call without a name is none anywhere. Without arguments it is one for templates, which write null.
-    fn check_calls(self, messages: &[Message], place: impl Fn(usize) -> String) -> Result<(), ExportError> {
-        for (k, call) in messages.iter().enumerate().flat_map(|(k, m)| calls(m).map(move |call| (k, call))) {
-            let part = match call {
-                Call { name: "", .. } => "name",
-                Call { arguments: None, .. } if self == Form::OpenAi => "arguments",
-                _ => continue,
-            };
-            return Err(ExportError::IncompleteCall { place: place(k), part, form: self.name() });
-        }
-        Ok(())
-    }
-
-    /// The messages, all of whose assistant's are to be trained on.
-    fn trained(self, sample: &Sample) -> Result<Vec<Message>, ExportError> {
-        let messages = self.messages(sample)?;
-        match messages.iter().position(|m| is_assistant(m) && is_untrained(m)) {
-            Some(message) => Err(ExportError::Untrained { message, form: self.name() }),
-            None => Ok(messages),
+            ExportTarget::Profile(profile) => profile.made_of.needs_pairs(),
+            ExportTarget::Folder => true,
         }
     }
 }
 
-fn objects(messages: &[Value]) -> Vec<Message> {
-    messages.iter().filter_map(Value::as_object).cloned().collect()
+/// Names and help of all targets.
+pub fn targets() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROFILES.iter().map(|profile| (profile.name, profile.help)).chain([(FOLDER, FOLDER_HELP)])
+}
+
+/// Whether the target of that name is made of preference pairs.
+pub fn needs_pairs(name: &str) -> bool {
+    ExportTarget::named(name).is_some_and(ExportTarget::needs_pairs)
 }
 
 fn is_assistant(message: &Message) -> bool {

@@ -4,11 +4,24 @@
 //! message is not.
 
 use super::json::{Arguments, message, object};
-use super::{Kind, Message, is_assistant, is_untrained};
+use super::profile::{Container, MadeOf, Names, Profile};
+use super::{Cell, Kind, Message, is_assistant, is_untrained};
 
-pub(super) const LINE: &[(&str, Kind)] = &[("line", Kind::Text)];
+pub(super) static LINES: Profile = Profile {
+    name: "openai",
+    help: "JSON lines of `messages` and `tools`",
+    container: Container::Lines,
+    made_of: MadeOf::Rollouts,
+    configuration: None,
+    names: Names::Nothing,
+    columns: |_| &[("line", Kind::Text)],
+    is_of_tokens: |_| false,
+    needs_arguments: true,
+    of_rollout: Some(|rollout| Ok(vec![vec![Cell::Text(line(&rollout.messages()?, &rollout.tools()?))]])),
+    of_pair: None,
+};
 
-pub(super) fn line(messages: &[Message], tools: &[String]) -> String {
+fn line(messages: &[Message], tools: &[String]) -> String {
     let weighs = messages.iter().any(|m| is_assistant(m) && is_untrained(m));
     let weight =
         |m: &Message| (weighs && is_assistant(m)).then_some(("weight", if is_untrained(m) { "0" } else { "1" }));

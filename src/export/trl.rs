@@ -5,14 +5,64 @@
 //! and leaves the template out.
 
 use super::json::{Arguments, message};
-use super::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message};
+use super::profile::{Column, Container, MadeOf, Names, Pair, Profile, Rollout};
+use super::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message, is_untrained};
 use crate::batch::sample::Sample;
 
-pub(super) const SFT: &[(&str, Kind)] = &[("messages", Kind::Json), ("tools", Kind::Json)];
-pub(super) const SFT_TOKENS: &[(&str, Kind)] = &[("input_ids", Kind::Tokens), ("labels", Kind::Tokens)];
-pub(super) const DPO: &[(&str, Kind)] =
+pub(super) static SFT: Profile = Profile {
+    name: "trl-sft",
+    help: "TRL's SFTTrainer: `messages` and `tools`, or `input_ids` and `labels` where there are tokens",
+    container: Container::Parquet,
+    made_of: MadeOf::Rollouts,
+    configuration: Some("sft"),
+    names: Names::Rollout,
+    columns: |facts| if facts.as_tokens { SFT_TOKENS } else { SFT_MESSAGES },
+    is_of_tokens: |facts| facts.as_tokens,
+    needs_arguments: false,
+    of_rollout: Some(|rollout| match rollout.target.facts.as_tokens {
+        true => Ok(vec![sft_tokens(rollout.sample)?]),
+        false => Ok(vec![vec![all(&rollout.trained()?), listed(&rollout.tools()?)]]),
+    }),
+    of_pair: None,
+};
+
+pub(super) static DPO: Profile = Profile {
+    name: "trl-dpo",
+    help: "TRL's DPOTrainer: `prompt`, `chosen`, `rejected`, from pairs",
+    container: Container::Parquet,
+    made_of: MadeOf::Pairs,
+    configuration: Some("dpo"),
+    names: Names::Id,
+    columns: |facts| if facts.has_reference { DPO_WITH_REFERENCE } else { DPO_PARTS },
+    is_of_tokens: |_| false,
+    needs_arguments: false,
+    of_rollout: None,
+    of_pair: Some(|pair| {
+        Ok(vec![dpo(&pair.parts, &pair.tools, pair.facts.has_reference.then_some(*pair.reference_logps))?])
+    }),
+};
+
+pub(super) static KTO: Profile = Profile {
+    name: "trl-kto",
+    help: "TRL's KTOTrainer: `prompt`, `completion`, `label`, from pairs and failed attempts without a correction",
+    container: Container::Parquet,
+    made_of: MadeOf::PairsAndFailures,
+    configuration: None,
+    names: Names::Id,
+    columns: |_| KTO_PARTS,
+    is_of_tokens: |_| false,
+    needs_arguments: false,
+    of_rollout: Some(failures),
+    of_pair: Some(|Pair { parts: [prompt, chosen, rejected], tools, .. }| {
+        Ok(vec![kto(prompt, chosen, tools, true)?, kto(prompt, rejected, tools, false)?])
+    }),
+};
+
+const SFT_MESSAGES: &[Column] = &[("messages", Kind::Json), ("tools", Kind::Json)];
+const SFT_TOKENS: &[Column] = &[("input_ids", Kind::Tokens), ("labels", Kind::Tokens)];
+const DPO_PARTS: &[Column] =
     &[("prompt", Kind::Json), ("chosen", Kind::Json), ("rejected", Kind::Json), ("tools", Kind::Json)];
-pub(super) const DPO_WITH_REFERENCE: &[(&str, Kind)] = &[
+const DPO_WITH_REFERENCE: &[Column] = &[
     ("prompt", Kind::Json),
     ("chosen", Kind::Json),
     ("rejected", Kind::Json),
@@ -20,7 +70,7 @@ pub(super) const DPO_WITH_REFERENCE: &[(&str, Kind)] = &[
     ("ref_chosen_logps", Kind::Number),
     ("ref_rejected_logps", Kind::Number),
 ];
-pub(super) const KTO: &[(&str, Kind)] =
+const KTO_PARTS: &[Column] =
     &[("prompt", Kind::Json), ("completion", Kind::Json), ("label", Kind::Flag), ("tools", Kind::Json)];
 
 /// The label of a token that is not learnt, in every trainer that computes torch's cross entropy.
@@ -37,12 +87,8 @@ fn listed(tools: &[String]) -> Cell {
     }
 }
 
-pub(super) fn sft(messages: &[Message], tools: &[String]) -> Cells {
-    vec![all(messages), listed(tools)]
-}
-
 /// Prompt and response as one sequence; what the policy wrote is its own label.
-pub(super) fn sft_tokens(sample: &Sample) -> Result<Cells, ExportError> {
+fn sft_tokens(sample: &Sample) -> Result<Cells, ExportError> {
     let tokens = sample.tokens.as_ref().ok_or(ExportError::NoTokens)?;
     let prompt = tokens.prompt.as_ref().ok_or(ExportError::NoTokens)?;
     let learnt = tokens.response.iter().zip(&tokens.mask).map(|(&id, &mask)| if mask != 0 { id } else { NOT_LEARNT });
@@ -50,7 +96,7 @@ pub(super) fn sft_tokens(sample: &Sample) -> Result<Cells, ExportError> {
     Ok(vec![Cell::Tokens([prompt.as_slice(), &tokens.response].concat()), Cell::Tokens(labels)])
 }
 
-pub(super) fn dpo(
+fn dpo(
     [prompt, chosen, rejected]: &[Vec<Message>; 3],
     tools: &[String],
     reference: Option<[Option<f64>; 2]>,
@@ -63,12 +109,16 @@ pub(super) fn dpo(
     Ok(out)
 }
 
-pub(super) fn kto(
-    prompt: &[Message],
-    completion: &[Message],
-    tools: &[String],
-    label: bool,
-) -> Result<Cells, ExportError> {
+/// The failed attempts of a rollout, each as a completion that is not wanted.
+fn failures(rollout: &Rollout<'_>) -> Result<Vec<Cells>, ExportError> {
+    let (messages, tools) = (rollout.messages()?, rollout.tools()?);
+    // Context is read and never trained on: a prompt may hold it, a completion is none of it.
+    let is_own = |at: &usize| messages.get(*at).is_some_and(|message| !is_untrained(message));
+    let row = |at: usize| kto(&messages[..at], &messages[at..=at], &tools, false);
+    rollout.failed.iter().copied().filter(is_own).map(row).collect()
+}
+
+fn kto(prompt: &[Message], completion: &[Message], tools: &[String], label: bool) -> Result<Cells, ExportError> {
     filled("prompt", prompt)?;
     filled("completion", completion)?;
     Ok(vec![all(prompt), all(completion), Cell::Flag(label), listed(tools)])

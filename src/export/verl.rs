@@ -4,14 +4,29 @@
 //! calls, reasoning and tools stand in the text, in the Hermes form that Qwen's template gives them; rendered by that
 //! template they are the tokens of the structured form.
 
+use super::profile::{Column, Container, MadeOf, Names, Profile};
 use super::{Call, Cell, Cells, Kind, Message, calls, text};
 use crate::export::json::quoted;
 use crate::python_json;
 use crate::rollout::CALL_MARKER;
 
-pub(super) const SFT: &[(&str, Kind)] = &[("messages", Kind::Turns)];
+pub(super) static SFT: Profile = Profile {
+    name: "verl-sft",
+    help: "verl's multi-turn SFT: `messages` of role and content, calls and tools as text",
+    container: Container::Parquet,
+    made_of: MadeOf::Rollouts,
+    configuration: None,
+    names: Names::Rollout,
+    columns: |_| COLUMNS,
+    is_of_tokens: |_| false,
+    needs_arguments: false,
+    of_rollout: Some(|rollout| Ok(vec![sft(&rollout.trained()?, &rollout.tools()?)])),
+    of_pair: None,
+};
 
-pub(super) fn sft(messages: &[Message], tools: &[String]) -> Cells {
+const COLUMNS: &[Column] = &[("messages", Kind::Turns)];
+
+fn sft(messages: &[Message], tools: &[String]) -> Cells {
     let mut turns: Vec<(String, String)> = Vec::with_capacity(messages.len());
     let mut k = 0;
     while k < messages.len() {

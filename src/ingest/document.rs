@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::IngestError;
-use super::formats::{INSTANCE, TRIAL_RESULT, is_named_by_file, is_trajectory};
+use super::formats::{Beside, Form, INSTANCE, Row, TRIAL_RESULT};
 use crate::batch::json::numbers::{large_number, may_be_large};
 
 /// The rows of a document, one a line.
@@ -28,18 +28,22 @@ pub(super) fn lines(path: &Path) -> Result<Vec<u8>, IngestError> {
         Value::Array(rows) => rows,
         row => vec![row],
     };
-    let result = match rows.iter().any(|row| row.as_object().is_some_and(is_trajectory)) {
-        true => trial_result(path)?,
-        false => None,
-    };
+    let beside = |row: &Row| Form::of(row).map_or(Beside::Nothing, |form| form.beside);
+    let has_trial = rows.iter().filter_map(Value::as_object).any(|row| beside(row) == Beside::TrialResult);
+    let result = if has_trial { trial_result(path)? } else { None };
     let task = path.extension().filter(|end| *end == "traj").and(path.file_stem()).map(|stem| stem.to_string_lossy());
     let mut out = Vec::with_capacity(text.len());
     for mut row in rows {
-        if let (Some(object), Some(result)) = (row.as_object_mut().filter(|row| is_trajectory(row)), &result) {
-            object.insert(TRIAL_RESULT.to_owned(), result.clone());
-        }
-        if let (Some(object), Some(task)) = (row.as_object_mut().filter(|row| is_named_by_file(row)), &task) {
-            object.entry(INSTANCE).or_insert_with(|| task.as_ref().into());
+        if let Some(object) = row.as_object_mut() {
+            match (beside(object), &result, &task) {
+                (Beside::TrialResult, Some(result), _) => {
+                    object.insert(TRIAL_RESULT.to_owned(), result.clone());
+                }
+                (Beside::FileName, _, Some(task)) => {
+                    object.entry(INSTANCE).or_insert_with(|| task.as_ref().into());
+                }
+                (Beside::Nothing | Beside::TrialResult | Beside::FileName, _, _) => {}
+            }
         }
         serde_json::to_writer(&mut out, &row).map_err(not_json)?;
         out.push(b'\n');

@@ -16,7 +16,7 @@ pub mod vectors;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -24,10 +24,12 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::file::metadata::KeyValue;
 
+pub use crate::batch::json::numbers::large_number;
 use crate::batch::{Decoded, RowError, RowNumbers};
-use crate::options::{ColumnConfig, Layout};
+use crate::options::ColumnConfig;
 use crate::schema::{Columns, SchemaError, quoted, with_reward};
 use foreign::Conversion;
+use formats::{FORMS, Form, NATIVE};
 pub use listing::{EXPORT_FOLDER, EXPORT_RECORD, MANIFEST, expand};
 use parquet_file::Parquet;
 
@@ -37,8 +39,12 @@ const CHUNK_BYTES: usize = 16 << 20;
 const CHUNK_TEXT_BYTES: usize = 4 << 20;
 /// Rows after which a chunk is full.
 const CHUNK_ROWS: usize = 1 << 16;
-const FORMATS_HINT: &str = "known formats are messages, sharegpt, prompt-completion, chat-text, verl, nemo-gym, traces, atif \
-                            and swe-agent: --format names one, --messages-column names a column of messages";
+
+/// What to do where a file's form is not known.
+static FORMS_HINT: LazyLock<String> = LazyLock::new(|| {
+    let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
+    format!("known formats are {}: --format names one, --messages-column names a column of messages", names.join(", "))
+});
 
 /// Why a whole input can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +69,14 @@ pub enum IngestError {
     Codec { path: PathBuf, codec: &'static str },
     #[error("`{}` holds no line that is a JSON object with fields: {detail}", path.display())]
     NoObjects { path: PathBuf, detail: String },
-    #[error("`{}` holds no row of the format `{layout}`: row {row}: {detail}", path.display())]
-    NoRows { path: PathBuf, row: u64, layout: &'static str, detail: String },
-    #[error("`{}` is of no known format: its rows have {fields}", path.display())]
-    UnknownForm { path: PathBuf, fields: String },
-    #[error("`{}` holds no row of the format `{layout}`", path.display())]
-    NoRowOf { path: PathBuf, layout: &'static str },
+    #[error("`{}` holds no row of the format `{form}`: row {row}: {detail}", path.display())]
+    NoRows { path: PathBuf, row: u64, form: &'static str, detail: String },
+    #[error("`{}` is of no known format: its rows have {fields}; {nearest}", path.display())]
+    UnknownForm { path: PathBuf, fields: String, nearest: String },
+    #[error("there is no format `{name}`")]
+    NoSuchForm { name: String },
+    #[error("`{}` holds no row of the format `{form}`", path.display())]
+    NoRowOf { path: PathBuf, form: &'static str },
     #[error("`{}` is no JSON document: {detail}", path.display())]
     NotJson { path: PathBuf, detail: String, is_cut_off: bool },
     #[error("`{}` holds the whole number {number}, which 64 bits can't hold", path.display())]
@@ -102,7 +110,7 @@ impl IngestError {
             IngestError::Codec { .. } => "build it with the cargo feature `codecs`, or `full`",
             IngestError::Rows { .. } => "the file is damaged there; copy or write it again",
             IngestError::NoRows { .. } => "--format names another format; the README says what is read of each",
-            IngestError::UnknownForm { .. } => FORMATS_HINT,
+            IngestError::UnknownForm { .. } | IngestError::NoSuchForm { .. } => FORMS_HINT.as_str(),
             IngestError::NotJson { is_cut_off: true, .. } => {
                 "the file was not written to its end; copy or write it again"
             }
@@ -126,6 +134,12 @@ fn packed_with(file: &mut File) -> io::Result<Option<&'static str>> {
     file.seek(SeekFrom::Start(0))?;
     let known: [(&[u8], _); 2] = [(&[0x1f, 0x8b], "gzip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
     Ok(known.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, with)| with))
+}
+
+/// The form that is asked for by name.
+fn asked_for(config: &ColumnConfig) -> Result<Option<&'static Form>, IngestError> {
+    let form = |name: &String| formats::named(name).ok_or_else(|| IngestError::NoSuchForm { name: name.clone() });
+    config.format.as_ref().map(form).transpose()
 }
 
 /// Kinds of file that are read.
@@ -177,7 +191,7 @@ pub struct Input {
     /// Known beforehand for Parquet.
     pub rows: Option<u64>,
     /// What its rows looked like before they were turned into native ones.
-    pub layout: Layout,
+    pub form: &'static Form,
     /// Of Parquet that has to be converted.
     conversion: Option<Arc<Conversion>>,
     pub schema: SchemaRef,
@@ -241,15 +255,16 @@ impl Input {
         let format = Format::recognise(path, &mut file).map_err(failed)?;
         let stem: Arc<str> = path.file_stem().unwrap_or_default().to_string_lossy().into();
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
+        let asked = asked_for(config)?;
         match format {
             Format::Parquet => {
-                let parquet = Parquet::open(path, file, size, config.format, recognise)?;
+                let parquet = Parquet::open(path, file, size, asked, recognise)?;
                 Ok(Input {
                     path: path.to_owned(),
                     format,
                     size,
                     rows: Some(parquet.rows),
-                    layout: parquet.conversion.as_ref().map_or(Layout::Messages, |conversion| conversion.layout),
+                    form: parquet.conversion.as_ref().map_or(NATIVE, |conversion| conversion.form),
                     conversion: parquet.conversion.map(Arc::new),
                     schema: parquet.schema,
                     columns: parquet.columns,
@@ -268,24 +283,24 @@ impl Input {
                     Some(lines) => &mut lines.as_slice(),
                     None => &mut file,
                 };
-                let asked = config.format;
-                let (layout, schema) = jsonl::infer_schema(source, asked, config.reward_column.as_deref())
+                let (form, schema) = jsonl::infer_schema(source, asked, config.reward_column.as_deref())
                     .map_err(failed)?
                     .ok_or_else(|| raw_rows::why_none(path, format, asked))?;
-                let schema = with_reward(schema, layout.reward());
-                let columns = recognise(&schema).map_err(|source| match source {
-                    SchemaError::NoMessages { found } if asked.is_none() => {
-                        IngestError::UnknownForm { path: path.to_owned(), fields: quoted(&found) }
+                let schema = with_reward(schema, form.reward);
+                let columns = match recognise(&schema) {
+                    Err(SchemaError::NoMessages { found }) if asked.is_none() => {
+                        let (fields, nearest) = (quoted(&found), raw_rows::nearest(path, format)?);
+                        return Err(IngestError::UnknownForm { path: path.to_owned(), fields, nearest });
                     }
-                    other => schema_error(other),
-                })?;
+                    found => found.map_err(schema_error)?,
+                };
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;
                 Ok(Input {
                     path: path.to_owned(),
                     format,
                     size,
                     rows: None,
-                    layout,
+                    form,
                     conversion: None,
                     schema: Arc::new(schema),
                     columns,
@@ -306,11 +321,11 @@ impl Input {
         self.conversion.is_some() || self.format != Format::Parquet
     }
 
-    /// Container and layout, for people.
+    /// Container and form, for people.
     pub fn format_name(&self) -> String {
-        match self.layout {
-            Layout::Messages => self.format.name().to_owned(),
-            layout => format!("{}, {}", self.format.name(), layout.name()),
+        match self.form.is_native() {
+            true => self.format.name().to_owned(),
+            false => format!("{}, {}", self.format.name(), self.form.name),
         }
     }
 
@@ -361,7 +376,7 @@ impl Input {
     pub fn shape(&self) -> Shape {
         Shape {
             path: self.path.clone(),
-            layout: self.layout,
+            form: self.form,
             conversion: self.conversion.clone(),
             schema: Arc::clone(&self.schema),
             columns: self.columns.clone(),
@@ -374,7 +389,7 @@ impl Input {
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub path: PathBuf,
-    layout: Layout,
+    form: &'static Form,
     conversion: Option<Arc<Conversion>>,
     pub schema: SchemaRef,
     pub columns: Columns,
@@ -384,7 +399,7 @@ pub struct Shape {
 impl Shape {
     /// Whether its columns are those of the file itself.
     pub fn is_native(&self) -> bool {
-        self.conversion.is_none() && self.layout == Layout::Messages
+        self.conversion.is_none() && self.form.is_native()
     }
 }
 
@@ -417,7 +432,7 @@ pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<DecodedChunk, IngestE
             Ok((decoded, bad))
         }
         ChunkData::Lines(block) => {
-            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row, shape.layout);
+            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row, shape.form);
             Ok((listed(batches, chunk.first_row).collect::<Result<_, _>>()?, bad))
         }
     }
@@ -426,16 +441,4 @@ pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<DecodedChunk, IngestE
 /// Bytes of the values themselves, independent of how buffers were allocated.
 fn batch_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|c| c.to_data().get_slice_memory_size().unwrap_or_default()).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hint_of_an_unknown_form_names_every_format() {
-        for layout in Layout::ALL {
-            assert!(FORMATS_HINT.contains(layout.name()), "{}", layout.name());
-        }
-    }
 }

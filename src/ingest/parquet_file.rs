@@ -12,8 +12,7 @@ use parquet::file::metadata::KeyValue;
 
 use super::IngestError;
 use super::foreign::{Conversion, Inferred, Source, holds_json, infer};
-use super::formats::WEIGHT;
-use crate::options::Layout;
+use super::formats::{Form, NATIVE, WEIGHT};
 use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};
 
 /// Bounds of the rows that are decoded at once.
@@ -37,7 +36,7 @@ impl Parquet {
         path: &Path,
         mut file: File,
         size: u64,
-        layout: Option<Layout>,
+        form: Option<&'static Form>,
         recognise: impl Fn(&Schema) -> Result<Columns, SchemaError>,
     ) -> Result<Self, IngestError> {
         check_magic(path, &mut file, size)?;
@@ -51,14 +50,14 @@ impl Parquet {
         let per_row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(rows).unwrap_or(1).max(1);
         let batch_rows = (BATCH_BYTES / per_row.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end());
         let native = recognise(metadata.schema());
-        let is_native = is_native(&native, &metadata, layout);
+        let is_native = is_native(&native, &metadata, form);
         let converted = if is_native {
             Inferred::Nothing
         } else {
             let source = Source { file: &file, metadata: &metadata, batch_rows };
             let failed = |source| IngestError::Rows { path: path.to_owned(), row: 0, source };
             let is_of_messages = native.as_ref().is_ok_and(|columns| columns.messages.is_some());
-            infer(&source, layout.or(is_of_messages.then_some(Layout::Messages))).map_err(failed)?
+            infer(&source, form.or(is_of_messages.then_some(NATIVE))).map_err(failed)?
         };
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         let (conversion, schema, columns) = match converted {
@@ -67,11 +66,11 @@ impl Parquet {
                 let columns = recognise(&schema).or_else(|error| native.and(Err(error))).map_err(schema_error)?;
                 (Some(*conversion), Arc::new(schema), columns)
             }
-            Inferred::Refused { layout, row, detail } => {
-                return Err(IngestError::NoRows { path: path.to_owned(), row, layout: layout.name(), detail });
+            Inferred::Refused { form, row, detail } => {
+                return Err(IngestError::NoRows { path: path.to_owned(), row, form: form.name, detail });
             }
-            Inferred::Nothing => match layout.filter(|layout| *layout != Layout::Messages && !is_native) {
-                Some(layout) => return Err(IngestError::NoRowOf { path: path.to_owned(), layout: layout.name() }),
+            Inferred::Nothing => match form.filter(|form| !form.is_native() && !is_native) {
+                Some(form) => return Err(IngestError::NoRowOf { path: path.to_owned(), form: form.name }),
                 None => (None, Arc::clone(metadata.schema()), native.map_err(schema_error)?),
             },
         };
@@ -102,10 +101,10 @@ fn unreadable_codec(metadata: &ArrowReaderMetadata) -> Option<&'static str> {
 }
 
 /// Whether the columns can be read as they are. What purify wrote always can, whatever its input was.
-fn is_native(native: &Result<Columns, SchemaError>, metadata: &ArrowReaderMetadata, asked: Option<Layout>) -> bool {
+fn is_native(native: &Result<Columns, SchemaError>, metadata: &ArrowReaderMetadata, asked: Option<&Form>) -> bool {
     match native {
         Ok(columns) => {
-            let is_asked = matches!(asked, None | Some(Layout::Messages));
+            let is_asked = asked.is_none_or(Form::is_native);
             let is_read = |k: usize| !holds_json(metadata, k) && !is_weighed(metadata.schema().field(k));
             columns.purification.is_some() || (is_asked && columns.messages.is_none_or(is_read))
         }

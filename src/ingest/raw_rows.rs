@@ -1,4 +1,4 @@
-//! Rows of a text file as its program wrote them, before their layout turns them into native ones.
+//! Rows of a text file as its program wrote them, before their form turns them into native ones.
 //!
 //! Owns what is said of such rows: why a file gives none, and what of them is not kept. Lines that are no JSON object are
 //! skipped here; reading them as rollouts tells what is wrong with each.
@@ -10,9 +10,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::formats::Row;
+use super::formats::{Form, NATIVE, Row, nearest as near_forms};
 use super::{Format, IngestError, document};
-use crate::options::Layout;
 
 /// Calls `see` with each row and its number, that of its line, from 0, until it returns `false`.
 fn each(path: &Path, format: Format, mut see: impl FnMut(u64, Row) -> bool) -> Result<(), IngestError> {
@@ -40,20 +39,44 @@ fn each(path: &Path, format: Format, mut see: impl FnMut(u64, Row) -> bool) -> R
 }
 
 /// Why no line of a file is a row; `asked`: the format that was named.
-pub(super) fn why_none(path: &Path, format: Format, asked: Option<Layout>) -> IngestError {
+pub(super) fn why_none(path: &Path, format: Format, asked: Option<&'static Form>) -> IngestError {
     let mut refused = None;
     let seen = each(path, format, |number, row| {
-        let layout = asked.or_else(|| Layout::recognise(&row)).unwrap_or(Layout::Messages);
-        refused = layout.convert(row).err().map(|detail| (number, layout, detail));
+        let form = asked.or_else(|| Form::of(&row)).unwrap_or(NATIVE);
+        refused = form.convert(row).err().map(|detail| (number, form, detail));
         refused.is_none()
     });
     match (seen, refused) {
         (Err(error), _) => error,
-        (Ok(()), Some((row, layout, detail))) => {
-            IngestError::NoRows { path: path.to_owned(), row, layout: layout.name(), detail }
+        (Ok(()), Some((row, form, detail))) => {
+            IngestError::NoRows { path: path.to_owned(), row, form: form.name, detail }
         }
         (Ok(()), None) => IngestError::NoObjects { path: path.to_owned(), detail: first_line(path) },
     }
+}
+
+/// How many forms of the nearest are told of.
+const MOST_NEAREST: usize = 3;
+
+/// Which forms the first row of a file comes near to, and what is wrong with it for each.
+pub(super) fn nearest(path: &Path, format: Format) -> Result<String, IngestError> {
+    let mut found = Vec::new();
+    each(path, format, |_, row| {
+        found = near_forms(&row);
+        false
+    })?;
+    Ok(told_of(&found))
+}
+
+/// What is said of forms that a row comes near to.
+pub(super) fn told_of(near: &[(&'static Form, String)]) -> String {
+    let Some(((first, wrong), others)) = near.split_first() else {
+        return "nothing of what any format needs is there".to_owned();
+    };
+    let others: Vec<String> =
+        others.iter().take(MOST_NEAREST - 1).map(|(form, wrong)| format!("{} ({wrong})", form.name)).collect();
+    let others = if others.is_empty() { String::new() } else { format!("; then {}", others.join(", ")) };
+    format!("it looks like {}, but {wrong}{others}", first.name)
 }
 
 /// What is wrong with the first line that is not blank.
@@ -73,13 +96,13 @@ fn first_line(path: &Path) -> String {
 }
 
 /// What of a file's rows the native rows don't hold, each with the number of rows that lose it.
-pub fn not_kept(path: &Path, format: Format, layout: Layout) -> Result<BTreeMap<String, u64>, IngestError> {
+pub fn not_kept(path: &Path, format: Format, form: &Form) -> Result<BTreeMap<String, u64>, IngestError> {
     let mut out: BTreeMap<String, u64> = BTreeMap::new();
-    if layout.keeps_all() {
+    if form.keeps_all() {
         return Ok(out);
     }
     each(path, format, |_, row| {
-        for path in layout.not_kept(&row) {
+        for path in form.not_kept(&row) {
             *out.entry(path.to_owned()).or_default() += 1;
         }
         true

@@ -17,62 +17,6 @@ pub enum TokenColumns {
     Drop,
 }
 
-/// What the rows of a file look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// `messages` of role and content: OpenAI, TRL, the hubs' data sets.
-    Messages,
-    /// `conversations` of from and value (LLaMA-Factory).
-    #[cfg_attr(feature = "cli", value(name = "sharegpt"))]
-    #[serde(rename = "sharegpt")]
-    ShareGpt,
-    /// `prompt` and `completion`.
-    PromptCompletion,
-    /// `text` in ChatML, special tokens kept.
-    ChatText,
-    /// `input`, `output`, `score`: verl's rollout dump.
-    Verl,
-    /// `response.output` items: NeMo-Gym's rollouts.
-    NemoGym,
-    /// `traces` of `nodes`: verifiers and prime-rl.
-    Traces,
-    /// `steps` of a trajectory: harbor and its agents.
-    Atif,
-    /// `trajectory` of actions and observations: SWE-agent's `.traj` files.
-    SweAgent,
-}
-
-impl Layout {
-    pub const ALL: [Layout; 9] = [
-        Layout::Messages,
-        Layout::ShareGpt,
-        Layout::PromptCompletion,
-        Layout::ChatText,
-        Layout::Verl,
-        Layout::NemoGym,
-        Layout::Traces,
-        Layout::Atif,
-        Layout::SweAgent,
-    ];
-
-    /// As it is typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Layout::Messages => "messages",
-            Layout::ShareGpt => "sharegpt",
-            Layout::PromptCompletion => "prompt-completion",
-            Layout::ChatText => "chat-text",
-            Layout::Verl => "verl",
-            Layout::NemoGym => "nemo-gym",
-            Layout::Traces => "traces",
-            Layout::Atif => "atif",
-            Layout::SweAgent => "swe-agent",
-        }
-    }
-}
-
 /// Which column is what; the well-known names are found without these.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -80,8 +24,8 @@ impl Layout {
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnConfig {
     /// What the rows of JSON look like; recognised by their fields without this
-    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FORMAT", value_enum))]
-    pub format: Option<Layout>,
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FORMAT", value_name = "FORMAT"))]
+    pub format: Option<String>,
     /// Column of the rollout's unique name
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ID_COLUMN", value_name = "NAME"))]
     pub id_column: Option<String>,

@@ -8,46 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::numbers::boolish;
 use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL};
 
-/// What a trainer, or a hub, eats as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum ExportTarget {
-    /// TRL's SFTTrainer: `messages` and `tools`, or `input_ids` and `labels` where there are tokens.
-    TrlSft,
-    /// TRL's DPOTrainer: `prompt`, `chosen`, `rejected`, from pairs.
-    TrlDpo,
-    /// TRL's KTOTrainer: `prompt`, `completion`, `label`, from pairs and failed attempts without a correction.
-    TrlKto,
-    /// verl's multi-turn SFT: `messages` of role and content, calls and tools as text.
-    VerlSft,
-    /// JSON lines of `messages` and `tools`.
-    #[cfg_attr(feature = "cli", value(name = "openai"))]
-    #[serde(rename = "openai")]
-    OpenAi,
-    /// A data set folder as the hubs have them, with the configurations `rl`, `sft`, `dpo` and `audit`.
-    Folder,
-}
-
-impl ExportTarget {
-    /// As it is typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            ExportTarget::TrlSft => "trl-sft",
-            ExportTarget::TrlDpo => "trl-dpo",
-            ExportTarget::TrlKto => "trl-kto",
-            ExportTarget::VerlSft => "verl-sft",
-            ExportTarget::OpenAi => "openai",
-            ExportTarget::Folder => "folder",
-        }
-    }
-
-    /// Whether it is made of preference pairs.
-    pub fn needs_pairs(self) -> bool {
-        matches!(self, ExportTarget::TrlDpo | ExportTarget::TrlKto | ExportTarget::Folder)
-    }
-}
-
 /// What is exported, to what.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -56,8 +16,8 @@ pub struct ExportConfig {
     #[cfg_attr(feature = "cli", arg(required = true, value_name = "PATH"))]
     pub inputs: Vec<PathBuf>,
     /// Who is to read it
-    #[cfg_attr(feature = "cli", arg(long, value_enum, value_name = "TARGET"))]
-    pub to: ExportTarget,
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TARGET"))]
+    pub to: String,
     /// File (or, for `folder`, folder) to write; default: NAME.TARGET.parquet beside the input
     #[cfg_attr(feature = "cli", arg(long, value_name = "PATH"))]
     pub out: Option<PathBuf>,

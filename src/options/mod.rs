@@ -22,12 +22,12 @@ use serde_json::Value;
 use smart_default::SmartDefault;
 
 pub use audit::AuditConfig;
-pub use columns::{ColumnConfig, Layout, TokenColumns};
+pub use columns::{ColumnConfig, TokenColumns};
 pub use embed::{
     CalibrateConfig, DEFAULT_EMBED_BATCH_TOKENS, EmbedConfig, EmbedModel, EmbedPrecision, EngineChoice, PoolingChoice,
     SemanticConfig, TextKind,
 };
-pub use export::{ExportConfig, ExportTarget};
+pub use export::ExportConfig;
 pub use guard::{GuardConfig, OnDependency, OnResidue};
 pub use lineage::{DEFAULT_JOB, LineageConfig};
 pub use method::{
@@ -182,9 +182,6 @@ mod tests {
         }
         for profile in [Profile::Default, Profile::OpenCleaner] {
             assert_eq!(text(json!(profile)), profile.name());
-        }
-        for layout in Layout::ALL {
-            assert_eq!(text(json!(layout)), layout.name());
         }
     }
 }

@@ -9,7 +9,7 @@ use smart_default::SmartDefault;
 
 #[cfg(feature = "cli")]
 use super::numbers::boolish;
-use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, DeviceChoice, ExportTarget};
+use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, DeviceChoice};
 
 /// One of `of` equal parts of the groups; `index` counts from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +67,8 @@ pub struct RunConfig {
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OUT", value_name = "PATH"))]
     pub out: Option<PathBuf>,
     /// Write what a trainer eats as well: NAME.TARGET.parquet beside the output, or into a folder
-    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TO", value_enum, value_name = "TARGET"))]
-    pub to: Option<ExportTarget>,
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TO", value_name = "TARGET"))]
+    pub to: Option<String>,
     /// Write a preference pair for each repair as well
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_PAIRS", value_parser = boolish()))]
     pub pairs: bool,

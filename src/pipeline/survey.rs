@@ -104,7 +104,7 @@ fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize)
         bytes: input.size,
         passed_through: input.schema.fields().iter().map(|f| f.name().clone()).filter(|n| !named.contains(n)).collect(),
         recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
-        not_kept: raw_rows::not_kept(&input.path, input.format, input.layout)?,
+        not_kept: raw_rows::not_kept(&input.path, input.format, input.form)?,
         tokens: input.columns.response.map(|_| 0),
         ..Survey::default()
     };

@@ -124,7 +124,8 @@ impl<'r, 'a> Trajectory<'r, 'a> {
                 Answer { message: paired.message, calls: paired.calls, verdict }
             };
             step.answers = paired.into_iter().map(answer).collect();
-            step.attempt = asked.has_call().then(|| Outcome::of(step.answers.iter().map(|a| &a.verdict)));
+            let is_attempt = asked.has_call() && (!step.answers.is_empty() || !asked.needs_answer());
+            step.attempt = is_attempt.then(|| Outcome::of(step.answers.iter().map(|a| &a.verdict)));
         }
         let judged = |m: usize| (m, detector.verdict(&Asked::unknown(), &messages[m]));
         Trajectory { rollout, steps, unasked: unasked.into_iter().map(judged).collect() }

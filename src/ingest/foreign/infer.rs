@@ -10,9 +10,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use serde_json::Value;
 
 use super::{Conversion, Rows, converted, row_of};
-use crate::ingest::formats::MARKERS;
+use crate::ingest::formats::{Form, is_marker};
 use crate::ingest::jsonl::Kinds;
-use crate::options::Layout;
 use crate::schema::{is_text, updated_metadata, with_reward};
 
 /// The column that every conversion makes.
@@ -30,27 +29,27 @@ pub(in crate::ingest) enum Inferred {
     /// To be converted, and the native schema of all of them.
     Rows(Box<Conversion>, Schema),
     /// No row converts; the first one's number, and why.
-    Refused { layout: Layout, row: u64, detail: String },
-    /// No row is of any layout, or there is none.
+    Refused { form: &'static Form, row: u64, detail: String },
+    /// No row is of any form, or there is none.
     Nothing,
 }
 
-/// The conversion to a layout, if none is `asked` for that of the first row that has one.
-pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<Layout>) -> Result<Inferred, ArrowError> {
+/// The conversion to a form, if none is `asked` for that of the first row that has one.
+pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<&'static Form>) -> Result<Inferred, ArrowError> {
     let columns: Vec<FieldRef> = super::marked_columns(source.metadata);
-    let recognised = asked.map_or_else(|| recognise(source, &columns), |layout| Ok(Some(layout)))?;
-    let Some(layout) = recognised else { return Ok(Inferred::Nothing) };
+    let recognised = asked.map_or_else(|| recognise(source, &columns), |form| Ok(Some(form)))?;
+    let Some(form) = recognised else { return Ok(Inferred::Nothing) };
     let is_consumed = |column: &FieldRef| {
         let is_tools = column.name() == "tools" && !is_text(column.data_type());
-        is_tools || layout.consumes(column.name())
+        is_tools || form.consumes(column.name())
     };
-    let is_read = |column: &FieldRef| is_consumed(column) || layout.consults(column.name());
+    let is_read = |column: &FieldRef| is_consumed(column) || form.consults(column.name());
     let read: Vec<bool> = columns.iter().map(is_read).collect();
     let mut kinds = Kinds::new(None);
     let (mut first_row, mut refused) = (0, None);
     scan(source, &columns, &read, |rows| {
         for k in 0..rows.len {
-            match converted(layout, &columns, rows, k) {
+            match converted(form, &columns, rows, k) {
                 Ok(native) => native.iter().for_each(|row| kinds.absorb(row)),
                 // A reject says nothing of the types.
                 Err(detail) => drop(refused.get_or_insert((first_row + k as u64, detail))),
@@ -60,7 +59,7 @@ pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<Layout>) -> Re
         None::<()>
     })?;
     if let Some((row, detail)) = refused.filter(|_| kinds.is_empty()) {
-        return Ok(Inferred::Refused { layout, row, detail });
+        return Ok(Inferred::Refused { form, row, detail });
     }
     if kinds.is_empty() {
         return Ok(Inferred::Nothing);
@@ -78,14 +77,14 @@ pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<Layout>) -> Re
     let schema = Schema::new_with_metadata(native, updated_metadata(file_schema.metadata(), &untouched));
     let of_layout = inferred.fields().iter().zip(&kept).filter(|(_, own)| own.is_none()).map(|(f, _)| Arc::clone(f));
     let converted = Arc::new(Schema::new(of_layout.collect::<Vec<_>>()));
-    let schema = with_reward(schema, layout.reward());
-    Ok(Inferred::Rows(Box::new(Conversion { layout, columns, read, kept, converted }), schema))
+    let schema = with_reward(schema, form.reward);
+    Ok(Inferred::Rows(Box::new(Conversion { form, columns, read, kept, converted }), schema))
 }
 
-fn recognise(source: &Source<'_>, columns: &[FieldRef]) -> Result<Option<Layout>, ArrowError> {
-    let read: Vec<bool> = columns.iter().map(|column| MARKERS.contains(&column.name().as_str())).collect();
+fn recognise(source: &Source<'_>, columns: &[FieldRef]) -> Result<Option<&'static Form>, ArrowError> {
+    let read: Vec<bool> = columns.iter().map(|column| is_marker(column.name())).collect();
     scan(source, columns, &read, |rows| {
-        (0..rows.len).find_map(|k| Layout::recognise(&row_of(columns, rows, k, |_| Ok(Value::Null)).ok()?))
+        (0..rows.len).find_map(|k| Form::of(&row_of(columns, rows, k, |_| Ok(Value::Null)).ok()?))
     })
 }
 

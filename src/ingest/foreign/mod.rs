@@ -1,7 +1,7 @@
 //! Parquet that other programs wrote: rows by way of JSON, as lines are, to native columns.
 //!
-//! Owns which columns go that way: those that the layout consumes. All others pass through by the number of their row, since
-//! their types may hold what JSON can't. [`crate::batch::json::cells`] reads values, [`super::formats`] converts them.
+//! Owns which columns go that way: those that the form consumes. All others pass through by the number of their row, since
+//! their types may hold what JSON can't. [`cells`] reads values, [`super::formats`] converts them.
 
 mod infer;
 
@@ -16,26 +16,25 @@ use parquet::basic::LogicalType;
 use serde_json::Value;
 
 use super::BadLine;
-use super::formats::Row;
+use super::formats::{Form, Row};
 use super::jsonl::{NumberedBatches, fit, to_batches};
 use crate::batch::RowError;
 use crate::batch::json::cells::{Cells, is_json, marked_as_json};
 use crate::batch::json::text::Place;
 use crate::batch::json::written::written;
-use crate::options::Layout;
 pub(super) use infer::{Inferred, Source, infer};
 
 /// How the rows of a file become native.
 #[derive(Debug)]
 pub(super) struct Conversion {
-    pub(super) layout: Layout,
+    pub(super) form: &'static Form,
     /// The file's columns; text that holds JSON is marked.
     columns: Vec<FieldRef>,
-    /// Whether the layout is given the values of a column.
+    /// Whether the form is given the values of a column.
     read: Vec<bool>,
-    /// For each native column the file's own that it is; `None`: the layout's.
+    /// For each native column the file's own that it is; `None`: the form's.
     kept: Vec<Option<usize>>,
-    /// The layout's columns.
+    /// The form's columns.
     converted: SchemaRef,
 }
 
@@ -54,7 +53,7 @@ impl Conversion {
         let as_rows = DataType::Struct(self.converted.fields().clone());
         let reject = |k: usize, error| BadLine { row: first_row + k as u64, text: json_of(batch, k), error };
         for k in 0..batch.num_rows() {
-            match converted(self.layout, &self.columns, &values, k) {
+            match converted(self.form, &self.columns, &values, k) {
                 Ok(converted) => {
                     for row in converted {
                         let mut value = Value::Object(row);
@@ -63,7 +62,7 @@ impl Conversion {
                         sources.push(k as u32);
                     }
                 }
-                Err(detail) => bad.push(reject(k, RowError::Layout { line: None, layout: self.layout.name(), detail })),
+                Err(detail) => bad.push(reject(k, RowError::Layout { line: None, layout: self.form.name, detail })),
             }
         }
         let (batches, misfits) = to_batches(&rows, &self.converted);
@@ -78,7 +77,7 @@ impl Conversion {
         Ok((batches, bad))
     }
 
-    /// The layout's columns and the file's own, in order.
+    /// The form's columns and the file's own, in order.
     fn assemble(
         &self,
         batch: &RecordBatch,
@@ -97,7 +96,7 @@ impl Conversion {
     }
 }
 
-/// The values of some rows, column by column; `None` for those that the layout is not given.
+/// The values of some rows, column by column; `None` for those that the form is not given.
 struct Rows {
     cells: Vec<Option<Cells>>,
     len: usize,
@@ -131,8 +130,8 @@ fn row_of(
 }
 
 /// The native rows of a row.
-fn converted(layout: Layout, columns: &[FieldRef], rows: &Rows, row: usize) -> Result<Vec<Row>, String> {
-    layout.convert(row_of(columns, rows, row, Err)?)
+fn converted(form: &Form, columns: &[FieldRef], rows: &Rows, row: usize) -> Result<Vec<Row>, String> {
+    form.convert(row_of(columns, rows, row, Err)?)
 }
 
 /// A row for the rejects; where a column has no form in JSON, why.

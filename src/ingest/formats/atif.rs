@@ -7,11 +7,10 @@
 
 use serde_json::Value;
 
+use super::form::{Beside, Consumed, Form, Need, Row, TRIAL_RESULT};
 use super::messages::take_content;
+use super::native::{keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text};
 use super::token_ids::{CallFields, put_together};
-use super::{
-    Form, Row, TRIAL_RESULT, keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text,
-};
 
 const VERSION: &str = "schema_version";
 /// Minor versions only add fields.
@@ -19,18 +18,25 @@ const KNOWN: &str = "ATIF-v1.";
 const COPIED: &str = "is_copied_context";
 const IDS: CallFields = ["prompt_token_ids", "completion_token_ids", "logprobs"];
 
-pub(super) const FORM: Form = Form {
-    is_row,
-    convert: |row| Ok(vec![convert(row)?]),
-    not_kept: &[],
+pub(super) static FORM: Form = Form {
+    beside: Beside::TrialResult,
     token_ids: Some("steps[].metrics.completion_token_ids"),
+    ..Form::new(
+        "atif",
+        "`steps` of a trajectory: harbor and its agents",
+        NEEDS,
+        |row| Ok(vec![convert(row)?]),
+        Consumed::All,
+    )
 };
 
-pub(super) fn is_row(row: &Row) -> bool {
-    // By what else it has, so that a version that is missing or odd can be told.
-    let says_so = row.get(VERSION).and_then(Value::as_str).is_some_and(|version| version.starts_with("ATIF"));
-    row.contains_key("steps") && (row.contains_key("agent") || says_so)
-}
+/// By what else it has, so that a version that is missing or odd can be told.
+const NEEDS: &[Need] = &[
+    Need::any(&["steps"], "a list", |_| true),
+    Need::any(&["agent", VERSION], "an agent, or a version `ATIF-v1.0`", |said| {
+        !said.is_string() || said.as_str().is_some_and(|version| version.starts_with("ATIF"))
+    }),
+];
 
 fn convert(mut row: Row) -> Result<Row, String> {
     check_version(row.get(VERSION))?;
@@ -161,7 +167,7 @@ mod tests {
     fn without_rest(messages: &Value) -> Value {
         let mut messages = messages.clone();
         for message in messages.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-            message.shift_remove(crate::ingest::formats::OTHER_FIELDS);
+            message.shift_remove(crate::ingest::formats::native::OTHER_FIELDS);
         }
         messages
     }
@@ -225,7 +231,7 @@ mod tests {
         let version = |version: Value| {
             let mut row = trajectory();
             row["schema_version"] = version;
-            assert!(is_row(row.as_object().expect("an object")), "it is one all the same");
+            assert!(FORM.is_met(row.as_object().expect("an object")), "it is one all the same");
             converted(row)
         };
         for (odd, told) in [

@@ -3,9 +3,8 @@
 //! Owns the markers of a turn and of a tool's answer. Calls stay in the text, where the model wrote them. A user's turn that
 //! holds tool answers and nothing else is the tools'.
 
-use serde_json::Value;
-
-use super::{Form, Row, message, text, with_messages};
+use super::form::{Consumed, Form, Need, Row};
+use super::native::{message, text, with_messages};
 use crate::rollout::END_OF_TURN;
 
 const FIELD: &str = "text";
@@ -13,11 +12,13 @@ pub(super) const START: &str = "<|im_start|>";
 const ANSWER: &str = "<tool_response>";
 const ANSWER_END: &str = "</tool_response>";
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
-
-fn is_row(row: &Row) -> bool {
-    row.get(FIELD).and_then(Value::as_str).is_some_and(|text| text.contains(START))
-}
+pub(super) static FORM: Form = Form::new(
+    "chat-text",
+    "`text` in ChatML, special tokens kept",
+    &[Need::any(&[FIELD], "text with `<|im_start|>`", |text| text.as_str().is_some_and(|text| text.contains(START)))],
+    |row| Ok(vec![convert(row)?]),
+    Consumed::These(&[FIELD]),
+);
 
 fn convert(row: Row) -> Result<Row, String> {
     let messages = parse(text(&row, FIELD)?).map_err(|detail| format!("`{FIELD}`: {detail}"))?;
@@ -80,7 +81,7 @@ pub(super) fn split_answer(inner: &str, may_end: impl Fn(&str) -> bool) -> (&str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -4,15 +4,18 @@
 
 use serde_json::Value;
 
-use super::{Form, LOSS, Row, is_said, keep_rest, kind};
+use super::form::{Consumed, Form, Need, Row};
+use super::native::{LOSS, is_said, keep_rest, kind};
 use crate::schema::MESSAGES;
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
-
-/// Whether a column of messages is there, or one that a flag names: then it is for the columns to say what is wrong.
-fn is_row(row: &Row) -> bool {
-    MESSAGES.iter().any(|name| row.get(*name).is_some_and(|v| v.is_array() || v.is_null()))
-}
+/// Null is for the columns to say what is wrong.
+pub(super) static FORM: Form = Form::new(
+    "messages",
+    "`messages` of role and content: OpenAI, TRL, the hubs' data sets",
+    &[Need::any(MESSAGES, "a list", |messages| messages.is_array() || messages.is_null())],
+    |row| Ok(vec![convert(row)?]),
+    Consumed::These(MESSAGES),
+);
 
 fn convert(mut row: Row) -> Result<Row, String> {
     for name in MESSAGES {

@@ -7,25 +7,29 @@
 use serde_json::Value;
 use serde_json::map::Entry;
 
+use super::form::{Consumed, Form, Need, Row};
 use super::messages::take_content;
+use super::native::{call, keep_rest, kind, message, pass_through, take_text, text_of};
 use super::token_ids::{CallFields, put_together};
-use super::{Form, Row, call, keep_rest, kind, message, pass_through, take_text, text_of};
 
 const PARAMS: &str = "responses_create_params";
 const RESPONSE: &str = "response";
 const TASK: &str = "_ng_task_index";
 const IDS: CallFields = ["prompt_token_ids", "generation_token_ids", "generation_log_probs"];
 
-pub(super) const FORM: Form = Form {
-    is_row,
-    convert: |row| Ok(vec![convert(row)?]),
-    not_kept: &[],
+pub(super) static FORM: Form = Form {
+    consults: &[TASK],
     token_ids: Some("response.output[].generation_token_ids"),
+    ..Form::new(
+        "nemo-gym",
+        "`response.output` items: NeMo-Gym's rollouts",
+        &[Need::any(&[RESPONSE], "an object with a list `output`", |response| {
+            response.get("output").is_some_and(Value::is_array)
+        })],
+        |row| Ok(vec![convert(row)?]),
+        Consumed::These(&[PARAMS, RESPONSE]),
+    )
 };
-
-fn is_row(row: &Row) -> bool {
-    row.get(RESPONSE).is_some_and(|r| r.get("output").is_some_and(Value::is_array))
-}
 
 fn convert(mut row: Row) -> Result<Row, String> {
     let mut object = |name: &str| match row.shift_remove(name) {

@@ -4,15 +4,20 @@
 
 use serde_json::Value;
 
+use super::form::{Consumed, Form, Need, Row};
 use super::messages::settle;
-use super::{Form, Row, kind, message, take_objects, text, with_messages};
+use super::native::{kind, message, take_objects, text, with_messages};
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
-
-fn is_row(row: &Row) -> bool {
-    let is_side = |name: &str| row.get(name).is_some_and(|v| v.is_array() || v.is_string());
-    is_side("prompt") && is_side("completion")
-}
+pub(super) static FORM: Form = Form::new(
+    "prompt-completion",
+    "`prompt` and `completion`",
+    &[
+        Need::any(&["prompt"], "messages or text", |side| side.is_array() || side.is_string()),
+        Need::any(&["completion"], "messages or text", |side| side.is_array() || side.is_string()),
+    ],
+    |row| Ok(vec![convert(row)?]),
+    Consumed::These(&["prompt", "completion"]),
+);
 
 fn convert(mut row: Row) -> Result<Row, String> {
     let mut out = side(&mut row, "prompt", "user")?;

@@ -5,18 +5,22 @@
 
 use serde_json::Value;
 
+use super::form::{Consumed, Form, Need, Row};
 use super::messages::take_loss;
-use super::{Form, LOSS, Row, call, keep_rest, kind, message, take_text, with_messages};
+use super::native::{LOSS, call, keep_rest, kind, message, take_objects, take_text, with_messages};
 use crate::batch::json::text::{Place, value as json_value};
 
 const FIELD: &str = "conversations";
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
-
-fn is_row(row: &Row) -> bool {
-    let first = row.get(FIELD).and_then(Value::as_array).and_then(|all| all.first());
-    first.is_some_and(|m| m.get("from").is_some() && m.get("value").is_some())
-}
+pub(super) static FORM: Form = Form::new(
+    "sharegpt",
+    "`conversations` of from and value (LLaMA-Factory)",
+    &[Need::any(&[FIELD], "a list of turns with `from` and `value`", |turns| {
+        turns.get(0).is_some_and(|first| first.get("from").is_some() && first.get("value").is_some())
+    })],
+    |row| Ok(vec![convert(row)?]),
+    Consumed::These(&[FIELD, "system"]),
+);
 
 /// A message, and what its turns and calls say beside it.
 type Turn = (Row, Vec<Row>);
@@ -28,7 +32,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
     let replaced: &[&str] = if beside.is_some() { &[FIELD, "system"] } else { &[FIELD] };
     out.extend(beside.map(|system| (message("system", system), Vec::new())));
     let turns = row.get_mut(FIELD).map(Value::take).unwrap_or_default();
-    let turns = super::take_objects(&mut Row::from_iter([(FIELD.to_owned(), turns)]), FIELD)?;
+    let turns = take_objects(&mut Row::from_iter([(FIELD.to_owned(), turns)]), FIELD)?;
     for (k, turn) in turns.into_iter().enumerate() {
         add_turn(turn, &mut out).map_err(|detail| format!("turn {k} of `{FIELD}`: {detail}"))?;
     }

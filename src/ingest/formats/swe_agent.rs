@@ -6,28 +6,29 @@
 
 use serde_json::Value;
 
+use super::form::{Beside, Consumed, Form, Need, Row};
 use super::messages::take_content;
-use super::{Form, Row, keep_rest, kind, mark_context, message, pass_through, take_objects, take_text};
+use super::native::{call, keep_rest, kind, mark_context, message, pass_through, take_objects, take_text};
 
 const STEPS: &str = "trajectory";
 /// What actions run in; structured calls name it so as well.
 const SHELL: &str = "bash";
 
-pub(super) const FORM: Form = Form {
-    is_row,
-    convert: |row| Ok(vec![convert(row)?]),
+pub(super) static FORM: Form = Form {
+    beside: Beside::FileName,
     // Each repeats the whole conversation.
     not_kept: &["history", "trajectory[].query", "trajectory[].messages"],
-    token_ids: None,
+    ..Form::new(
+        "swe-agent",
+        "`trajectory` of actions and observations: SWE-agent's `.traj` files",
+        &[Need::any(&[STEPS], "a list of steps with `action` and `observation`", |steps| match steps.get(0) {
+            Some(step) => step.get("action").is_some() && step.get("observation").is_some(),
+            None => steps.is_array(),
+        })],
+        |row| Ok(vec![convert(row)?]),
+        Consumed::All,
+    )
 };
-
-pub(super) fn is_row(row: &Row) -> bool {
-    let Some(steps) = row.get(STEPS).and_then(Value::as_array) else { return false };
-    match steps.first() {
-        Some(step) => step.get("action").is_some() && step.get("observation").is_some(),
-        None => row.get("history").is_some_and(Value::is_array),
-    }
-}
 
 fn convert(mut row: Row) -> Result<Row, String> {
     let steps = take_objects(&mut row, STEPS)?;
@@ -188,7 +189,7 @@ impl Step<'_> {
             other => return Err(format!("`thought` is {}, expected text", kind(other.as_ref()))),
         };
         let mut said = message("assistant", thought);
-        let asked = super::call(None, SHELL, &Value::String(action));
+        let asked = call(None, SHELL, &Value::String(action));
         said.insert("tool_calls".to_owned(), Value::Array(vec![asked]));
         self.fields.insert("response".to_owned(), Value::String(response));
         Ok(said)

@@ -5,7 +5,8 @@
 
 use serde_json::Value;
 
-use super::{Row, kind};
+use super::form::Row;
+use super::native::kind;
 
 pub(super) const RESPONSE: &str = "response_ids";
 

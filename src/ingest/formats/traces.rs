@@ -7,11 +7,12 @@
 
 use serde_json::Value;
 
+use super::form::{Consumed, Form, Need, Row};
 use super::messages::take_content;
-use super::token_ids::{TokenIds, list};
-use super::{
-    Form, Row, keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text, text, text_of,
+use super::native::{
+    keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text, text, text_of,
 };
+use super::token_ids::{TokenIds, list};
 
 /// The form of a trace that is read.
 const VERSION: u64 = 1;
@@ -29,25 +30,33 @@ const OF_TOKENS: &[&str] = &[
     "traces[].nodes[].sampling_mask",
 ];
 
-pub(super) const FORM: Form =
-    Form { is_row, convert, not_kept: OF_TOKENS, token_ids: Some("traces[].nodes[].token_ids") };
-
-fn is_row(row: &Row) -> bool {
-    let first = row.get("traces").and_then(Value::as_array).and_then(|all| all.first());
-    first.is_some_and(|trace| trace.get("nodes").is_some())
-}
+pub(super) static FORM: Form = Form {
+    not_kept: OF_TOKENS,
+    token_ids: Some("traces[].nodes[].token_ids"),
+    parts: Some(one_by_one),
+    also_lost: Some(|row| lacks_nodes(row).then_some("traces without nodes")),
+    ..Form::new(
+        "traces",
+        "`traces` of `nodes`: verifiers and prime-rl",
+        &[Need::any(&["traces"], "a list of traces with `nodes`", |traces| {
+            traces.get(0).is_some_and(|trace| trace.get("nodes").is_some())
+        })],
+        convert,
+        Consumed::All,
+    )
+};
 
 /// Whether one of its traces gives no rollout.
-pub(super) fn lacks_nodes(row: &Row) -> bool {
+fn lacks_nodes(row: &Row) -> bool {
     let is_empty = |trace: &Value| trace.get("nodes").and_then(Value::as_array).is_some_and(Vec::is_empty);
     row.get("traces").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_empty))
 }
 
 /// Its episode with each trace alone: what is not kept of one says nothing of the others.
-pub(super) fn one_by_one(row: &Row) -> impl Iterator<Item = Row> {
+fn one_by_one(row: &Row) -> Vec<Row> {
     let traces = row.get("traces").and_then(Value::as_array);
     let alone = |trace: &Value| Row::from_iter([("traces".to_owned(), Value::Array(vec![trace.clone()]))]);
-    traces.into_iter().flatten().map(alone)
+    traces.into_iter().flatten().map(alone).collect()
 }
 
 fn convert(mut row: Row) -> Result<Vec<Row>, String> {
@@ -291,7 +300,7 @@ mod tests {
 
     #[test]
     fn trace_without_token_ids_beside_one_with_them_loses_none() {
-        let not_kept = |row: &Value| crate::options::Layout::Traces.not_kept(row.as_object().expect("an object"));
+        let not_kept = |row: &Value| FORM.not_kept(row.as_object().expect("an object"));
         let mut row = episode();
         let traces = row["traces"].as_array_mut().expect("traces");
         traces.push(json!({"id": "u", "nodes": [{"parent": null, "message": {"role": "user", "content": "q"}}]}));

@@ -8,7 +8,8 @@
 use serde_json::Value;
 
 use super::chat_text::{START, parse, split_answer};
-use super::{Form, Row, message, text, text_of, with_messages};
+use super::form::{Consumed, Form, Need, Row};
+use super::native::{message, text, text_of, with_messages};
 
 /// What stands between a call and the tools' answers; newer code writes a line break before it.
 const ASKED: &str = "user\n<tool_response>";
@@ -16,11 +17,21 @@ const ANSWER: &str = "<tool_response>";
 /// What stands between the answers and the model's next words.
 const GOES_ON: &str = "\nassistant\n";
 
-pub(super) const FORM: Form = Form { is_row, convert: |row| Ok(vec![convert(row)?]), not_kept: &[], token_ids: None };
-
-fn is_row(row: &Row) -> bool {
-    ["input", "output"].iter().all(|name| row.get(*name).is_some_and(Value::is_string)) && row.contains_key("score")
-}
+pub(super) static FORM: Form = Form {
+    consults: &["uid"],
+    reward: Some("score"),
+    ..Form::new(
+        "verl",
+        "`input`, `output`, `score`: verl's rollout dump",
+        &[
+            Need::any(&["input"], "text", Value::is_string),
+            Need::any(&["output"], "text", Value::is_string),
+            Need::any(&["score"], "a number", |_| true),
+        ],
+        |row| Ok(vec![convert(row)?]),
+        Consumed::These(&["input", "output"]),
+    )
+};
 
 fn convert(mut row: Row) -> Result<Row, String> {
     let (input, output) = (text(&row, "input")?, text(&row, "output")?);

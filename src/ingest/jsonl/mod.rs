@@ -1,6 +1,6 @@
 //! JSON lines: a schema from a first pass, batches from a second.
 //!
-//! Owns lines; what a line looks like is its layout's ([`super::formats`]). A field that has different kinds of value in
+//! Owns lines; what a line looks like is its form's ([`super::formats`]). A field that has different kinds of value in
 //! different lines ([`kind`]) becomes text that holds JSON; so do a call's `arguments` where they are no string. A line that
 //! is no JSON object is a [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
 //!
@@ -24,10 +24,9 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::BadLine;
-use super::formats::Row;
+use super::formats::{Form, NATIVE, Row};
 use crate::batch::RowError;
 use crate::batch::json::numbers::{large_number, may_be_large, too_large};
-use crate::options::Layout;
 pub(super) use kind::Kinds;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -83,29 +82,29 @@ fn numbered(block: &[u8], first_line: u64) -> impl Iterator<Item = (u64, &[u8])>
     stripped.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
-/// The layout of the lines, if it is not `asked` for, and the schema that holds every row; `None` if no line is an object.
+/// The form of the lines, if it is not `asked` for, and the schema that holds every row; `None` if no line is an object.
 /// `reward` names the column of rewards.
 ///
-/// The first line that is an object of a known layout decides; one that has none is read as messages, and the columns tell
+/// The first line that is an object of a known form decides; one that has none is read as messages, and the columns tell
 /// what is missing.
 pub(super) fn infer_schema(
     source: &mut (dyn Read + Send),
-    asked: Option<Layout>,
+    asked: Option<&'static Form>,
     reward: Option<&str>,
-) -> io::Result<Option<(Layout, Schema)>> {
+) -> io::Result<Option<(&'static Form, Schema)>> {
     infer_in_blocks(source, asked, reward, BLOCK_BYTES)
 }
 
 fn infer_in_blocks(
     source: &mut (dyn Read + Send),
-    asked: Option<Layout>,
+    asked: Option<&'static Form>,
     reward: Option<&str>,
     bytes: usize,
-) -> io::Result<Option<(Layout, Schema)>> {
+) -> io::Result<Option<(&'static Form, Schema)>> {
     let mut reader = LineReader::new(source);
-    let of_layout = asked.and_then(Layout::reward);
+    let of_layout = asked.and_then(|form| form.reward);
     let mut inference =
-        Inference { layout: asked, names_reward: reward.is_some(), kinds: Kinds::new(reward.or(of_layout)) };
+        Inference { form: asked, names_reward: reward.is_some(), kinds: Kinds::new(reward.or(of_layout)) };
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
     while !blocks.is_empty() {
@@ -113,13 +112,13 @@ fn infer_in_blocks(
         odd.into_iter().flatten().for_each(|line| inference.absorb(line));
         blocks = next?;
     }
-    let Inference { layout, kinds, .. } = inference;
-    Ok((!kinds.is_empty()).then(|| (layout.unwrap_or(Layout::Messages), kinds.schema())))
+    let Inference { form, kinds, .. } = inference;
+    Ok((!kinds.is_empty()).then(|| (form.unwrap_or(NATIVE), kinds.schema())))
 }
 
 /// What the lines so far say.
 struct Inference {
-    layout: Option<Layout>,
+    form: Option<&'static Form>,
     /// Somebody has said which column holds rewards.
     names_reward: bool,
     kinds: Kinds,
@@ -134,11 +133,13 @@ impl Inference {
 
     /// Whether a line surely changes nothing.
     fn is_settled(&self, line: &[u8]) -> bool {
-        match self.layout {
+        match self.form {
             None => false,
-            Some(Layout::Messages) => self.kinds.are_settled_by(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)),
-            Some(layout) => {
-                let rows = object(line).map(|row| layout.convert(row).unwrap_or_default());
+            Some(form) if form.is_native() => {
+                self.kinds.are_settled_by(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))
+            }
+            Some(form) => {
+                let rows = object(line).map(|row| form.convert(row).unwrap_or_default());
                 rows.is_none_or(|rows| rows.iter().all(|row| self.kinds.are_settled_by_row(row)))
             }
         }
@@ -149,13 +150,13 @@ impl Inference {
             return;
         }
         if let Some(row) = object(line) {
-            if self.layout.is_none() {
-                self.layout = Layout::recognise(&row);
-                let reward = self.layout.and_then(Layout::reward).filter(|_| !self.names_reward);
+            if self.form.is_none() {
+                self.form = Form::of(&row);
+                let reward = self.form.and_then(|form| form.reward).filter(|_| !self.names_reward);
                 reward.into_iter().for_each(|name| self.kinds.name_reward(name));
             }
             // A row that does not convert is a bad line, and says nothing of the types.
-            for row in self.layout.unwrap_or(Layout::Messages).convert(row).unwrap_or_default() {
+            for row in self.form.unwrap_or(NATIVE).convert(row).unwrap_or_default() {
                 self.kinds.absorb(&row);
             }
         }
@@ -174,21 +175,21 @@ pub(super) fn decode_lines(
     block: &[u8],
     schema: &SchemaRef,
     first_line: u64,
-    layout: Layout,
+    form: &Form,
 ) -> (NumberedBatches, Vec<BadLine>) {
-    let quickly = (layout == Layout::Messages).then(|| columns::decode(block, schema, first_line)).flatten();
+    let quickly = form.is_native().then(|| columns::decode(block, schema, first_line)).flatten();
     match quickly {
         Some(batch) => (vec![batch], Vec::new()),
-        None => decode_values(block, schema, first_line, layout),
+        None => decode_values(block, schema, first_line, form),
     }
 }
 
 /// The same by way of values: lines that are no rows, and layouts that have to be converted.
-fn decode_values(block: &[u8], schema: &SchemaRef, first_line: u64, layout: Layout) -> (NumberedBatches, Vec<BadLine>) {
+fn decode_values(block: &[u8], schema: &SchemaRef, first_line: u64, form: &Form) -> (NumberedBatches, Vec<BadLine>) {
     let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let as_rows = DataType::Struct(schema.fields().clone());
     for (number, line) in numbered(block, first_line) {
-        match parse(line, number).and_then(|row| converted(row, layout, schema, number)) {
+        match parse(line, number).and_then(|row| converted(row, form, schema, number)) {
             Ok(converted) => {
                 for row in converted {
                     let mut value = Value::Object(row);
@@ -228,9 +229,9 @@ pub(super) fn to_batches(rows: &[Value], schema: &SchemaRef) -> (RangedBatches, 
     (batches, misfits)
 }
 
-fn converted(row: Row, layout: Layout, schema: &Schema, number: u64) -> Result<Vec<Row>, RowError> {
+fn converted(row: Row, form: &Form, schema: &Schema, number: u64) -> Result<Vec<Row>, RowError> {
     let line = Some(number + 1);
-    let rows = layout.convert(row).map_err(|detail| RowError::Layout { line, layout: layout.name(), detail })?;
+    let rows = form.convert(row).map_err(|detail| RowError::Layout { line, layout: form.name, detail })?;
     match rows.iter().find_map(|row| kind::odd_number(row, schema)) {
         Some(detail) => Err(RowError::NoFit { line, detail }),
         None => Ok(rows),
@@ -302,32 +303,33 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ingest::formats::named;
 
     /// The first pass as it is meant: every line by way of values, one after the other.
-    fn inferred_slowly(text: &[u8], asked: Option<Layout>) -> Option<(Layout, Schema)> {
-        let (mut layout, mut kinds) = (asked, Kinds::new(None));
+    fn inferred_slowly(text: &[u8], asked: Option<&'static Form>) -> Option<(&'static Form, Schema)> {
+        let (mut form, mut kinds) = (asked, Kinds::new(None));
         for row in lines(text).filter_map(object) {
-            layout = layout.or_else(|| Layout::recognise(&row));
-            let rows = layout.unwrap_or(Layout::Messages).convert(row).unwrap_or_default();
+            form = form.or_else(|| Form::of(&row));
+            let rows = form.unwrap_or(NATIVE).convert(row).unwrap_or_default();
             rows.iter().for_each(|row| kinds.absorb(row));
         }
-        (!kinds.is_empty()).then(|| (layout.unwrap_or(Layout::Messages), kinds.schema()))
+        (!kinds.is_empty()).then(|| (form.unwrap_or(NATIVE), kinds.schema()))
     }
 
-    fn assert_both_ways_agree(text: &[u8], asked: Option<Layout>) {
+    fn assert_both_ways_agree(text: &[u8], asked: Option<&'static Form>) {
         let expected = inferred_slowly(text, asked);
         for bytes in [1, 100, BLOCK_BYTES] {
             let inferred = infer_in_blocks(&mut &*text, asked, None, bytes).expect("memory can be read");
             assert_eq!(inferred, expected, "in blocks of {bytes} bytes");
         }
-        let Some((layout, schema)) = expected else { return };
+        let Some((form, schema)) = expected else { return };
         let schema = Arc::new(schema);
         let told = |lines: Vec<BadLine>| lines.into_iter().map(|l| (l.row, l.text, l.error)).collect::<Vec<_>>();
         let mut reader = LineReader::new(text);
         let mut first_line = 0;
         while let Some((block, lines)) = reader.next_block(300).expect("memory can be read") {
-            let (batches, bad) = decode_lines(&block, &schema, first_line, layout);
-            let (expected, bad_expected) = decode_values(&block, &schema, first_line, layout);
+            let (batches, bad) = decode_lines(&block, &schema, first_line, form);
+            let (expected, bad_expected) = decode_values(&block, &schema, first_line, form);
             assert_eq!(batches, expected);
             assert_eq!(told(bad), told(bad_expected));
             first_line += lines;
@@ -353,7 +355,7 @@ mod tests {
         for (name, text) in fixtures("rollouts") {
             let (_, schema) = inferred_slowly(&text, None).expect("it has rows");
             assert!(columns::decode(&text, &Arc::new(schema), 0).is_some(), "{name}");
-            let mut inference = Inference { layout: None, names_reward: false, kinds: Kinds::new(None) };
+            let mut inference = Inference { form: None, names_reward: false, kinds: Kinds::new(None) };
             lines(&text).for_each(|line| inference.absorb(line));
             assert!(lines(&text).all(|line| inference.is_settled(line)), "{name}: what was read is new again");
         }
@@ -541,11 +543,11 @@ mod tests {
         fn both_ways_agree_on_any_lines(
             lines in prop::collection::vec(line(), 0..12),
             ends_with_line in any::<bool>(),
-            layout in prop_oneof![4 => Just(None), 1 => Just(Some(Layout::PromptCompletion)), 1 => Just(Some(Layout::Messages))],
+            form in prop_oneof![4 => Just(None), 1 => Just(named("prompt-completion")), 1 => Just(Some(NATIVE))],
         ) {
             let mut text = lines.join(&b'\n');
             text.extend(ends_with_line.then_some(b'\n'));
-            assert_both_ways_agree(&text, layout);
+            assert_both_ways_agree(&text, form);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{ExportCounts, Reading};
 use crate::batch::sample::{PreferenceReader, SampleReader};
 use crate::batch::{Decoded, RowError};
 use crate::error::Error;
-use crate::export::{Cells, ExportError, Form};
+use crate::export::{Cells, Container, ExportError, MadeOf, Target};
 use crate::ingest::{Chunk, Input, Shape, decode_chunk};
 use crate::options::ExportConfig;
 
@@ -25,7 +25,7 @@ use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, W
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    Rows(Form),
+    Rows(Target),
     /// The table of repairs.
     Repairs,
 }
@@ -119,10 +119,12 @@ impl<'w> Writer<'w> {
     /// Writes the file from the sources that it is made of.
     pub(super) fn write(&self, content: Content, path: &Path, sources: &Sources) -> Result<Done, Error> {
         let mut sink = match content {
-            Content::Rows(Form::OpenAi) => Sink::Lines(Box::new(LinesFile::create(path)?)),
+            Content::Rows(target) if target.profile.container == Container::Lines => {
+                Sink::Lines(Box::new(LinesFile::create(path)?))
+            }
             content => {
                 let form = self.form(match content {
-                    Content::Rows(form) => rows::schema(&form.columns()),
+                    Content::Rows(target) => rows::schema(&target.columns()),
                     Content::Repairs => rows::repairs_schema(),
                 });
                 let encoder = Encoder::new(path, &form)?;
@@ -130,10 +132,14 @@ impl<'w> Writer<'w> {
             }
         };
         let (mut counts, mut rejects) = (ExportCounts::default(), Vec::new());
-        let all: Vec<&Source> = match content {
-            Content::Rows(Form::TrlDpo { .. }) => sources.pairs.iter().collect(),
-            Content::Rows(Form::TrlKto) => sources.pairs.iter().chain(&sources.rollouts).collect(),
-            _ => sources.rollouts.iter().collect(),
+        let made_of = match content {
+            Content::Rows(target) => target.profile.made_of,
+            Content::Repairs => MadeOf::Rollouts,
+        };
+        let all: Vec<&Source> = match made_of {
+            MadeOf::Pairs => sources.pairs.iter().collect(),
+            MadeOf::PairsAndFailures => sources.pairs.iter().chain(&sources.rollouts).collect(),
+            MadeOf::Rollouts => sources.rollouts.iter().collect(),
         };
         for (k, source) in all.iter().enumerate() {
             let input = Input::open_any(&source.path, self.reading.columns)?;
@@ -215,17 +221,17 @@ impl<'w> Writer<'w> {
                     out.counts.rollouts_in += batch.rows() as u64;
                     batches.extend(rows::repairs(batch, &rows::repairs_schema()).map_err(columns_error)?);
                 }
-                Content::Rows(form) => self.add_rows(form, batch, shape, &mut out).map_err(columns_error)?,
+                Content::Rows(target) => self.add_rows(target, batch, shape, &mut out).map_err(columns_error)?,
             }
         }
         for line in bad_lines {
             out.counts.rollouts_in += 1;
             out.reject(line.row, &Refusal::Row(line.error), serde_json::Value::from(line.text).to_string());
         }
-        if let (Content::Rows(form), Some(encoder)) = (content, encoder)
+        if let (Content::Rows(target), Some(encoder)) = (content, encoder)
             && !out.rows.is_empty()
         {
-            batches.push(rows::batch(encoder.schema(), &form.columns(), &out.rows).map_err(columns_error)?);
+            batches.push(rows::batch(encoder.schema(), &target.columns(), &out.rows).map_err(columns_error)?);
         }
         let rows = match encoder {
             Some(encoder) => PartRows::Encoded(encoder.encode(&batches)?),
@@ -236,7 +242,7 @@ impl<'w> Writer<'w> {
 
     fn add_rows(
         &self,
-        form: Form,
+        target: Target,
         batch: &Decoded,
         shape: &Shape,
         out: &mut PartBuilder,
@@ -253,11 +259,11 @@ impl<'w> Writer<'w> {
             let made = match (&pairs, &samples) {
                 (Some(pairs), _) => {
                     out.counts.pairs_in += 1;
-                    of_pair(form, pairs, row)
+                    of_pair(target, pairs, row)
                 }
                 (None, Some(samples)) => {
                     out.counts.rollouts_in += 1;
-                    self.of_rollout(form, batch, samples, row)
+                    self.of_rollout(target, batch, samples, row)
                 }
                 (None, None) => Ok(Vec::new()),
             };
@@ -271,28 +277,28 @@ impl<'w> Writer<'w> {
 
     fn of_rollout(
         &self,
-        form: Form,
+        target: Target,
         batch: &Decoded,
         samples: &SampleReader<'_>,
         row: usize,
     ) -> Result<Vec<Cells>, Refusal> {
         let sample = samples.row(row)?;
-        // Tokens are used as they are; all other forms are made of messages, which must be sound.
+        // Tokens are used as they are; all other profiles are made of messages, which must be sound.
         let mut failed = Vec::new();
-        if form != (Form::TrlSft { as_tokens: true }) && sample.messages.is_some() {
+        if target.reads_messages() && sample.messages.is_some() {
             let rollout = batch.rollout(row)?;
-            if form == Form::TrlKto {
+            if target.reads_failures() {
                 let trajectory = Trajectory::new(&rollout, self.detector);
                 let steps = trajectory.steps.iter();
                 failed.extend(steps.filter(|s| s.attempt == Some(Outcome::Failed)).map(|s| s.message));
             }
         }
-        Ok(form.of_rollout(&sample, &failed)?)
+        Ok(target.of_rollout(&sample, &failed)?)
     }
 }
 
-fn of_pair(form: Form, pairs: &PreferenceReader<'_>, row: usize) -> Result<Vec<Cells>, Refusal> {
-    Ok(form.of_pair(&pairs.row(row)?)?)
+fn of_pair(target: Target, pairs: &PreferenceReader<'_>, row: usize) -> Result<Vec<Cells>, Refusal> {
+    Ok(target.of_pair(&pairs.row(row)?)?)
 }
 
 /// What a chunk gives, row by row.

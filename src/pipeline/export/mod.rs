@@ -16,9 +16,9 @@ use serde_json::Value;
 use super::outputs::{Outputs, refuse_foreign_card, refuse_input, refuse_others};
 use super::{InputRecord, MANIFEST_VERSION, Progress, hash_file, to_text};
 use crate::error::Error;
-use crate::export::{Form, card};
+use crate::export::{ExportTarget, PROFILES, Profile, Target, card, targets};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
-use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, ExportTarget, Options, RunConfig};
+use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, Options, RunConfig};
 
 use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
@@ -39,7 +39,7 @@ pub struct ExportCounts {
 /// What was written, for people and for the next step of a DAG.
 #[derive(Debug, Serialize)]
 pub struct ExportSummary {
-    pub target: ExportTarget,
+    pub target: &'static str,
     /// By what the files hold: of a folder `sft`, `dpo` and `audit`, else the target.
     pub counts: BTreeMap<String, ExportCounts>,
     pub outputs: Vec<PathBuf>,
@@ -58,7 +58,7 @@ struct Record<'r> {
     manifest_version: u32,
     tool: &'static str,
     tool_version: &'static str,
-    target: ExportTarget,
+    target: &'static str,
     columns: &'r ColumnConfig,
     errors: &'r DetectConfig,
     compression_level: CompressionLevel,
@@ -77,8 +77,9 @@ pub struct Reading<'r> {
 
 /// Writes the inputs for the target, with rejects and a record beside them.
 pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSummary, Error> {
-    let sources = Sources::find(config, reading.columns)?;
-    let plan = Plan::new(config, &sources)?;
+    let to = target_of(&config.to)?;
+    let sources = Sources::find(config, to, reading.columns)?;
+    let plan = Plan::new(config, to, &sources)?;
     let written = plan.files.iter().map(|f| &f.path).chain([&plan.rejects, &plan.record]).chain(&plan.card);
     for path in written {
         refuse_input(path, &sources.all())?;
@@ -112,7 +113,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSumm
         manifest_version: MANIFEST_VERSION,
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
-        target: config.to,
+        target: to.name(),
         columns: reading.columns,
         errors: reading.errors,
         compression_level: config.compression_level,
@@ -126,7 +127,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSumm
     }
     write_text(&plan.record, &to_text(&record)?)?;
     outputs.push(plan.record.clone());
-    Ok(ExportSummary { target: config.to, counts, outputs, as_tokens: sources.as_tokens })
+    Ok(ExportSummary { target: to.name(), counts, outputs, as_tokens: sources.facts.as_tokens })
 }
 
 /// The export that `--to` asks for behind the main job; `None` if it does not.
@@ -134,7 +135,8 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSumm
 /// # Errors
 /// If the run's outputs can't be exported together.
 pub fn of_run(run: &RunConfig, settings: &Options, outputs: &Outputs) -> Result<Option<ExportConfig>, Error> {
-    let Some(to) = run.to else { return Ok(None) };
+    let Some(name) = &run.to else { return Ok(None) };
+    let to = target_of(name)?;
     if run.shard.is_some() {
         return Err(Error::usage(
             "--to exports all rows, and --shard writes a part of them",
@@ -148,15 +150,20 @@ pub fn of_run(run: &RunConfig, settings: &Options, outputs: &Outputs) -> Result<
         (None, ExportTarget::Folder) => {
             return Err(Error::usage("--to folder needs --out FOLDER", None));
         }
-        (Some(_), _) => Some(root.join(EXPORT_FOLDER).join(format!("{}.{}", to.name(), extension(to)))),
-        (None, _) => None,
+        (Some(_), ExportTarget::Profile(profile)) => {
+            let name = format!("{}.{}", profile.name, profile.container.extension());
+            Some(root.join(EXPORT_FOLDER).join(name))
+        }
+        (None, ExportTarget::Profile(_)) => None,
     };
     let (compression_level, threads) = (settings.compression_level, run.threads);
-    Ok(Some(ExportConfig { inputs, to, out, license: None, compression_level, strict: false, threads }))
+    Ok(Some(ExportConfig { inputs, to: name.clone(), out, license: None, compression_level, strict: false, threads }))
 }
 
-fn extension(target: ExportTarget) -> &'static str {
-    if target == ExportTarget::OpenAi { "jsonl" } else { "parquet" }
+fn target_of(name: &str) -> Result<ExportTarget, Error> {
+    let known = || targets().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let unknown = || Error::usage(format!("there is no target `{name}`"), Some(&format!("targets are {}", known())));
+    ExportTarget::named(name).ok_or_else(unknown)
 }
 
 /// (file, rows, hash) of each.
@@ -185,16 +192,13 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(config: &ExportConfig, sources: &Sources) -> Result<Self, Error> {
-        let form = match config.to {
+    fn new(config: &ExportConfig, to: ExportTarget, sources: &Sources) -> Result<Self, Error> {
+        let profile = match to {
             ExportTarget::Folder => return Self::folder(config, sources),
-            ExportTarget::TrlSft => Form::TrlSft { as_tokens: sources.as_tokens },
-            ExportTarget::TrlDpo => Form::TrlDpo { has_reference: sources.has_reference },
-            ExportTarget::TrlKto => Form::TrlKto,
-            ExportTarget::VerlSft => Form::VerlSft,
-            ExportTarget::OpenAi => Form::OpenAi,
+            ExportTarget::Profile(profile) => profile,
         };
-        let named_after = |input: &Path| input.with_extension(format!("{}.{}", form.name(), extension(config.to)));
+        let extension = format!("{}.{}", profile.name, profile.container.extension());
+        let named_after = |input: &Path| input.with_extension(&extension);
         let path = match (&config.out, sources.asked.as_slice()) {
             (Some(out), [first, ..]) if out.is_dir() => out.join(named_after(first).file_name().unwrap_or_default()),
             (Some(out), _) => out.clone(),
@@ -211,7 +215,11 @@ impl Plan {
             root: path.parent().unwrap_or(Path::new("")).to_owned(),
             rejects: path.with_file_name(format!("{stem}.rejects.parquet")),
             record: path.with_file_name(format!("{stem}.manifest.json")),
-            files: vec![Planned { name: config.to.name(), content: Content::Rows(form), path }],
+            files: vec![Planned {
+                name: profile.name,
+                content: Content::Rows(Target { profile, facts: sources.facts }),
+                path,
+            }],
             data: Vec::new(),
             card: None,
         })
@@ -226,12 +234,15 @@ impl Plan {
             return Err(Error::usage("--to folder needs purified rollouts, found pairs alone", None));
         }
         let in_folder = |name: &str| root.join(name).join(card::PART);
-        let sft = Form::TrlSft { as_tokens: sources.as_tokens };
-        let mut files = vec![Planned { name: "sft", content: Content::Rows(sft), path: in_folder("sft") }];
-        if !sources.pairs.is_empty() {
-            let dpo = Form::TrlDpo { has_reference: sources.has_reference };
-            files.push(Planned { name: "dpo", content: Content::Rows(dpo), path: in_folder("dpo") });
-        }
+        let configured = PROFILES.iter().filter_map(|profile| Some((*profile, profile.configuration?)));
+        let has_source = |profile: &Profile| !profile.made_of.needs_pairs() || !sources.pairs.is_empty();
+        let mut files: Vec<Planned> = configured
+            .filter(|(profile, _)| has_source(profile))
+            .map(|(profile, name)| {
+                let target = Target { profile, facts: sources.facts };
+                Planned { name, content: Content::Rows(target), path: in_folder(name) }
+            })
+            .collect();
         if sources.are_purified {
             files.push(Planned { name: "audit", content: Content::Repairs, path: in_folder("audit") });
         }
@@ -299,7 +310,7 @@ impl Plan {
             license: config.license.clone(),
             rollouts: self.by_columns(sources),
             sft: of("sft").unwrap_or_default(),
-            as_tokens: sources.as_tokens,
+            as_tokens: sources.facts.as_tokens,
             dpo: of("dpo"),
             repairs: of("audit"),
             rejected: counts.values().map(|c| c.rows_rejected).sum(),

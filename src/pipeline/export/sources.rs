@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::batch::sample::REFERENCE_LOGPS;
 use crate::error::Error;
+use crate::export::{ExportTarget, Facts, MadeOf};
 use crate::ingest::{Input, expand};
-use crate::options::{ColumnConfig, ExportConfig, ExportTarget};
+use crate::options::{ColumnConfig, ExportConfig};
 use crate::pipeline::{InputRecord, hash_file, manifest_beside};
 
 /// One file that is read.
@@ -31,28 +32,30 @@ pub(super) struct Sources {
     pub asked: Vec<PathBuf>,
     pub rollouts: Vec<Source>,
     pub pairs: Vec<Source>,
-    /// Prompt and response tokens in all rollouts.
-    pub as_tokens: bool,
-    /// Log-probs of a reference policy in all pairs.
-    pub has_reference: bool,
+    pub facts: Facts,
     /// A record of repairs in all rollouts.
     pub are_purified: bool,
 }
 
 impl Sources {
-    pub(super) fn find(config: &ExportConfig, columns: &ColumnConfig) -> Result<Self, Error> {
-        let mut out = Sources { as_tokens: true, has_reference: true, are_purified: true, ..Sources::default() };
+    pub(super) fn find(config: &ExportConfig, to: ExportTarget, columns: &ColumnConfig) -> Result<Self, Error> {
+        let facts = Facts { as_tokens: true, has_reference: true };
+        let mut out = Sources { facts, are_purified: true, ..Sources::default() };
         out.asked = expand(&config.inputs)?;
         for path in out.asked.clone() {
             out.add(&path, columns)?;
         }
-        let is_made_of_pairs_alone = config.to == ExportTarget::TrlDpo;
-        if config.to.needs_pairs() && out.pairs.is_empty() {
+        let made_of = match to {
+            ExportTarget::Profile(profile) => Some(profile.made_of),
+            ExportTarget::Folder => None,
+        };
+        let is_made_of_pairs_alone = made_of == Some(MadeOf::Pairs);
+        if to.needs_pairs() && out.pairs.is_empty() {
             let rollouts: Vec<PathBuf> = out.rollouts.iter().map(|r| r.path.clone()).collect();
             for path in rollouts {
                 match companion(&path) {
                     Some(pairs) => out.add(&pairs, columns)?,
-                    None if is_made_of_pairs_alone => return Err(no_pairs(&path)),
+                    None if is_made_of_pairs_alone => return Err(no_pairs(&path, to)),
                     None => {}
                 }
             }
@@ -60,18 +63,18 @@ impl Sources {
         if is_made_of_pairs_alone {
             out.rollouts.clear();
         }
-        let needs_rollouts = matches!(config.to, ExportTarget::TrlSft | ExportTarget::VerlSft | ExportTarget::OpenAi);
+        let needs_rollouts = made_of == Some(MadeOf::Rollouts);
         if let Some(pairs) = out.pairs.first().filter(|_| needs_rollouts) {
             return Err(Error::Mismatch {
                 path: pairs.path.clone(),
-                detail: format!("it holds pairs, expected rollouts for `{}`", config.to.name()),
+                detail: format!("it holds pairs, expected rollouts for `{}`", to.name()),
                 hint: "give the purified file; pairs go to trl-dpo and trl-kto",
             });
         }
-        out.as_tokens &= !out.rollouts.is_empty();
-        out.has_reference &= !out.pairs.is_empty();
+        out.facts.as_tokens &= !out.rollouts.is_empty();
+        out.facts.has_reference &= !out.pairs.is_empty();
         out.are_purified &= !out.rollouts.is_empty();
-        if let Some(raw) = out.rollouts.first().filter(|_| config.to == ExportTarget::Folder && !out.are_purified) {
+        if let Some(raw) = out.rollouts.first().filter(|_| to == ExportTarget::Folder && !out.are_purified) {
             return Err(Error::Mismatch {
                 path: raw.path.clone(),
                 detail: "it has no column `purification`, which the folder's card and its `audit` tell of".to_owned(),
@@ -91,10 +94,10 @@ impl Sources {
             columns: format!("{:?}", input.schema.fields()),
         };
         if input.columns.preference.is_some() && input.columns.messages.is_none() {
-            self.has_reference &= REFERENCE_LOGPS.iter().all(|name| input.schema.index_of(name).is_ok());
+            self.facts.has_reference &= REFERENCE_LOGPS.iter().all(|name| input.schema.index_of(name).is_ok());
             self.pairs.push(source);
         } else {
-            self.as_tokens &= input.columns.response.is_some() && input.columns.prompt_ids.is_some();
+            self.facts.as_tokens &= input.columns.response.is_some() && input.columns.prompt_ids.is_some();
             self.are_purified &= input.columns.purification.is_some();
             self.rollouts.push(source);
         }
@@ -135,10 +138,10 @@ fn companion(rollouts: &Path) -> Option<PathBuf> {
     std::iter::once(beside).chain(in_folder.into_iter().flatten()).find(|path| path.is_file())
 }
 
-fn no_pairs(path: &Path) -> Error {
+fn no_pairs(path: &Path, to: ExportTarget) -> Error {
     Error::Mismatch {
         path: path.to_owned(),
-        detail: "it has no pairs beside it, which `trl-dpo` is made of".to_owned(),
+        detail: format!("it has no pairs beside it, which `{}` is made of", to.name()),
         hint: "purify the raw file with --pairs, or give the file of pairs",
     }
 }

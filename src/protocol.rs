@@ -1,0 +1,232 @@
+//! Calls and answers that stand in a message's text, between markers.
+//!
+//! Owns the table of protocols and the cutting of text by it, and nothing of messages: who speaks is
+//! [`crate::rollout`]'s to say. Text is only cut, never changed.
+
+/// The marker that opens a call in Hermes and Qwen chat text.
+pub const CALL_MARKER: &str = "<tool_call>";
+
+/// How one kind of agent writes calls and gets their answers.
+#[derive(Debug)]
+pub struct Protocol {
+    /// Who writes it.
+    pub name: &'static str,
+    /// What a call stands between; a closing marker without text: the call goes on to the end.
+    pub call: (&'static str, &'static str),
+    /// What an answer stands between; a closing marker without text: the answer is the whole message.
+    pub answer: (&'static str, &'static str),
+    /// Whether the markers of a call may as well be meant for the reader: then only an answer behind it makes it one.
+    pub needs_answer: bool,
+}
+
+/// In the order in which they are tried.
+pub static PROTOCOLS: &[Protocol] = &[
+    Protocol {
+        name: "Hermes, Qwen",
+        call: (CALL_MARKER, "</tool_call>"),
+        answer: ("<tool_response>", "</tool_response>"),
+        needs_answer: false,
+    },
+    Protocol {
+        name: "ReTool",
+        call: ("<code>", "</code>"),
+        answer: ("<interpreter>", "</interpreter>"),
+        needs_answer: true,
+    },
+    Protocol {
+        name: "Search-R1",
+        call: ("<search>", "</search>"),
+        answer: ("<information>", "</information>"),
+        needs_answer: true,
+    },
+    Protocol {
+        name: "ToRL, SimpleTIR",
+        call: ("```python\n", "```"),
+        answer: ("```output\n", "```"),
+        needs_answer: true,
+    },
+    Protocol { name: "mini-swe-agent", call: ("```bash\n", "```"), answer: ("<returncode>", ""), needs_answer: true },
+    Protocol {
+        name: "mini-swe-agent 2",
+        call: ("```mswea_bash_command\n", "```"),
+        answer: ("<returncode>", ""),
+        needs_answer: true,
+    },
+    Protocol { name: "Terminus", call: ("{", "}"), answer: ("New Terminal Output:", ""), needs_answer: true },
+];
+
+/// Where the last call of a text begins, if the text ends with it.
+fn last_call(text: &str, protocol: &Protocol) -> Option<usize> {
+    let (open, close) = protocol.call;
+    let inner = text.trim_end().strip_suffix(close)?;
+    if open == "{" {
+        // The whole text is the call.
+        let is_call = inner.trim_start().starts_with(open) && inner.contains("\"keystrokes\"");
+        return is_call.then_some(text.len() - text.trim_start().len());
+    }
+    let at = inner.rfind(open)?;
+    (!inner[at + open.len()..].contains(close)).then_some(at)
+}
+
+/// Where the calls of a text begin that are surely calls.
+pub fn call_at(text: &str) -> Option<usize> {
+    text.find(CALL_MARKER)
+}
+
+/// Where the call of a text begins that is one if an answer follows.
+pub fn answered_call_at(text: &str) -> Option<usize> {
+    PROTOCOLS.iter().filter(|protocol| protocol.needs_answer).find_map(|protocol| last_call(text, protocol))
+}
+
+/// What a message that is nothing but answers says, without the markers around the whole; `None` for any other.
+pub fn answer(text: &str) -> Option<&str> {
+    let trimmed = text.trim();
+    // Most messages are none: their first character tells.
+    if !trimmed.starts_with(['<', '`', 'N']) {
+        return None;
+    }
+    PROTOCOLS.iter().find_map(|protocol| {
+        let (open, close) = protocol.answer;
+        let inner = trimmed.strip_prefix(open)?;
+        match close {
+            "" => Some(text),
+            _ => without_line_breaks(inner.strip_suffix(close)?).into(),
+        }
+    })
+}
+
+fn without_line_breaks(text: &str) -> &str {
+    let text = text.strip_prefix('\n').unwrap_or(text);
+    text.strip_suffix('\n').unwrap_or(text)
+}
+
+/// A piece of text that model and tools wrote in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'t> {
+    Said(&'t str),
+    Answered(&'t str),
+}
+
+/// The pieces of a text in which answers follow calls; `None` if there is none. The line breaks next to an answer's markers
+/// belong to them.
+pub fn split(text: &str) -> Option<Vec<Piece<'_>>> {
+    PROTOCOLS.iter().find_map(|protocol| split_by(text, protocol))
+}
+
+fn split_by<'t>(text: &'t str, protocol: &Protocol) -> Option<Vec<Piece<'t>>> {
+    let ((_, call_end), (open, close)) = (protocol.call, protocol.answer);
+    if close.is_empty() || !protocol.needs_answer {
+        return None;
+    }
+    let (mut out, mut rest, mut from) = (Vec::new(), text, 0);
+    while let Some(found) = rest[from..].find(open) {
+        let (said, inner) = (&rest[..from + found], &rest[from + found + open.len()..]);
+        // An answer stands right behind a call; anything else is what the model wrote.
+        if !said.trim_end().ends_with(call_end) {
+            from += found + open.len();
+            continue;
+        }
+        let Some(length) = end_of(inner, close) else {
+            // Cut off within the answer.
+            out.extend([Piece::Said(own(said)), Piece::Answered(without_line_breaks(inner))]);
+            return Some(out);
+        };
+        out.extend([Piece::Said(own(said)), Piece::Answered(without_line_breaks(&inner[..length]))]);
+        rest = &inner[length + close.len()..];
+        rest = rest.strip_prefix('\n').unwrap_or(rest);
+        from = 0;
+    }
+    if out.is_empty() {
+        return None;
+    }
+    if !rest.trim().is_empty() {
+        out.push(Piece::Said(rest));
+    }
+    Some(out)
+}
+
+/// Where an answer ends: a fence on a line of its own, a tag anywhere.
+fn end_of(inner: &str, close: &str) -> Option<usize> {
+    match close {
+        "```" if inner.starts_with(close) => Some(0),
+        "```" => inner.find("\n```").map(|at| at + 1),
+        _ => inner.find(close),
+    }
+}
+
+/// What was said before an answer, without the line break that belongs to its marker.
+fn own(said: &str) -> &str {
+    said.strip_suffix('\n').unwrap_or(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_within_a_text_are_cut_out_of_it() {
+        let text = "Let me.\n<code>\nprint(y)\n</code>\n<interpreter>\nNameError\n</interpreter>\nFix.\n<code>\nprint(3)\n\
+                    </code>\n<interpreter>\n3\n</interpreter>\n<answer>3</answer>";
+        let expected = [
+            Piece::Said("Let me.\n<code>\nprint(y)\n</code>"),
+            Piece::Answered("NameError"),
+            Piece::Said("Fix.\n<code>\nprint(3)\n</code>"),
+            Piece::Answered("3"),
+            Piece::Said("<answer>3</answer>"),
+        ];
+        assert_eq!(split(text).as_deref(), Some(&expected[..]));
+        let fences = "See.\n```python\nprint(y)\n```\n```output\na ``` b\n```\nDone.";
+        let expected =
+            [Piece::Said("See.\n```python\nprint(y)\n```"), Piece::Answered("a ``` b"), Piece::Said("Done.")];
+        assert_eq!(split(fences).as_deref(), Some(&expected[..]));
+        let search = "<think>a</think><search> q </search>\n\n<information>none</information>\n\n<answer> b </answer>";
+        let expected = [
+            Piece::Said("<think>a</think><search> q </search>\n"),
+            Piece::Answered("none"),
+            Piece::Said("\n<answer> b </answer>"),
+        ];
+        assert_eq!(split(search).as_deref(), Some(&expected[..]));
+    }
+
+    #[test]
+    fn answer_that_is_cut_off_or_empty_is_one() {
+        let cut = "<code>\nf()\n</code>\n<interpreter>\nTrace";
+        assert_eq!(split(cut), Some(vec![Piece::Said("<code>\nf()\n</code>"), Piece::Answered("Trace")]));
+        let empty = "```python\nx=1\n```\n```output\n```\n";
+        assert_eq!(split(empty), Some(vec![Piece::Said("```python\nx=1\n```"), Piece::Answered("")]));
+    }
+
+    #[test]
+    fn markers_that_answer_no_call_are_the_models_own() {
+        for text in ["The tag <interpreter> opens it.", "```output\n3\n```", "<tool_call>\n{}\n</tool_call>", ""] {
+            assert_eq!(split(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn call_at_the_end_of_a_text_is_found_and_one_within_is_not() {
+        assert_eq!(answered_call_at("a <code>f()</code>\n"), Some(2));
+        assert_eq!(answered_call_at("THOUGHT: see\n\n```bash\nls\n```"), Some(14));
+        assert_eq!(answered_call_at("<search>a</search> <search>b</search>"), Some(19));
+        assert_eq!(answered_call_at("```bash\nls\n``` and so on"), None);
+        assert_eq!(answered_call_at("text\n```\nplain\n```"), None);
+        assert_eq!(answered_call_at("{\"commands\": [{\"keystrokes\": \"ls\\n\"}]}"), Some(0));
+        assert_eq!(answered_call_at("{\"answer\": 1}"), None);
+    }
+
+    #[test]
+    fn message_that_is_nothing_but_answers_is_told_by_its_markers() {
+        assert_eq!(answer("<tool_response>\n3\n</tool_response>\n"), Some("3"));
+        assert_eq!(
+            answer("<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>").is_some(),
+            true
+        );
+        assert_eq!(
+            answer("<returncode>1</returncode>\n<output>\n</output>"),
+            Some("<returncode>1</returncode>\n<output>\n</output>")
+        );
+        assert_eq!(answer("look: <tool_response>3</tool_response>"), None);
+        assert_eq!(answer("<tool_response> is a tag"), None);
+        assert_eq!(answer("Now what?"), None);
+    }
+}
