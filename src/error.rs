@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::embed::EmbedError;
 use crate::ingest::IngestError;
+use crate::run::RunError;
 use crate::verdict::PatternError;
 use crate::write::WriteError;
 
@@ -64,8 +65,8 @@ pub enum Error {
     Mismatch { path: PathBuf, detail: String, hint: &'static str },
     #[error("lineage events can't be sent to `{target}`: {detail}")]
     Emit { target: String, detail: String, hint: &'static str },
-    #[error("interrupted by signal {signal}; nothing was left half-written")]
-    Interrupted { signal: u8 },
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error("this is a bug: row {row}, rollout `{rollout}`: {detail}")]
     Bug { rollout: String, row: u64, detail: String },
     #[error("{failed} of {gates} gates failed")]
@@ -103,7 +104,7 @@ impl Error {
             Error::Embed(error) => error.hint(),
             Error::Usage { hint, .. } => hint.clone(),
             Error::Mismatch { hint, .. } | Error::Emit { hint, .. } => Some((*hint).to_owned()),
-            Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
+            Error::Run(error) => error.hint().map(str::to_owned),
             Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
             Error::Gates { .. } => None,
             #[cfg(feature = "train")]
@@ -130,7 +131,7 @@ impl Error {
             },
             Error::Write(_) | Error::Emit { .. } => ExitStatus::Output,
             Error::Pattern(_) | Error::Usage { .. } => ExitStatus::Usage,
-            Error::Interrupted { signal } => ExitStatus::Signal(*signal),
+            Error::Run(error) => run_status(error),
             Error::Bug { .. } => ExitStatus::Bug,
             Error::Gates { .. } => ExitStatus::Findings,
             #[cfg(feature = "train")]
@@ -140,6 +141,14 @@ impl Error {
             #[cfg(not(feature = "train"))]
             Error::NoModels => ExitStatus::Usage,
         }
+    }
+}
+
+fn run_status(error: &RunError) -> ExitStatus {
+    match error {
+        RunError::Threads { .. } => ExitStatus::Usage,
+        RunError::Interrupted { signal } => ExitStatus::Signal(*signal),
+        RunError::Bug { .. } => ExitStatus::Bug,
     }
 }
 
@@ -163,6 +172,7 @@ fn train_status(error: &crate::train::error::TrainError) -> ExitStatus {
     match error {
         TrainError::NotFinite { .. } => ExitStatus::Findings,
         TrainError::Interrupted { signal, .. } => ExitStatus::Signal(*signal),
+        TrainError::Run(error) => run_status(error),
         TrainError::Target { .. } | TrainError::Occupied { .. } | TrainError::OtherRun { .. } => ExitStatus::Usage,
         TrainError::Policy(error) => policy_status(error),
         _ => ExitStatus::Input,
@@ -173,7 +183,7 @@ fn train_status(error: &crate::train::error::TrainError) -> ExitStatus {
 fn policy_status(error: &crate::policy::PolicyError) -> ExitStatus {
     use crate::policy::PolicyError;
     match error {
-        PolicyError::Write { .. } => ExitStatus::Output,
+        PolicyError::Write(_) => ExitStatus::Output,
         PolicyError::Device { .. } => ExitStatus::Usage,
         PolicyError::Tensor(_) => ExitStatus::Bug,
         _ => ExitStatus::Input,
@@ -186,7 +196,7 @@ fn score_status(error: &crate::score::ScoreError) -> ExitStatus {
     match error {
         ScoreError::Unscored { .. } => ExitStatus::Findings,
         ScoreError::Write(_) => ExitStatus::Output,
-        ScoreError::Interrupted { signal } => ExitStatus::Signal(*signal),
+        ScoreError::Run(error) => run_status(error),
         ScoreError::Policy(error) => policy_status(error),
         _ => ExitStatus::Input,
     }

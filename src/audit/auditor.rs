@@ -12,10 +12,10 @@ use super::repairs::views;
 use super::report::{MOST_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
-use super::walk::{Records, RowOf, Stretch, TOGETHER};
+use super::walk::{Records, Stretch, TOGETHER, facts_of};
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
-use crate::ingest::RowError;
+use crate::ingest::{RowError, RowOf};
 use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
 use crate::pipeline::Purifier;
 use crate::record::{Granularity, RepairKind, RowRecord};
@@ -235,7 +235,7 @@ impl<'a> Auditor<'a> {
         record: &RowRecord,
     ) -> Result<(), String> {
         if self.wants_views {
-            found.extend(views(&raw.facts(), before, after, &record.repairs)?);
+            found.extend(views(&facts_of(raw), before, after, &record.repairs)?);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::{PurifiedRow, Purifier};
 use crate::error::Error;
 use crate::ingest::RowError;
 use crate::ingest::sample::{Sample, SampleTokens};
-use crate::judge::{Judge, LogIs, Side};
+use crate::judge::{Judge, JudgedRollout, LogIs};
 use crate::record::RepairRecord;
 use crate::rewrite::{self, MessageSource, PurifiedRollout};
 use crate::rollout::{Message, Rollout};
@@ -89,8 +89,10 @@ fn ask(
 ) -> Result<Vec<Option<LogIs>>, crate::judge::JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
     let changed = purified_sample(sample, purified);
-    let (raw, purified) =
-        (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
+    let (raw, purified) = (
+        JudgedRollout { sample, messages: &rollout.messages },
+        JudgedRollout { sample: &changed, messages: &messages },
+    );
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| judge.log_is(raw, purified, records));
         asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
