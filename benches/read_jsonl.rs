@@ -43,7 +43,7 @@ fn read(path: &Path, columns: &ColumnConfig, pool: &rayon::ThreadPool) -> (usize
     let input = pool.install(|| Input::open(path, columns)).expect("it can be opened");
     let (shape, input, read) = (input.shape(), Mutex::new(input), Mutex::new((0, 0)));
     // A closure, so that the lock is let go before the chunk is decoded.
-    let next = || input.lock().expect("no panic").next_chunk(0).expect("it can be read");
+    let next = || input.lock().expect("no panic").next_chunk().expect("it can be read");
     let work = || {
         while let Some(chunk) = next() {
             let (batches, bad) = decode_chunk(chunk, &shape).expect("it can be decoded");

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::embed::EmbedError;
 use crate::ingest::IngestError;
 use crate::purifier::{PurifyError, UnfitOptions};
+use crate::run::RunError;
 use crate::verdict::PatternError;
 use crate::write::WriteError;
 
@@ -65,8 +66,8 @@ pub enum Error {
     Mismatch { path: PathBuf, detail: String, hint: &'static str },
     #[error("lineage events can't be sent to `{target}`: {detail}")]
     Emit { target: String, detail: String, hint: &'static str },
-    #[error("interrupted by signal {signal}; nothing was left half-written")]
-    Interrupted { signal: u8 },
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error("this is a bug: row {row}, rollout `{rollout}`: {detail}")]
     Bug { rollout: String, row: u64, detail: String },
     #[error("{failed} of {gates} gates failed")]
@@ -123,7 +124,7 @@ impl Error {
             Error::Embed(error) => error.hint(),
             Error::Usage { hint, .. } => hint.clone(),
             Error::Mismatch { hint, .. } | Error::Emit { hint, .. } => Some((*hint).to_owned()),
-            Error::Interrupted { .. } => Some("run it again: finished files are not done twice".to_owned()),
+            Error::Run(error) => error.hint().map(str::to_owned),
             Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
             Error::Gates { .. } => None,
             #[cfg(feature = "train")]
@@ -149,7 +150,7 @@ impl Error {
             },
             Error::Write(_) | Error::Emit { .. } => ExitStatus::Output,
             Error::Unfit(_) | Error::Usage { .. } => ExitStatus::Usage,
-            Error::Interrupted { signal } => ExitStatus::Signal(*signal),
+            Error::Run(error) => run_status(error),
             Error::Bug { .. } => ExitStatus::Bug,
             Error::Gates { .. } => ExitStatus::Findings,
             #[cfg(feature = "train")]
@@ -158,6 +159,14 @@ impl Error {
             Error::Score(error) => score_status(error),
             Error::NotBuilt { .. } => ExitStatus::Usage,
         }
+    }
+}
+
+fn run_status(error: &RunError) -> ExitStatus {
+    match error {
+        RunError::Threads { .. } => ExitStatus::Usage,
+        RunError::Interrupted { signal } => ExitStatus::Signal(*signal),
+        RunError::Bug { .. } => ExitStatus::Bug,
     }
 }
 
@@ -181,6 +190,7 @@ fn train_status(error: &crate::train::error::TrainError) -> ExitStatus {
     match error {
         TrainError::NotFinite { .. } => ExitStatus::Findings,
         TrainError::Interrupted { signal, .. } => ExitStatus::Signal(*signal),
+        TrainError::Run(error) => run_status(error),
         TrainError::Target { .. } | TrainError::Occupied { .. } | TrainError::OtherRun { .. } => ExitStatus::Usage,
         TrainError::Policy(error) => policy_status(error),
         _ => ExitStatus::Input,
@@ -191,7 +201,7 @@ fn train_status(error: &crate::train::error::TrainError) -> ExitStatus {
 fn policy_status(error: &crate::policy::PolicyError) -> ExitStatus {
     use crate::policy::PolicyError;
     match error {
-        PolicyError::Write { .. } => ExitStatus::Output,
+        PolicyError::Write(_) => ExitStatus::Output,
         PolicyError::Device { .. } => ExitStatus::Usage,
         PolicyError::Tensor(_) => ExitStatus::Bug,
         _ => ExitStatus::Input,
@@ -204,7 +214,7 @@ fn score_status(error: &crate::score::ScoreError) -> ExitStatus {
     match error {
         ScoreError::Unscored { .. } => ExitStatus::Findings,
         ScoreError::Write(_) => ExitStatus::Output,
-        ScoreError::Interrupted { signal } => ExitStatus::Signal(*signal),
+        ScoreError::Run(error) => run_status(error),
         ScoreError::Policy(error) => policy_status(error),
         _ => ExitStatus::Input,
     }

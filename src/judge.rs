@@ -7,9 +7,9 @@ use crate::batch::sample::Sample;
 use crate::record::RepairRecord;
 use crate::rollout::Message;
 
-/// One side of a repair.
+/// A rollout as it is judged: before or after a repair.
 #[derive(Clone, Copy)]
-pub struct Side<'a> {
+pub struct JudgedRollout<'a> {
     pub sample: &'a Sample,
     pub messages: &'a [Message<'a>],
 }
@@ -36,8 +36,8 @@ pub trait Judge: Sync {
     /// The ratio of each repair; `None` where a row can't be read by the model, or the correction's tokens are not found.
     fn log_is(
         &self,
-        raw: Side<'_>,
-        purified: Side<'_>,
+        raw: JudgedRollout<'_>,
+        purified: JudgedRollout<'_>,
         repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError>;
 }

@@ -37,6 +37,8 @@
 //! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the
 //!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
 //!   [`judge`] is the one question that the pipeline asks of a policy: it needs no model to be built.
+//! - [`run`]: the threads of a command, the signal that ends it and its progress, passed along as one;
+//!   and the loop over chunks that all commands share: side by side, in order, bounded.
 //! - [`cli`] parses, resolves the layers of options, calls one function, prints.
 //!
 //! `tests/architecture.rs` holds the imports to this.
@@ -127,6 +129,7 @@ pub mod record;
 pub mod rejects;
 pub mod rewrite;
 pub mod rollout;
+pub mod run;
 pub mod saar;
 pub mod schema;
 #[cfg(feature = "train")]

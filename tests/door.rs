@@ -6,24 +6,15 @@ use std::sync::atomic::AtomicUsize;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use purify::judge::{Judge, JudgeError, LogIs, Side};
+use purify::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use purify::options::{GateConfig, RunConfig};
-use purify::pipeline::Progress;
 use purify::purifier::PurifyError;
+use purify::run::{Run, Silent};
 use purify::{Options, Purifier};
 use serde_json::json;
 
 #[path = "../examples/arrow_batch.rs"]
 mod arrow_batch;
-
-struct Silent;
-
-impl Progress for Silent {
-    fn start(&self, _: usize, _: usize, _: &Path, _: Option<u64>) {}
-    fn advance(&self, _: u64) {}
-    fn finish(&self) {}
-}
-
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rollouts").join(name)
 }
@@ -68,7 +59,9 @@ fn batch_becomes_what_the_command_line_writes_of_its_file() {
             shard: options.shard,
             ..RunConfig::default()
         };
-        let summary = purify::pipeline::run(&run, &options, None, None, &Silent, &AtomicUsize::new(0));
+        let signal = AtomicUsize::new(0);
+        let threads = Run::new(1, &Silent, &signal).expect("a thread");
+        let summary = purify::pipeline::run(&run, &options, None, None, &threads);
         let summary = summary.unwrap_or_else(|error| panic!("{value}: {error}"));
         let purified = Purifier::new(options.clone()).expect("sound options").purify_batch(&raw).expect("rollouts");
         assert_eq!(purified.counts, summary.counts, "{value}");
@@ -112,8 +105,8 @@ struct Panics;
 impl Judge for Panics {
     fn log_is(
         &self,
-        _: Side<'_>,
-        _: Side<'_>,
+        _: JudgedRollout<'_>,
+        _: JudgedRollout<'_>,
         _: &[purify::record::RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError> {
         panic!("no such layer")

@@ -13,6 +13,7 @@ use clap::{Args, FromArgMatches};
 use purify::embed::batch::Batcher;
 use purify::embed::{EmbedError, Embedder, Embedding, Loaded, load};
 use purify::options::EmbedModel;
+use purify::run::{Run, Silent};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -93,9 +94,10 @@ fn reference(model: &str, what: &str) -> Reference {
 
 fn embedded(embedder: &mut dyn Embedder, texts: &[String], batch_tokens: usize) -> Vec<Embedding> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let interrupted = AtomicUsize::new(0);
+    let signal = AtomicUsize::new(0);
+    let run = Run::new(1, &Silent, &signal).expect("a thread");
     let mut out: Vec<Option<Embedding>> = vec![None; texts.len()];
-    Batcher::new(embedder, Some(batch_tokens), &interrupted)
+    Batcher::new(embedder, Some(batch_tokens), &run)
         .embed(&texts, |batch| {
             batch.into_iter().for_each(|e| out[e.index] = Some(e.embedding));
             Ok::<(), EmbedError>(())

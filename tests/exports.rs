@@ -7,20 +7,11 @@ use std::sync::atomic::AtomicUsize;
 
 use proptest::prelude::*;
 use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
-use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
 use purify::ingest::Input;
 use purify::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, Options, RunConfig};
-use purify::pipeline::Progress;
 use purify::pipeline::export::{Reading, export};
+use purify::run::{Run, Silent};
 use serde_json::{Map, Value, json};
-
-struct Silent;
-
-impl Progress for Silent {
-    fn start(&self, _: usize, _: usize, _: &Path, _: Option<u64>) {}
-    fn advance(&self, _: u64) {}
-    fn finish(&self) {}
-}
 
 /// Text that breaks what is glued together: quotes, escapes, controls, markers, any letter.
 fn text() -> impl Strategy<Value = String> {
@@ -96,8 +87,10 @@ fn exported(input: &Path, to: &str) -> std::path::PathBuf {
         strict: false,
         threads: 2,
     };
-    let reading = Reading { errors: &errors, columns: &columns, progress: &Silent, interrupted: &AtomicUsize::new(0) };
-    let summary = export(&config, &reading).unwrap_or_else(|e| panic!("{e}: {:?}", e.hint()));
+    let signal = AtomicUsize::new(0);
+    let run = Run::new(2, &Silent, &signal).expect("threads");
+    let summary = export(&config, &Reading { errors: &errors, columns: &columns }, &run)
+        .unwrap_or_else(|e| panic!("{e}: {:?}", e.hint()));
     assert_eq!(summary.rejected(), 0, "{:?}", summary.counts);
     summary.outputs[0].clone()
 }
@@ -202,13 +195,15 @@ proptest! {
     fn pairs_come_back_from_trl(rows in proptest::collection::vec(rollout(), 1..4)) {
         let place = tempfile::tempdir().expect("a folder");
         write_lines(place.path(), &rows);
-        let run = RunConfig {
+        let config = RunConfig {
             inputs: vec![place.path().join("raw.jsonl")],
             out: Some(place.path().join("p.parquet")),
             ..RunConfig::default()
         };
         let settings = Options { pairs: true, ..Options::default() };
-        purify::pipeline::run(&run, &settings, None, None, &Silent, &AtomicUsize::new(0)).expect("it runs");
+        let signal = AtomicUsize::new(0);
+        let run = Run::new(0, &Silent, &signal).expect("threads");
+        purify::pipeline::run(&config, &settings, None, None, &run).expect("it runs");
         let before = pairs(&place.path().join("p.pairs.parquet"));
         let after = pairs(&exported(&place.path().join("p.parquet"), "trl-dpo"));
         let all = |pairs: &[[Vec<Value>; 3]]| pairs.iter().map(|p| p.each_ref().map(|part| all_held(part))).collect::<Vec<_>>();

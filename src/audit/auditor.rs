@@ -12,9 +12,10 @@ use super::repairs::views;
 use super::report::{MOST_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
-use super::walk::{Records, RowOf, Stretch, TOGETHER};
+use super::walk::{Records, Stretch, TOGETHER, facts_of};
 use crate::error::Error;
 use crate::guard::calls::{ListedTools, faults};
+use crate::ingest::RowOf;
 use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
 use crate::pipeline::{check, purifier};
 use crate::purifier::Purifier;
@@ -235,7 +236,7 @@ impl<'a> Auditor<'a> {
         record: &RowRecord,
     ) -> Result<(), String> {
         if self.wants_views {
-            found.extend(views(&raw.facts(), before, after, &record.repairs)?);
+            found.extend(views(&facts_of(raw), before, after, &record.repairs)?);
         }
         Ok(())
     }

@@ -161,10 +161,12 @@ impl Part {
     }
 
     fn merge(&mut self, other: &Part) {
-        self.before.merge(&other.before);
-        self.after.merge(&other.after);
-        merge_repairs(&mut self.repairs, &other.repairs);
-        merge_guards(&mut self.guards, &other.guards);
+        // Without `..`, so that no count can be forgotten; the same below.
+        let Part { before, after, repairs, guards } = other;
+        self.before.merge(before);
+        self.after.merge(after);
+        self.repairs.merge(repairs);
+        self.guards.merge(guards);
     }
 
     fn finish(&mut self) {
@@ -179,53 +181,81 @@ impl Part {
 
 impl Counts {
     fn merge(&mut self, other: Counts) {
-        self.rows += other.rows;
-        self.purified_rows += other.purified_rows;
-        self.left_out += other.left_out;
-        self.edited += other.edited;
-        merge(&mut self.unreadable, &other.unreadable, |mine, theirs| *mine += theirs);
-        self.reference.merge(other.reference);
-        self.runs.merge(&other.runs);
-        self.groups.merge(other.groups);
+        let Counts { rows, unreadable, purified_rows, left_out, edited, reference, runs, groups } = other;
+        self.rows += rows;
+        merge(&mut self.unreadable, &unreadable, |mine, theirs| *mine += theirs);
+        self.purified_rows += purified_rows;
+        self.left_out += left_out;
+        self.edited += edited;
+        self.reference.merge(reference);
+        self.runs.merge(&runs);
+        self.groups.merge(groups);
     }
 }
 
-fn merge_repairs(mine: &mut Repairs, theirs: &Repairs) {
-    for (mine, theirs) in [
-        (&mut mine.rollouts_repaired, theirs.rollouts_repaired),
-        (&mut mine.recovered, theirs.recovered),
-        (&mut mine.unrecovered, theirs.unrecovered),
-        (&mut mine.repairs, theirs.repairs),
-        (&mut mine.shallow, theirs.shallow),
-        (&mut mine.deep, theirs.deep),
-        (&mut mine.collapsed, theirs.collapsed),
-        (&mut mine.removed_messages, theirs.removed_messages),
-        (&mut mine.removed_tokens, theirs.removed_tokens),
-    ] {
-        *mine += theirs;
-    }
-    mine.similarity.iter_mut().zip(theirs.similarity).for_each(|(mine, theirs)| *mine += theirs);
-    for (mine, theirs) in [
-        (&mut mine.by_tool, &theirs.by_tool),
-        (&mut mine.error_types, &theirs.error_types),
-        (mine.skipped.get_or_insert_default(), theirs.skipped.as_ref().unwrap_or(&BTreeMap::new())),
-    ] {
-        merge(mine, theirs, |mine, theirs| *mine += theirs);
+impl Repairs {
+    fn merge(&mut self, other: &Repairs) {
+        let Repairs {
+            rollouts_repaired,
+            recovered,
+            unrecovered,
+            repairs,
+            shallow,
+            deep,
+            collapsed,
+            deep_rate: _,
+            removed_messages,
+            removed_tokens,
+            similarity,
+            by_tool,
+            error_types,
+            skipped,
+        } = other;
+        self.rollouts_repaired += rollouts_repaired;
+        self.recovered += recovered;
+        self.unrecovered += unrecovered;
+        self.repairs += repairs;
+        self.shallow += shallow;
+        self.deep += deep;
+        self.collapsed += collapsed;
+        self.removed_messages += removed_messages;
+        self.removed_tokens += removed_tokens;
+        self.similarity.iter_mut().zip(similarity).for_each(|(mine, theirs)| *mine += theirs);
+        merge(&mut self.by_tool, by_tool, |mine, theirs| *mine += theirs);
+        merge(&mut self.error_types, error_types, |mine, theirs| *mine += theirs);
+        let nothing = BTreeMap::new();
+        let skipped = skipped.as_ref().unwrap_or(&nothing);
+        merge(self.skipped.get_or_insert_default(), skipped, |mine, theirs| *mine += theirs);
     }
 }
 
-fn merge_guards(mine: &mut Guards, theirs: &Guards) {
-    for ((_, mine), (_, theirs)) in mine.findings.0.each_mut().zip(theirs.findings.0.each()) {
-        mine.yes += theirs.yes;
-        mine.no += theirs.no;
-        mine.unknown += theirs.unknown;
+impl Guards {
+    fn merge(&mut self, other: &Guards) {
+        let Guards {
+            findings,
+            orphan_call_ids,
+            duplicate_call_ids,
+            unlisted_tools,
+            residue_rate: _,
+            dependency_rate: _,
+        } = other;
+        for ((_, mine), (_, theirs)) in self.findings.0.each_mut().zip(findings.0.each()) {
+            mine.merge(*theirs);
+        }
+        self.orphan_call_ids += orphan_call_ids;
+        self.duplicate_call_ids += duplicate_call_ids;
+        self.unlisted_tools += unlisted_tools;
     }
-    mine.orphan_call_ids += theirs.orphan_call_ids;
-    mine.duplicate_call_ids += theirs.duplicate_call_ids;
-    mine.unlisted_tools += theirs.unlisted_tools;
 }
 
 impl GuardCount {
+    fn merge(&mut self, other: GuardCount) {
+        let GuardCount { yes, no, unknown } = other;
+        self.yes += yes;
+        self.no += no;
+        self.unknown += unknown;
+    }
+
     fn add(&mut self, finding: Option<bool>) {
         match finding {
             Some(true) => self.yes += 1,
@@ -268,13 +298,14 @@ impl Reference {
     }
 
     fn merge(&mut self, other: Reference) {
-        self.calls += other.calls;
-        self.calls_ok += other.calls_ok;
-        self.first_calls += other.first_calls;
-        self.first_calls_ok += other.first_calls_ok;
-        self.triggered += other.triggered;
-        self.recovered += other.recovered;
-        merge(&mut self.failure_reasons, &other.failure_reasons, |mine, theirs| *mine += theirs);
+        let Reference { calls, calls_ok, first_calls, first_calls_ok, triggered, recovered, failure_reasons } = other;
+        self.calls += calls;
+        self.calls_ok += calls_ok;
+        self.first_calls += first_calls;
+        self.first_calls_ok += first_calls_ok;
+        self.triggered += triggered;
+        self.recovered += recovered;
+        merge(&mut self.failure_reasons, &failure_reasons, |mine, theirs| *mine += theirs);
     }
 
     /// Under the reference's names; `replaced` and `appended` are the repairs that were made, and those that a gate refused.

@@ -122,17 +122,15 @@ impl SideOfGroups {
 
 impl Slice {
     pub(super) fn merge(&mut self, other: Slice) {
-        for (mine, theirs) in [
-            (&mut self.rollouts, other.rollouts),
-            (&mut self.attempts, other.attempts),
-            (&mut self.failed_before, other.failed_before),
-            (&mut self.failed_after, other.failed_after),
-            (&mut self.repairs, other.repairs),
-            (&mut self.deep, other.deep),
-            (&mut self.uncorrected, other.uncorrected),
-            (&mut self.removed_messages, other.removed_messages),
-        ] {
-            *mine += theirs;
-        }
+        let Slice { rollouts, attempts, failed_before, failed_after, repairs, deep, uncorrected, removed_messages } =
+            other;
+        self.rollouts += rollouts;
+        self.attempts += attempts;
+        self.failed_before += failed_before;
+        self.failed_after += failed_after;
+        self.repairs += repairs;
+        self.deep += deep;
+        self.uncorrected += uncorrected;
+        self.removed_messages += removed_messages;
     }
 }

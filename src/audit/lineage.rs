@@ -209,29 +209,15 @@ fn file_uri(path: &str) -> String {
 /// A UUID of version 7: the time, then bits of a hash of what is run, where others take random ones.
 pub fn run_id(started: u64, inputs_and_settings: &str) -> String {
     let hash = blake3::hash(format!("{started} {inputs_and_settings}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.as_bytes()[..16]);
-    bytes[..6].copy_from_slice(&started.to_be_bytes()[2..]);
-    bytes[6] = 0x70 | (bytes[6] & 0x0f);
-    bytes[8] = 0x80 | (bytes[8] & 0x3f);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let mut bits = [0; 10];
+    bits.copy_from_slice(&hash.as_bytes()[6..16]);
+    uuid::Builder::from_unix_timestamp_millis(started, &bits).into_uuid().to_string()
 }
 
-/// Milliseconds since 1970 as RFC 3339, in UTC.
+/// Milliseconds since 1970 as RFC 3339, in UTC; times beyond the year 9999 as its end.
 fn timestamp(millis: u64) -> String {
-    let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
-    let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60);
-    // Years that start in March, so that the leap day is the last: an era has 400 years of 146,097 days.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1000)
+    let known = i64::try_from(millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    format!("{:.3}", known.unwrap_or(jiff::Timestamp::MAX))
 }
 
 #[cfg(test)]
@@ -288,6 +274,8 @@ mod tests {
         assert_eq!(id, run_id(1_700_000_000_123, "x"));
         assert_eq!(id.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
         assert!(id.starts_with("018bcfe5-687b-7") && "89ab".contains(&id[19..20]), "{id}");
+        let hash = blake3::hash(b"1700000000123 x").to_hex();
+        assert!(id.ends_with(&hash[20..32]), "{id} has the bits of {hash} in their places");
         assert_ne!(id, run_id(1_700_000_000_123, "y"));
         assert_ne!(id, run_id(1_700_000_000_124, "x"));
     }

@@ -19,17 +19,17 @@ mod walk;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::ingest::expand;
+use crate::ingest::{RowOf, expand};
 use crate::options::{AuditConfig, Options};
 use crate::pipeline::gate::{self, Gate};
 use crate::pipeline::outputs::refuse_input;
-use crate::pipeline::{Progress, write_json};
+use crate::pipeline::write_json;
+use crate::run::{Run, Task};
 use crate::similarity::semantic::Vectors;
 use crate::write::{AtomicFile, WriteError};
 use auditor::Auditor;
@@ -38,15 +38,10 @@ use decided::{Decided, in_force};
 use html::Page;
 use report::{AuditReport, ByColumn, Part, REPORT_VERSION, RowCounts, RunCounts, Tally};
 use sensitivity::InForce;
-use walk::{RowOf, Walk};
+use walk::{Stretch, Walk};
 
 /// Columns that commonly say where a rollout comes from.
 const SOURCES: [&str; 6] = ["data_source", "source", "env", "environment", "dataset", "domain"];
-
-/// Items on all threads of the pool, results in order.
-fn side_by_side<T: Send, R: Send>(items: Vec<T>, each: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-    items.into_par_iter().map(each).collect()
-}
 
 /// Audits raw data, and what became of it if that is given. `vectors`, if there are any, say what meaning would decide. Writes
 /// the JSON and the page that the settings ask for.
@@ -54,14 +49,9 @@ pub fn audit(
     config: &AuditConfig,
     settings: &Options,
     vectors: Option<&Vectors>,
-    progress: &dyn Progress,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<AuditReport, Error> {
     let gates = gates(config)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(config.threads)
-        .build()
-        .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", config.threads), None))?;
     let raw = expand(std::slice::from_ref(&config.raw))?;
     let purified = config.purified.as_ref().map(|path| expand(std::slice::from_ref(path))).transpose()?;
     for out in config.json.iter().chain(&config.html) {
@@ -79,46 +69,24 @@ pub fn audit(
     let now = in_force(settings);
     let auditor = Auditor::new(settings, vectors, (&config.raw, first), now, config.html.is_some())?;
     let mut page = config.html.as_deref().map(PageFile::begin).transpose()?;
-    let mut walk = Walk::new(
-        &raw,
-        purified.as_deref().map(|paths| (paths, decided.shards())),
-        &settings.columns,
-        progress,
-        interrupted,
-    );
-    progress.start(0, 1, &config.raw, None);
+    let purified = purified.as_deref();
+    let walk = Walk { raw: &raw, purified: purified.map(|p| (p, decided.shards())), columns: &settings.columns };
+    run.progress.start(Task::rollouts(&config.raw, 0, 1, None));
     let mut all = Total::default();
-    let mut column = config.by.clone();
-    pool.install(|| -> Result<(), Error> {
-        let threads = pool.current_num_threads();
-        let mut stretches = walk.next_stretches(threads)?;
-        if let (Some(named), Some((first, _))) = (&column, stretches.iter().flat_map(|s| &s.raw).next())
-            && first.batch.text_column(named).is_none()
-        {
-            return Err(no_column(first, named));
-        }
-        if column.is_none() {
-            column = stretches.iter().flat_map(|s| &s.raw).next().and_then(|(row, _)| source_column(row));
-        }
-        let column = column.as_deref();
-        while !stretches.is_empty() {
-            // The next rows are read while these are counted.
-            let count = || side_by_side(stretches, |stretch| auditor.count(stretch, column));
-            let (counted, next) = rayon::join(count, || walk.next_stretches(threads));
-            for found in counted {
-                let found = found?;
-                all.add(found.stretch);
-                if let Some(page) = &mut page {
-                    found.views.into_iter().try_for_each(|view| page.write(|page| page.repair(view)))?;
-                }
-            }
-            stretches = next?;
-        }
-        Ok(())
+    let by = By::Unknown(config.by.clone());
+    let look = |stretch: Stretch, column: Option<Arc<str>>| auditor.count(stretch, column.as_deref());
+    let (files, by) = walk.each(run, by, By::of, look, |found| {
+        all.add(found.stretch);
+        let page = page.as_mut();
+        page.map_or(Ok(()), |page| found.views.into_iter().try_for_each(|view| page.write(|page| page.repair(view))))
     })?;
-    progress.finish();
+    run.progress.finish();
+    let column = match by {
+        By::Known(column) => column.map(|column| column.to_string()),
+        By::Unknown(named) => named,
+    };
     let mut report = summed_up(all, column, settings, now, purified.is_some());
-    report.files = walk.facts();
+    report.files = files;
     report.detects_alike = decided.detects_like(settings);
     if report.is_purified {
         report.settings_known = decided.is_known();
@@ -229,6 +197,30 @@ pub fn numbers(report: &AuditReport, is_short: bool) -> Map<String, Value> {
     };
     numbers.retain(|name, _| !is_short || !matches!(name.as_str(), "by_reward" | "by_column"));
     numbers
+}
+
+/// By which column rows are told apart: the first row tells.
+enum By {
+    /// There was no row yet; the column that was asked for.
+    Unknown(Option<String>),
+    Known(Option<Arc<str>>),
+}
+
+impl By {
+    fn of(&mut self, stretch: &Stretch) -> Result<Option<Arc<str>>, Error> {
+        if let (By::Unknown(named), Some((first, _))) = (&*self, stretch.raw.first()) {
+            let column = match named {
+                Some(named) if first.batch.text_column(named).is_none() => return Err(no_column(first, named)),
+                Some(named) => Some(named.clone()),
+                None => source_column(first),
+            };
+            *self = By::Known(column.map(Arc::from));
+        }
+        Ok(match self {
+            By::Unknown(_) => None,
+            By::Known(column) => column.clone(),
+        })
+    }
 }
 
 fn no_column(row: &RowOf, named: &str) -> Error {

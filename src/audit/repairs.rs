@@ -4,18 +4,17 @@
 //! again. Which rows belong together is `walk`'s.
 
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
 
 use super::decided::Decided;
 use super::report::{DiffLine, RepairView};
-use super::walk::{Records, RowOf, TOGETHER, Walk};
+use super::walk::{Records, Stretch, TOGETHER, Walk, facts_of};
 use crate::error::Error;
-use crate::ingest::expand;
+use crate::ingest::{RowOf, expand};
 use crate::options::{ColumnConfig, TokenColumns};
-use crate::pipeline::Progress;
 use crate::pipeline::revert::render;
 use crate::record::RepairRecord;
 use crate::rollout::{Message, Role, Rollout};
+use crate::run::{Run, Task};
 
 /// Text of one side of a repair that is compared; what is behind it is cut.
 pub const MOST_CHARACTERS: usize = 20_000;
@@ -28,30 +27,29 @@ pub fn each_repair(
     purified: &Path,
     raw: &Path,
     columns: &ColumnConfig,
-    progress: &dyn Progress,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
     mut each: impl FnMut(RepairView) -> Result<(), Error>,
 ) -> Result<(), Error> {
     // Tokens are never looked into.
     let columns = ColumnConfig { tokens: TokenColumns::Drop, ..columns.clone() };
     let (raw, paths) = (expand(&[raw.to_owned()])?, expand(&[purified.to_owned()])?);
-    let mut walk = Walk::new(&raw, Some((&paths, Decided::of(&paths).shards())), &columns, progress, interrupted);
-    let mut records = Records::new(purified.to_owned());
-    progress.start(0, 1, purified, None);
-    loop {
-        let stretches = walk.next_stretches(1)?;
-        if stretches.is_empty() {
-            progress.finish();
-            return Ok(());
-        }
-        for (before, after) in stretches.iter().flat_map(|stretch| &stretch.raw) {
+    let walk = Walk { raw: &raw, purified: Some((&paths, Decided::of(&paths).shards())), columns: &columns };
+    run.progress.start(Task::rollouts(purified, 0, 1, None));
+    let look = |stretch: Stretch, ()| {
+        let mut records = Records::new(purified.to_owned());
+        let mut found = Vec::new();
+        for (before, after) in &stretch.raw {
             let Some(after) = after else { continue };
             let record = records.row(after)?;
             if !record.repairs.is_empty() {
-                views_of(before, after, &record.repairs, purified)?.into_iter().try_for_each(&mut each)?;
+                found.extend(views_of(before, after, &record.repairs, purified)?);
             }
         }
-    }
+        Ok(found)
+    };
+    walk.each(run, (), |(), _| Ok(()), look, |found| found.into_iter().try_for_each(&mut each))?;
+    run.progress.finish();
+    Ok(())
 }
 
 fn views_of(before: &RowOf, after: &RowOf, repairs: &[RepairRecord], path: &Path) -> Result<Vec<RepairView>, Error> {
@@ -62,7 +60,7 @@ fn views_of(before: &RowOf, after: &RowOf, repairs: &[RepairRecord], path: &Path
     };
     let raw = before.batch.rollout(before.row).map_err(|error| mismatch(error.to_string()))?;
     let new = after.batch.rollout(after.row).map_err(|error| mismatch(error.to_string()))?;
-    views(&before.facts(), &raw, &new, repairs).map_err(mismatch)
+    views(&facts_of(before), &raw, &new, repairs).map_err(mismatch)
 }
 
 /// The repairs of one rollout. `facts` says what holds for all of them.

@@ -85,14 +85,24 @@ impl Runs {
         let add = |mine: &mut [u64; THRESHOLDS + 1], theirs: &[u64; THRESHOLDS + 1]| {
             mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         };
-        self.text.iter_mut().zip(&other.text).for_each(|(mine, theirs)| add(mine, theirs));
-        add(&mut self.exact, &other.exact);
-        add(&mut self.meaning, &other.meaning);
-        self.has_meaning |= other.has_meaning;
-        self.changed_without_junk += other.changed_without_junk;
-        self.changed_by_meaning += other.changed_by_meaning;
-        self.changed_at_lower += other.changed_at_lower;
-        self.changed_at_higher += other.changed_at_higher;
+        let Runs {
+            text,
+            exact,
+            meaning,
+            has_meaning,
+            changed_without_junk,
+            changed_by_meaning,
+            changed_at_lower,
+            changed_at_higher,
+        } = other;
+        self.text.iter_mut().zip(text).for_each(|(mine, theirs)| add(mine, theirs));
+        add(&mut self.exact, exact);
+        add(&mut self.meaning, meaning);
+        self.has_meaning |= has_meaning;
+        self.changed_without_junk += changed_without_junk;
+        self.changed_by_meaning += changed_by_meaning;
+        self.changed_at_lower += changed_at_lower;
+        self.changed_at_higher += changed_at_higher;
     }
 
     pub(super) fn finish(&self, now: InForce) -> Sensitivity {

@@ -44,6 +44,13 @@ pub(super) fn bounded<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &s
     entry(map, if is_named { name } else { OTHERS })
 }
 
+/// Adds a count that may not be known.
+fn add_known(mine: &mut Option<u64>, theirs: Option<u64>) {
+    if let Some(theirs) = theirs {
+        *mine.get_or_insert(0) += theirs;
+    }
+}
+
 fn characters(message: &Message<'_>) -> u64 {
     let count = |text: &str| text.chars().count() as u64;
     let texts = [message.content, message.reasoning].into_iter().flatten();
@@ -138,43 +145,57 @@ impl Side {
         }
     }
 
-    /// Adds the counts of other rollouts.
+    /// Adds the counts of other rollouts; shares are computed in the end. Without `..`, so that no count can be forgotten.
     pub(super) fn merge(&mut self, other: &Side) {
-        for (mine, theirs) in [
-            (&mut self.rollouts, other.rollouts),
-            (&mut self.messages, other.messages),
-            (&mut self.steps, other.steps),
-            (&mut self.attempts, other.attempts),
-            (&mut self.ok, other.ok),
-            (&mut self.failed, other.failed),
-            (&mut self.open, other.open),
-            (&mut self.characters, other.characters),
-            (&mut self.characters_on_failures, other.characters_on_failures),
-            (&mut self.corrected, other.corrected),
-            (&mut self.uncorrected, other.uncorrected),
-        ] {
-            *mine += theirs;
+        let Side {
+            rollouts,
+            messages,
+            steps,
+            attempts,
+            ok,
+            failed,
+            open,
+            error_rate: _,
+            characters,
+            characters_on_failures,
+            tokens,
+            tokens_on_failures,
+            first_attempts,
+            first_attempt_success_rate: _,
+            by_tool,
+            error_types,
+            by_position,
+            failure_runs,
+            corrected,
+            uncorrected,
+            cascade,
+        } = other;
+        self.rollouts += rollouts;
+        self.messages += messages;
+        self.steps += steps;
+        self.attempts += attempts;
+        self.ok += ok;
+        self.failed += failed;
+        self.open += open;
+        self.characters += characters;
+        self.characters_on_failures += characters_on_failures;
+        add_known(&mut self.tokens, *tokens);
+        add_known(&mut self.tokens_on_failures, *tokens_on_failures);
+        self.first_attempts.merge(*first_attempts);
+        merge(&mut self.by_tool, by_tool, |mine, theirs| mine.merge(*theirs));
+        merge(&mut self.error_types, error_types, |mine, theirs| *mine += theirs);
+        if self.by_position.len() < by_position.len() {
+            self.by_position.resize(by_position.len(), Tally::default());
         }
-        for (mine, theirs) in
-            [(&mut self.tokens, other.tokens), (&mut self.tokens_on_failures, other.tokens_on_failures)]
-        {
-            if let Some(theirs) = theirs {
-                *mine.get_or_insert(0) += theirs;
-            }
-        }
-        merge(&mut self.by_tool, &other.by_tool, |mine, theirs| mine.merge(*theirs));
-        merge(&mut self.error_types, &other.error_types, |mine, theirs| *mine += theirs);
-        for (length, runs) in &other.failure_runs {
+        self.by_position.iter_mut().zip(by_position).for_each(|(mine, theirs)| mine.merge(*theirs));
+        for (length, RunCounts { corrected, uncorrected }) in failure_runs {
             let mine: &mut RunCounts = self.failure_runs.entry(*length).or_default();
-            mine.corrected += runs.corrected;
-            mine.uncorrected += runs.uncorrected;
+            mine.corrected += corrected;
+            mine.uncorrected += uncorrected;
         }
-        if self.by_position.len() < other.by_position.len() {
-            self.by_position.resize(other.by_position.len(), Tally::default());
-        }
-        self.by_position.iter_mut().zip(&other.by_position).for_each(|(mine, theirs)| mine.merge(*theirs));
-        self.first_attempts.merge(other.first_attempts);
-        self.cascade.merge(&other.cascade);
+        self.corrected += corrected;
+        self.uncorrected += uncorrected;
+        self.cascade.merge(cascade);
     }
 
     /// Computes the shares, once everything is counted.
@@ -196,9 +217,10 @@ impl Cascade {
     }
 
     fn merge(&mut self, other: &Cascade) {
-        self.first.merge(other.first);
-        self.after_ok.merge(other.after_ok);
-        self.after_failures.iter_mut().zip(other.after_failures).for_each(|(mine, theirs)| mine.merge(theirs));
+        let Cascade { first, after_ok, after_failures, rate_after_ok: _, rate_after_failure: _, ratio: _ } = other;
+        self.first.merge(*first);
+        self.after_ok.merge(*after_ok);
+        self.after_failures.iter_mut().zip(after_failures).for_each(|(mine, theirs)| mine.merge(*theirs));
     }
 
     fn finish(&mut self) {

@@ -1,24 +1,24 @@
 //! The walk over raw rows and, beside them, over what became of them.
 //!
-//! Owns which purified row belongs to which raw one, what it records, and the threads: as many chunks as there are threads are
-//! read, matched in order, and looked at side by side. Rows with names of their own are matched by them, others by their group, by what a
-//! repair never changes (what system and user said), and by the record.
+//! Owns which purified row belongs to which raw one, and what it records. Raw chunks are decoded and looked at side by side
+//! ([`Run::in_order`]); in between they are matched in order, by the one matcher that each hands on to the next. Rows with
+//! names of their own are matched by them, others by their group, by what a repair never changes (what system and user said),
+//! and by the record.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 use super::edited::is_as_recorded;
 use super::report::{FileFacts, RepairView};
 use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{BadLine, Chunk, DecodedChunk, IngestError, Input, Shape, decode_chunk};
+use crate::ingest::{BadLine, Chunk, DecodedChunk, IngestError, Input, RowOf, RowQueue, Shape, decode_chunk};
 use crate::options::ColumnConfig;
-use crate::pipeline::Progress;
 use crate::record::{RecordReader, RowRecord};
 use crate::rollout::{Role, Rollout};
+use crate::run::{Run, RunError};
 use crate::schema::PURIFICATION;
 
 /// What is told of files that are no two sides of one data set.
@@ -27,23 +27,14 @@ pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purifi
 /// Raw rows behind one that are asked whether they are what a purified row without a name was.
 const MOST_AHEAD: usize = 64;
 
-/// A row of a batch that is shared with others.
-#[derive(Clone)]
-pub(super) struct RowOf {
-    pub batch: Arc<Decoded>,
-    pub row: usize,
-}
-
-impl RowOf {
-    /// What a view of any of its repairs says of it.
-    pub(super) fn facts(&self) -> RepairView {
-        RepairView {
-            rollout: self.batch.id(self.row).into_owned(),
-            row: self.batch.number(self.row),
-            group: self.batch.group(self.row).map(str::to_owned),
-            reward: self.batch.reward(self.row),
-            ..RepairView::default()
-        }
+/// What a view of any of a row's repairs says of it.
+pub(super) fn facts_of(row: &RowOf) -> RepairView {
+    RepairView {
+        rollout: row.batch.id(row.row).into_owned(),
+        row: row.number(),
+        group: row.batch.group(row.row).map(str::to_owned),
+        reward: row.batch.reward(row.row),
+        ..RepairView::default()
     }
 }
 
@@ -61,12 +52,11 @@ struct Files<'w> {
     /// A column that each of them has.
     needs: Option<&'static str>,
     facts: Vec<FileFacts>,
-    next: usize,
 }
 
 impl<'w> Files<'w> {
     fn new(paths: &[PathBuf], columns: Cow<'w, ColumnConfig>, needs: Option<&'static str>) -> Self {
-        Files { rest: paths.iter().cloned().collect(), open: None, columns, needs, facts: Vec::new(), next: 0 }
+        Files { rest: paths.iter().cloned().collect(), open: None, columns, needs, facts: Vec::new() }
     }
 
     fn next_chunk(&mut self) -> Result<Option<(Chunk, Shape)>, Error> {
@@ -83,15 +73,12 @@ impl<'w> Files<'w> {
                 self.open = Some((input, shape));
             }
             let Some((input, shape)) = &mut self.open else { continue };
-            let chunk = input.next_chunk(self.next)?;
+            let chunk = input.next_chunk()?;
             if let Some(facts) = self.facts.last_mut() {
                 facts.rows = input.rows_read();
             }
             match chunk {
-                Some(chunk) => {
-                    self.next += 1;
-                    return Ok(Some((chunk, shape.clone())));
-                }
+                Some(chunk) => return Ok(Some((chunk, shape.clone()))),
                 None => self.open = None,
             }
         }
@@ -105,21 +92,22 @@ impl<'w> Files<'w> {
     }
 }
 
-/// Reads both sides together.
-pub(super) struct Walk<'w> {
-    raw: Files<'w>,
-    purified: Option<Purified<'w>>,
-    progress: &'w dyn Progress,
-    interrupted: &'w AtomicUsize,
-}
-
 struct Purified<'w> {
     /// The files of each shard; rows of one stand in order, those of different ones by group.
     shards: Vec<Series<'w>>,
     path: PathBuf,
 }
 
-impl Purified<'_> {
+impl<'w> Purified<'w> {
+    fn new(paths: &[PathBuf], shards: usize, columns: &ColumnConfig) -> Self {
+        let mut of: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
+        paths.iter().for_each(|path| of.entry(shard_of(path, shards)).or_default().push(path.clone()));
+        Purified {
+            shards: of.values().map(|paths| Series::new(paths, columns)).collect(),
+            path: paths.first().cloned().unwrap_or_default(),
+        }
+    }
+
     /// What a raw row has become: the next row of one of the shards. Of rows without names that were asked the same, the one
     /// that its record fits; one that fits none was edited.
     fn next_if_same(&mut self, raw: &RowOf) -> Result<Option<RowOf>, Error> {
@@ -138,24 +126,26 @@ impl Purified<'_> {
                 }
             };
             if is_next {
-                shard.next += 1;
-                return Ok(Some(next));
+                return Ok(shard.queue.pop());
             }
         }
         let Some(shard) = edited.and_then(|k| self.shards.get_mut(k)) else { return Ok(None) };
-        let found = shard.peek()?;
-        shard.next += 1;
-        Ok(found)
+        shard.peek()?;
+        Ok(shard.queue.pop())
     }
 
-    /// A row that no raw row has become.
-    fn left(&mut self) -> Result<Option<RowOf>, Error> {
+    /// A row that no raw row has become is an error.
+    fn refuse_left(&mut self) -> Result<(), Error> {
         for shard in &mut self.shards {
-            if let Some(row) = shard.peek()? {
-                return Ok(Some(row));
+            if let Some(left) = shard.peek()? {
+                return Err(Error::Mismatch {
+                    path: self.path.clone(),
+                    detail: format!("row {} of it is not in the raw data, or not in the same order", left.number()),
+                    hint: TOGETHER,
+                });
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 
@@ -163,8 +153,7 @@ impl Purified<'_> {
 struct Series<'w> {
     files: Files<'w>,
     records: Records,
-    batches: VecDeque<Arc<Decoded>>,
-    next: usize,
+    queue: RowQueue,
 }
 
 impl<'w> Series<'w> {
@@ -174,8 +163,7 @@ impl<'w> Series<'w> {
         Series {
             files: Files::new(paths, columns, Some(PURIFICATION)),
             records: Records::new(paths.first().cloned().unwrap_or_default()),
-            batches: VecDeque::new(),
-            next: 0,
+            queue: RowQueue::default(),
         }
     }
 
@@ -202,104 +190,112 @@ impl<'w> Series<'w> {
     /// The next row that is not matched yet.
     fn peek(&mut self) -> Result<Option<RowOf>, Error> {
         loop {
-            match self.batches.front() {
-                Some(batch) if self.next < batch.rows() => {
-                    return Ok(Some(RowOf { batch: Arc::clone(batch), row: self.next }));
-                }
-                Some(_) => {
-                    self.batches.pop_front();
-                    self.next = 0;
-                }
-                None => match self.files.decoded()? {
-                    Some((batches, _)) => self.batches.extend(batches.into_iter().map(Arc::new)),
-                    None => return Ok(None),
-                },
+            if let Some(row) = self.queue.peek() {
+                return Ok(Some(row));
+            }
+            match self.files.decoded()? {
+                Some((batches, _)) => self.queue.extend(batches),
+                None => return Ok(None),
             }
         }
     }
 }
 
-impl<'w> Walk<'w> {
-    pub(super) fn new(
-        raw: &[PathBuf],
-        purified: Option<(&[PathBuf], usize)>,
-        columns: &'w ColumnConfig,
-        progress: &'w dyn Progress,
-        interrupted: &'w AtomicUsize,
-    ) -> Self {
-        let of_purified = |(paths, shards): (&[PathBuf], usize)| {
-            let mut of: BTreeMap<usize, Vec<PathBuf>> = BTreeMap::new();
-            paths.iter().for_each(|path| of.entry(shard_of(path, shards)).or_default().push(path.clone()));
-            Purified {
-                shards: of.values().map(|paths| Series::new(paths, columns)).collect(),
-                path: paths.first().cloned().unwrap_or_default(),
-            }
-        };
-        Walk {
-            raw: Files::new(raw, Cow::Borrowed(columns), None),
-            purified: purified.map(of_purified),
-            progress,
-            interrupted,
-        }
-    }
+/// Which files are walked over, and how they are read.
+pub(super) struct Walk<'w> {
+    pub raw: &'w [PathBuf],
+    /// The purified files, and the number of shards that wrote them.
+    pub purified: Option<(&'w [PathBuf], usize)>,
+    pub columns: &'w ColumnConfig,
+}
 
-    /// The next stretches, at most `most` of them; empty at the end.
+/// What is handed from each stretch to the next, so that rows are matched in order.
+struct Matcher<'w, S> {
+    purified: Option<Purified<'w>>,
+    state: S,
+}
+
+/// A raw chunk that waits for its turn.
+struct Turn<'w, S> {
+    chunk: Chunk,
+    shape: Shape,
+    /// Where the matcher comes from, and where it goes on to.
+    from: mpsc::Receiver<Matcher<'w, S>>,
+    to: mpsc::SyncSender<Matcher<'w, S>>,
+}
+
+/// The chunk before has ended without handing the matcher on, and has said why.
+fn no_matcher() -> RunError {
+    RunError::Bug { place: "the audit".to_owned(), detail: "a chunk was never matched".to_owned() }
+}
+
+impl<'w> Walk<'w> {
+    /// Goes over all raw rows: `see` sees the stretches in order and may keep a state, `look` looks at them side by side, and
+    /// `take` is given what it has found, in order. The facts of all files at the end.
     ///
     /// # Errors
     /// A purified row that no raw row has become.
-    pub(super) fn next_stretches(&mut self, most: usize) -> Result<Vec<Stretch>, Error> {
-        let signal = self.interrupted.load(Ordering::Relaxed);
-        if signal != 0 {
-            return Err(Error::Interrupted { signal: signal as u8 });
-        }
-        let mut chunks = Vec::new();
-        while chunks.len() < most {
-            match self.raw.next_chunk()? {
-                Some(chunk) => chunks.push(chunk),
-                None => break,
-            }
-        }
-        let decoded = super::side_by_side(chunks, |(chunk, shape)| decode_chunk(chunk, &shape));
-        let mut out = Vec::new();
-        for chunk in decoded {
-            let (batches, bad) = chunk?;
-            let mut raw = Vec::new();
-            for batch in batches.into_iter().map(Arc::new) {
-                for row in 0..batch.rows() {
-                    let one = RowOf { batch: Arc::clone(&batch), row };
-                    let became = self.match_to(&one)?;
-                    raw.push((one, became));
-                }
-            }
-            self.progress.advance((raw.len() + bad.len()) as u64);
-            out.push(Stretch { raw, bad });
-        }
-        match &mut self.purified {
-            Some(purified) if out.is_empty() => match purified.left()? {
-                None => Ok(out),
-                Some(left) => Err(Error::Mismatch {
-                    path: purified.path.clone(),
-                    detail: format!(
-                        "row {} of it is not in the raw data, or not in the same order",
-                        left.batch.number(left.row)
-                    ),
-                    hint: TOGETHER,
-                }),
+    pub(super) fn each<S: Send, X: Send, R: Send>(
+        &self,
+        run: &Run<'_>,
+        state: S,
+        see: impl Fn(&mut S, &Stretch) -> Result<X, Error> + Sync,
+        look: impl Fn(Stretch, X) -> Result<R, Error> + Sync,
+        mut take: impl FnMut(R) -> Result<(), Error>,
+    ) -> Result<(Vec<FileFacts>, S), Error> {
+        let mut raw = Files::new(self.raw, Cow::Borrowed(self.columns), None);
+        let (first, mut from) = mpsc::sync_channel(1);
+        let purified = self.purified.map(|(paths, shards)| Purified::new(paths, shards, self.columns));
+        first.send(Matcher { purified, state }).map_err(|_| no_matcher())?;
+        let next_turn = || {
+            let Some((chunk, shape)) = raw.next_chunk()? else { return Ok(None) };
+            let (to, next) = mpsc::sync_channel(1);
+            Ok(Some(Turn { chunk, shape, from: std::mem::replace(&mut from, next), to }))
+        };
+        let work = |Turn { chunk, shape, from, to }: Turn<'w, S>| {
+            let (batches, bad) = decode_chunk(chunk, &shape)?;
+            let mut matcher = from.recv().map_err(|_| no_matcher())?;
+            let stretch = Stretch { raw: matched(matcher.purified.as_mut(), batches)?, bad };
+            let seen = see(&mut matcher.state, &stretch)?;
+            // Who is next may have failed on its own chunk, and says so itself.
+            let _ = to.send(matcher);
+            let rows = stretch.raw.len() + stretch.bad.len();
+            Ok((rows, look(stretch, seen)?))
+        };
+        run.in_order(
+            next_turn,
+            |turn| turn.chunk.place(&turn.shape),
+            work,
+            |(rows, found)| {
+                run.progress.advance(rows as u64);
+                take(found)
             },
-            _ => Ok(out),
+        )?;
+        let Matcher { mut purified, state } = from.recv().map_err(|_| no_matcher())?;
+        if let Some(purified) = &mut purified {
+            purified.refuse_left()?;
+        }
+        let mut of_purified: Vec<FileFacts> =
+            purified.into_iter().flat_map(|p| p.shards).flat_map(|shard| shard.files.facts).collect();
+        of_purified.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok((raw.facts.into_iter().chain(of_purified).collect(), state))
+    }
+}
+
+/// The rows of a chunk, each with what it has become.
+fn matched(
+    mut purified: Option<&mut Purified<'_>>,
+    batches: Vec<Decoded>,
+) -> Result<Vec<(RowOf, Option<RowOf>)>, Error> {
+    let mut out = Vec::new();
+    for batch in batches.into_iter().map(Arc::new) {
+        for row in 0..batch.rows() {
+            let one = RowOf { batch: Arc::clone(&batch), row };
+            let became = purified.as_mut().map_or(Ok(None), |purified| purified.next_if_same(&one))?;
+            out.push((one, became));
         }
     }
-
-    fn match_to(&mut self, raw: &RowOf) -> Result<Option<RowOf>, Error> {
-        self.purified.as_mut().map_or(Ok(None), |purified| purified.next_if_same(raw))
-    }
-
-    pub(super) fn facts(self) -> Vec<FileFacts> {
-        let mut purified: Vec<FileFacts> =
-            self.purified.into_iter().flat_map(|p| p.shards).flat_map(|shard| shard.files.facts).collect();
-        purified.sort_by(|a, b| a.file.cmp(&b.file));
-        self.raw.facts.into_iter().chain(purified).collect()
-    }
+    Ok(out)
 }
 
 /// What purified rows record of themselves.

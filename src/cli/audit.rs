@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -17,6 +16,7 @@ use crate::ingest::expand;
 use crate::options::{AuditConfig, ComputeConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Options};
 use crate::pipeline::semantic::{Prepared, threshold};
 use crate::record::Finding;
+use crate::run::Run;
 
 /// Entries of a list that are shown; the JSON has all.
 const MOST_SHOWN: usize = 6;
@@ -37,7 +37,7 @@ pub(super) struct AuditArgs {
 
 pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
-    let progress = printer.progress(Arc::clone(&signals.at_once));
+    let progress = signals.progress(printer);
     let AuditArgs { audit: config, options: mut settings, compute, embed: model, mut lineage } = args;
     if lineage.job_name == DEFAULT_JOB {
         lineage.job_name = format!("{DEFAULT_JOB}-audit");
@@ -45,8 +45,9 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
     let files: Vec<PathBuf> = std::iter::once(&config.raw).chain(&config.purified).cloned().collect();
     let told = Told::start(&lineage, &files, &settings, printer)?;
     let mut whole = || -> Result<AuditReport, Error> {
-        let prepared = vectors(&config.raw, &model, &compute.embeddings, &mut settings, &signals, printer)?;
-        audit::audit(&config, &settings, prepared.as_ref().map(|p| &p.vectors), &progress, &signals.seen)
+        let prepared = vectors(&config, &model, &compute.embeddings, &mut settings, &signals, printer)?;
+        let run = Run::new(config.threads, &progress, &signals.seen)?;
+        audit::audit(&config, &settings, prepared.as_ref().map(|p| &p.vectors), &run)
     };
     let report = match told {
         Some(told) => told.end(whole(), |report| read_and_written(report, &files, &config))?,
@@ -93,7 +94,7 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
 
 /// Vectors of all that the curves compare, if anything gives them; and the threshold for them.
 fn vectors(
-    raw: &PathBuf,
+    config: &AuditConfig,
     model: &EmbedModel,
     files: &[PathBuf],
     settings: &mut Options,
@@ -105,8 +106,9 @@ fn vectors(
     if !is_given && !semantic.is_used(settings.method.similarity_metric) {
         return Ok(None);
     }
+    let raw = std::slice::from_ref(&config.raw);
     let mut widest = audit::widest(settings);
-    let prepared = super::embed::vectors(std::slice::from_ref(raw), model, files, &mut widest, signals, printer)?;
+    let prepared = super::embed::vectors(raw, model, files, &mut widest, config.threads, signals, printer)?;
     if let Some(prepared) = &prepared {
         settings.semantic.semantic_threshold = threshold(settings, prepared);
         settings.vectors = widest.vectors;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::options::ColumnConfig;
-use crate::pipeline::revert::{Rendered, Side, open_side};
+use crate::pipeline::revert::{Rendered, RenderedReader};
 
 /// A line of a comparison, unescaped.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub fn find(
     most: usize,
     columns: &ColumnConfig,
 ) -> Result<Vec<RolloutDiff>, Error> {
-    let mut before = open_side(raw, columns)?;
-    let mut after = open_side(purified, columns)?;
+    let mut before = RenderedReader::open(raw, columns)?;
+    let mut after = RenderedReader::open(purified, columns)?;
     let mut out = Vec::new();
     while out.len() < most.max(1) {
         let Some(new) = after.next_rollout()? else { break };
@@ -74,7 +74,7 @@ pub fn find(
     }
 }
 
-fn find_raw(before: &mut Side, new: &Rendered) -> Result<Option<Rendered>, Error> {
+fn find_raw(before: &mut RenderedReader, new: &Rendered) -> Result<Option<Rendered>, Error> {
     while let Some(old) = before.next_rollout()? {
         let is_found = if old.is_named && new.is_named { old.id == new.id } else { may_become(&old, new) };
         if is_found {

@@ -1,19 +1,18 @@
 //! `purify embed`, `purify calibrate`, and the vectors of the main job: what is shown while texts are embedded, and what is
 //! said in the end.
 
-use std::cell::Cell;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use crate::embed::Embedder;
 use crate::error::{Error, ExitStatus};
 use crate::options::{CalibrateConfig, ColumnConfig, EmbedConfig, EmbedModel, Options};
 use crate::pipeline::calibrate::{Agreement, Calibration, calibrate};
 use crate::pipeline::embed;
-use crate::pipeline::semantic::{Engine, Observer, Prepared, Sources, prepare};
+use crate::pipeline::semantic::{Engine, Prepared, Sources, prepare};
+use crate::run::Run;
 
-use super::bar::Bar;
 use super::printer::{Printer, Verbosity, escaped};
+use super::progress::TerminalProgress;
 use super::signals::Watch;
 
 /// Below this agreement is called fair at best (Landis and Koch, 1977: 0.21 to 0.40 is fair).
@@ -33,8 +32,9 @@ pub(super) fn run(
             Some("give --embed-model with its folder, or a known name such as minilm"),
         )
     })?;
-    let progress = Progress::new(printer, Some(&signals));
-    let summary = embed::run(config, columns, engine(loaded.as_mut(), model), &progress, &signals.seen)?;
+    let progress = signals.progress(printer);
+    let run = Run::new(0, &progress, &signals.seen)?;
+    let summary = embed::embed(config, columns, engine(loaded.as_mut(), model), &run)?;
     let card = &summary.model;
     printer.line(&format!(
         "{} rollouts, {} steps, {} texts, {} of them different ({:.1}% repeat another)",
@@ -91,9 +91,11 @@ pub(super) fn run_calibrate(
 ) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
     let mut loaded = load(model, printer)?;
-    let progress = Progress::new(printer, None);
+    // Nothing is written that had to be tidied up.
+    let progress = TerminalProgress::new(printer, None);
+    let run = Run::new(0, &progress, &signals.seen)?;
     let engine = loaded.as_mut().map(|embedder| engine(embedder.as_mut(), model));
-    let found = calibrate(&config.inputs, settings, Sources { files, engine }, &progress, &signals.seen)?;
+    let found = calibrate(&config.inputs, settings, Sources { files, engine }, &run)?;
     if printer.verbosity() > Verbosity::Quiet {
         table(&found).iter().for_each(|line| printer.line(line));
     }
@@ -144,6 +146,7 @@ pub(super) fn vectors(
     model: &EmbedModel,
     files: &[PathBuf],
     settings: &mut Options,
+    threads: usize,
     signals: &Watch,
     printer: &Printer,
 ) -> Result<Option<Prepared>, Error> {
@@ -154,9 +157,11 @@ pub(super) fn vectors(
         return Ok(None);
     }
     let mut loaded = load(model, printer)?;
-    let progress = Progress::new(printer, None);
+    // Nothing is written yet that had to be tidied up.
+    let progress = TerminalProgress::new(printer, None);
+    let run = Run::new(threads, &progress, &signals.seen)?;
     let engine = loaded.as_mut().map(|embedder| engine(embedder.as_mut(), model));
-    let prepared = prepare(inputs, settings, Sources { files, engine }, &progress, &signals.seen)?;
+    let prepared = prepare(inputs, settings, Sources { files, engine }, &run)?;
     if let Some(prepared) = &prepared {
         printer.detail(&format!(
             "{} texts are compared by meaning, {} of them embedded now; `{}`, {}, {}",
@@ -201,41 +206,5 @@ fn load(model: &EmbedModel, _: &Printer) -> Result<Option<Box<dyn Embedder>>, Er
     match model.embed_model {
         Some(_) => Err(Error::NotBuilt { what: "load embedding models", feature: "embed" }),
         None => Ok(None),
-    }
-}
-
-struct Progress<'p> {
-    bar: Bar<'p>,
-    /// Of a run that keeps what it has done when a signal comes.
-    signals: Option<&'p Watch>,
-    done: Cell<u64>,
-    started: Cell<Option<Instant>>,
-}
-
-impl<'p> Progress<'p> {
-    fn new(printer: &'p Printer, signals: Option<&'p Watch>) -> Self {
-        Progress { bar: Bar::new(printer, "texts"), signals, done: Cell::new(0), started: Cell::new(None) }
-    }
-}
-
-impl Observer for Progress<'_> {
-    fn texts(&self, total: u64) {
-        if let Some(signals) = self.signals {
-            signals.at_once.store(false, std::sync::atomic::Ordering::Relaxed);
-        }
-        if self.started.get().is_none() {
-            self.started.set(Some(Instant::now()));
-        }
-        self.bar.start(self.done.get(), total);
-    }
-
-    fn advance(&self, texts: u64) {
-        self.done.set(self.done.get() + texts);
-        let seconds = self.started.get().map_or(0.0, |s| s.elapsed().as_secs_f64());
-        self.bar.set(self.done.get(), format!("{:.0} texts/s", self.done.get() as f64 / seconds.max(1e-9)));
-    }
-
-    fn finish(&self) {
-        self.bar.finish();
     }
 }

@@ -1,13 +1,12 @@
 //! `purify export`, and `--to` behind the main job: what is said in the end.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::printer::{Printer, escaped, grouped};
 use crate::error::{Error, ExitStatus};
 use crate::options::{ColumnConfig, DetectConfig, ExportConfig};
 use crate::pipeline::export::{self, ExportSummary, Reading};
+use crate::run::Run;
 
 #[derive(Args, Debug)]
 pub(super) struct ExportArgs {
@@ -21,10 +20,10 @@ pub(super) struct ExportArgs {
 
 pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
-    let progress = printer.progress(Arc::clone(&signals.at_once));
-    let reading =
-        Reading { errors: &args.errors, columns: &args.columns, progress: &progress, interrupted: &signals.seen };
-    let summary = export::export(&args.export, &reading)?;
+    let progress = signals.progress(printer);
+    let run = Run::new(args.export.threads, &progress, &signals.seen)?;
+    let reading = Reading { errors: &args.errors, columns: &args.columns };
+    let summary = export::export(&args.export, &reading, &run)?;
     say(&summary, printer);
     for path in &summary.outputs {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));

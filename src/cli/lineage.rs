@@ -18,6 +18,7 @@ use crate::pipeline::emit::{emit, is_url};
 use crate::pipeline::outputs::place;
 use crate::pipeline::trace::{Origin, PartTrace, TracedColumn};
 use crate::pipeline::{InputRecord, Summary};
+use crate::run::RunError;
 
 const REPAIRED: &str = "failed attempts are replaced by the correction that the model found itself";
 const RECORD: &str = "what was done to the row";
@@ -71,7 +72,7 @@ impl<'c> Told<'c> {
                 (self.run.inputs, self.run.outputs) = (done.inputs, done.outputs);
                 End::Complete { ended, counts: done.counts }
             }
-            Err(Error::Interrupted { .. }) => End::Abort { ended },
+            Err(Error::Run(RunError::Interrupted { .. })) => End::Abort { ended },
             Err(error) => End::Fail { ended, message: error.to_string() },
         };
         let sent = self.send(&end_event(&self.run, &end));

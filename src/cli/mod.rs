@@ -4,13 +4,13 @@
 //! declared in [`crate::options`]; everything that is printed goes through [`printer`].
 
 mod audit;
-mod bar;
 mod diff;
 mod embed;
 mod export;
 mod layers;
 mod lineage;
 pub mod printer;
+mod progress;
 pub mod reference;
 #[cfg(feature = "schemas")]
 pub mod schemas;
@@ -22,7 +22,6 @@ mod view;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -35,8 +34,10 @@ use crate::options::{
     Options, RunConfig, ScoreConfig, TrainConfig,
 };
 use crate::pipeline::{self, Summary};
+use crate::run::Run;
 use lineage::Told;
 use printer::{Printer, Verbosity};
+use progress::TerminalProgress;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -270,7 +271,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
         None => purify(RunConfig { compute: cli.compute, ..cli.run }, cli.options, &cli.embed, &cli.lineage, printer),
         Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
-            let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements)?;
+            let (signals, progress) = (signals::watch(), TerminalProgress::new(printer, None));
+            let run = Run::new(0, &progress, &signals.seen)?;
+            let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements, &run)?;
             printer.surveys(&surveys, json);
             Ok(ExitStatus::Done)
         }
@@ -285,7 +288,10 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         }
         Some(Command::Revert { purified, raw, out, columns }) => {
             let out = out.unwrap_or_else(|| purified.with_extension("reverted.parquet"));
-            let report = pipeline::revert::revert(&purified, &raw, &out, &columns)?;
+            let signals = signals::watch();
+            let progress = signals.progress(printer);
+            let run = Run::new(0, &progress, &signals.seen)?;
+            let report = pipeline::revert::revert(&purified, &raw, &out, &columns, &run)?;
             printer.reverted(&report);
             Ok(ExitStatus::Done)
         }
@@ -349,24 +355,27 @@ fn no_raw(purified: &Path) -> Error {
 }
 
 fn purify(
-    run: RunConfig,
+    config: RunConfig,
     options: Options,
     model: &EmbedModel,
     lineage: &LineageConfig,
     printer: &Printer,
 ) -> Result<ExitStatus, Error> {
-    let pairs = run.pairs || run.to.as_deref().is_some_and(targets::needs_pairs);
-    let mut options = Options { pairs, shard: run.shard, compression_level: run.compression_level, ..options };
+    let pairs = config.pairs || config.to.as_deref().is_some_and(targets::needs_pairs);
+    let (shard, compression_level) = (config.shard, config.compression_level);
+    let mut options = Options { pairs, shard, compression_level, ..options };
     let signals = signals::watch();
-    let progress = printer.progress(Arc::clone(&signals.at_once));
+    let progress = signals.progress(printer);
     // A dry run writes nothing, so there is nothing to follow.
-    let told = if run.dry_run { None } else { Told::start(lineage, &run.inputs, &options, printer)? };
+    let told = if config.dry_run { None } else { Told::start(lineage, &config.inputs, &options, printer)? };
     let mut whole = || -> Result<Summary, Error> {
-        let prepared = embed::vectors(&run.inputs, model, &run.compute.embeddings, &mut options, &signals, printer)?;
+        let (inputs, files, threads) = (&config.inputs, &config.compute.embeddings, config.threads);
+        let prepared = embed::vectors(inputs, model, files, &mut options, threads, &signals, printer)?;
         let vectors = prepared.as_ref().map(|p| &p.vectors);
-        let judge = score::judge(&options.gate, run.compute.gate_device)?;
-        let summary = pipeline::run(&run, &options, vectors, judge.as_deref(), &progress, &signals.seen)?;
-        if let Some(path) = &run.report {
+        let judge = score::judge(&options.gate, config.compute.gate_device)?;
+        let run = Run::new(threads, &progress, &signals.seen)?;
+        let summary = pipeline::run(&config, &options, vectors, judge.as_deref(), &run)?;
+        if let Some(path) = &config.report {
             pipeline::write_report(path, &options, &summary)?;
         }
         Ok(summary)
@@ -375,13 +384,13 @@ fn purify(
         Some(told) => told.end(whole(), lineage::of_run)?,
         None => whole()?,
     };
-    printer.summary(&summary, run.dry_run);
+    printer.summary(&summary, config.dry_run);
     if let Some(exported) = &summary.exported {
         export::say(exported, printer);
     }
     match summary.gate_failures.len() {
         0 => Ok(ExitStatus::Done),
-        failed => Err(Error::Gates { failed, gates: run.fail_if.len() + usize::from(run.strict) }),
+        failed => Err(Error::Gates { failed, gates: config.fail_if.len() + usize::from(config.strict) }),
     }
 }
 

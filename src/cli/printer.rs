@@ -1,24 +1,20 @@
 //! The only file that prints: data on stdout, everything else on stderr.
 //!
-//! Owns colours, tables and progress. Text from data goes through [`escaped`] first: control characters are shown,
+//! Owns colours and tables. Text from data goes through [`escaped`] first: control characters are shown,
 //! never sent. Colours follow the terminal, `NO_COLOR` and `CLICOLOR_FORCE`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanCount;
 
 use super::diff::{Line, RolloutDiff};
 use crate::error::Error;
 use crate::options::{EmbedModel, Options};
+use crate::pipeline::Summary;
 use crate::pipeline::revert::RevertReport;
 use crate::pipeline::survey::Survey;
-use crate::pipeline::{Progress, Summary};
 
 const RED: Style = AnsiColor::Red.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -26,8 +22,6 @@ const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
-/// Between two plain lines of progress where stderr is no terminal.
-const HEARTBEAT: Duration = Duration::from_secs(30);
 /// Entries of a table; the report file has all.
 const MOST_ENTRIES: usize = 12;
 
@@ -293,71 +287,6 @@ impl Printer {
         }
         stdout(&out);
     }
-
-    /// A bar on a terminal, a plain line now and then elsewhere.
-    ///
-    /// `at_once` is cleared when the first output is opened: from then on a signal lets the run tidy up.
-    pub fn progress(&self, at_once: Arc<AtomicBool>) -> TerminalProgress {
-        let is_shown = self.verbosity > Verbosity::Quiet;
-        let bar = (is_shown && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-            bar.set_style(
-                ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rollouts {per_sec} {eta}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            bar
-        });
-        TerminalProgress {
-            bar,
-            is_plain: is_shown,
-            rows: AtomicU64::new(0),
-            last_line: Mutex::new(Instant::now()),
-            at_once,
-        }
-    }
-}
-
-/// Progress on stderr.
-pub struct TerminalProgress {
-    bar: Option<ProgressBar>,
-    is_plain: bool,
-    rows: AtomicU64,
-    last_line: Mutex<Instant>,
-    at_once: Arc<AtomicBool>,
-}
-
-impl Progress for TerminalProgress {
-    fn start(&self, part: usize, parts: usize, path: &Path, rows: Option<u64>) {
-        self.at_once.store(false, Ordering::Relaxed);
-        if let Some(bar) = &self.bar {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            bar.reset();
-            bar.set_message(format!("{}/{parts} {}", part + 1, escaped(&name)));
-            match rows {
-                Some(rows) => bar.set_length(rows),
-                None => bar.unset_length(),
-            }
-        }
-    }
-
-    fn advance(&self, rows: u64) {
-        let all = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
-        if let Some(bar) = &self.bar {
-            bar.inc(rows);
-        } else if self.is_plain
-            && let Ok(mut last) = self.last_line.lock()
-            && last.elapsed() >= HEARTBEAT
-        {
-            *last = Instant::now();
-            stderr(&format!("{} rollouts done\n", grouped(all)));
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 fn one_line(text: &str) -> String {
@@ -388,15 +317,7 @@ fn head(text: &str) -> String {
 
 /// Digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (k, digit) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    HumanCount(number).to_string()
 }
 
 fn survey_text(survey: &Survey) -> String {

@@ -3,6 +3,8 @@
 use crate::error::{Error, ExitStatus};
 use crate::judge::Judge;
 use crate::options::{ColumnConfig, DeviceChoice, GateConfig, ModelChoice, ScoreConfig};
+#[cfg(feature = "train")]
+use crate::run::Run;
 
 use super::printer::Printer;
 
@@ -36,9 +38,9 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitStatus, Error> {
     let signals = super::signals::watch();
-    let bar = super::bar::Bar::new(printer, "rollouts");
-    let observer = Progress { printer, bar, signals: &signals, done: Default::default(), started: Default::default() };
-    let summary = crate::score::score(model, config, columns, &observer, &signals.seen)?;
+    let progress = signals.progress(printer);
+    let run = Run::new(0, &progress, &signals.seen)?;
+    let summary = crate::score::score(model, config, columns, &run)?;
     let mean = summary.mean_logprob.map_or("-".to_owned(), |m| format!("{m:.4}"));
     printer.line(&format!(
         "{} of {} rows scored on {}, {} policy tokens, mean log-prob {mean}, {:.1} s; written to {}",
@@ -79,38 +81,5 @@ pub(super) fn run(
     match config.strict && unscored > 0 {
         true => Err(crate::score::ScoreError::Unscored { unscored, rows: summary.rows }.into()),
         false => Ok(ExitStatus::Done),
-    }
-}
-
-#[cfg(feature = "train")]
-struct Progress<'p> {
-    printer: &'p Printer,
-    bar: super::bar::Bar<'p>,
-    signals: &'p super::signals::Watch,
-    /// Rows and tokens so far.
-    done: std::cell::Cell<(u64, u64)>,
-    started: std::cell::Cell<Option<std::time::Instant>>,
-}
-
-#[cfg(feature = "train")]
-impl crate::score::Observer for Progress<'_> {
-    fn start(&self, rows: Option<u64>, device: &str) {
-        // From here on there is a file to tidy up.
-        self.signals.at_once.store(false, std::sync::atomic::Ordering::Relaxed);
-        self.started.set(Some(std::time::Instant::now()));
-        self.printer.detail(&format!("scoring on {device}"));
-        self.bar.start(0, rows.unwrap_or_default());
-    }
-
-    fn advance(&self, rows: u64, tokens: u64) {
-        let (all_rows, all_tokens) = self.done.get();
-        let (all_rows, all_tokens) = (all_rows + rows, all_tokens + tokens);
-        self.done.set((all_rows, all_tokens));
-        let seconds = self.started.get().map_or(0.0, |s| s.elapsed().as_secs_f64());
-        self.bar.set(all_rows, format!("{:.0} policy tokens/s", all_tokens as f64 / seconds.max(1e-9)));
-    }
-
-    fn finish(&self) {
-        self.bar.finish();
     }
 }

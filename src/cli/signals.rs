@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::printer::Printer;
+use super::progress::TerminalProgress;
+
 /// What is known of signals.
 pub(super) struct Watch {
     /// The signal's number as soon as one has come, 0 before.
@@ -12,6 +15,13 @@ pub(super) struct Watch {
     /// While true, a signal ends the process at once: at first, since nothing needs tidying before an output is
     /// opened, and again after a first signal.
     pub(super) at_once: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Progress of work that a signal lets tidy up, once it has begun.
+    pub(super) fn progress<'p>(&self, printer: &'p Printer) -> TerminalProgress<'p> {
+        TerminalProgress::new(printer, Some(Arc::clone(&self.at_once)))
+    }
 }
 
 pub(super) fn watch() -> Watch {

@@ -4,9 +4,8 @@
 //! padded, no work is wasted on padding, and a vector can't depend on its neighbours. A batch that does not fit into memory
 //! is halved, and so are those behind it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::{EmbedError, Embedder, Embedding, TextLength};
+use crate::run::Run;
 
 /// Texts of a batch that can't be halved any more.
 const SMALLEST_BATCH: usize = 1;
@@ -18,7 +17,7 @@ pub struct Batcher<'e> {
     budget: usize,
     /// How often memory was too small.
     pub halved: u32,
-    interrupted: &'e AtomicUsize,
+    run: &'e Run<'e>,
 }
 
 /// The vector of one text.
@@ -30,10 +29,10 @@ pub struct Embedded {
 }
 
 impl<'e> Batcher<'e> {
-    /// `batch_tokens`: in place of the engine's own choice. `interrupted` holds the number of a signal once one has come.
-    pub fn new(embedder: &'e mut dyn Embedder, batch_tokens: Option<usize>, interrupted: &'e AtomicUsize) -> Self {
+    /// `batch_tokens`: in place of the engine's own choice. A signal to `run` ends it between two batches.
+    pub fn new(embedder: &'e mut dyn Embedder, batch_tokens: Option<usize>, run: &'e Run<'e>) -> Self {
         let budget = batch_tokens.unwrap_or_else(|| embedder.batch_tokens());
-        Batcher { embedder, budget, halved: 0, interrupted }
+        Batcher { embedder, budget, halved: 0, run }
     }
 
     pub fn embedder(&self) -> &dyn Embedder {
@@ -53,9 +52,8 @@ impl<'e> Batcher<'e> {
         for group in order.chunk_by(|&a, &b| lengths[a].tokens == lengths[b].tokens) {
             let mut rest = group;
             while !rest.is_empty() {
-                let signal = self.interrupted.load(Ordering::Relaxed);
-                if signal != 0 {
-                    return Err(EmbedError::Interrupted { signal: signal as u8 }.into());
+                if let Some(signal) = self.run.signal() {
+                    return Err(EmbedError::Interrupted { signal }.into());
                 }
                 let (batch, embeddings) = self.next(texts, rest, lengths[group[0]].tokens)?;
                 rest = &rest[batch.len()..];
@@ -98,12 +96,20 @@ impl<'e> Batcher<'e> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::fake::FakeEmbedder;
     use super::*;
+    use crate::run::Silent;
+
+    fn run(signal: &AtomicUsize) -> Run<'_> {
+        Run::new(1, &Silent, signal).expect("a thread")
+    }
 
     fn embedded(embedder: &mut FakeEmbedder, texts: &[&str], budget: usize) -> (Vec<Embedding>, u32) {
-        let interrupted = AtomicUsize::new(0);
-        let mut batcher = Batcher::new(embedder, Some(budget), &interrupted);
+        let signal = AtomicUsize::new(0);
+        let run = run(&signal);
+        let mut batcher = Batcher::new(embedder, Some(budget), &run);
         let mut out: Vec<Option<Embedding>> = vec![None; texts.len()];
         batcher
             .embed(texts, |batch| {
@@ -144,8 +150,9 @@ mod tests {
     #[test]
     fn text_that_does_not_fit_alone_ends_the_run() {
         let mut embedder = FakeEmbedder::new(0);
-        let interrupted = AtomicUsize::new(0);
-        let mut batcher = Batcher::new(&mut embedder, None, &interrupted);
+        let signal = AtomicUsize::new(0);
+        let run = run(&signal);
+        let mut batcher = Batcher::new(&mut embedder, None, &run);
         let found = batcher.embed(&["abc"], |_| Ok::<(), EmbedError>(()));
         assert!(matches!(found, Err(EmbedError::TooLarge { tokens: 3, .. })));
     }
@@ -153,10 +160,11 @@ mod tests {
     #[test]
     fn signal_ends_it_between_two_batches() {
         let mut embedder = FakeEmbedder::new(100);
-        let interrupted = AtomicUsize::new(0);
-        let mut batcher = Batcher::new(&mut embedder, None, &interrupted);
+        let signal = AtomicUsize::new(0);
+        let run = run(&signal);
+        let mut batcher = Batcher::new(&mut embedder, None, &run);
         let found = batcher.embed(&TEXTS, |_| {
-            interrupted.store(2, Ordering::Relaxed);
+            signal.store(2, Ordering::Relaxed);
             Ok::<(), EmbedError>(())
         });
         assert!(matches!(found, Err(EmbedError::Interrupted { signal: 2 })));

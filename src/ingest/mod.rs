@@ -7,10 +7,11 @@ mod document;
 mod foreign;
 pub mod formats;
 mod jsonl;
+mod known;
 mod listing;
 mod parquet_file;
 pub mod raw_rows;
-
+mod rows;
 pub mod vectors;
 
 use std::fs::File;
@@ -30,8 +31,10 @@ use crate::options::ColumnConfig;
 use crate::schema::{Columns, SchemaError, quoted, with_reward};
 use foreign::Conversion;
 use formats::{FORMS, Form, NATIVE};
+pub use known::KnownInput;
 pub use listing::{EXPORT_FOLDER, EXPORT_RECORD, MANIFEST, expand};
 use parquet_file::Parquet;
+pub use rows::{RowOf, RowQueue, RowReader};
 
 /// Decoded bytes after which a chunk is full; it becomes a row group.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -83,6 +86,8 @@ pub enum IngestError {
     LargeNumber { path: PathBuf, number: String },
     #[error("`{}` is no JSON object with a trial's reward: {detail}", path.display())]
     NoResult { path: PathBuf, detail: String },
+    #[error("`{}` was changed while it was read", path.display())]
+    Changed { path: PathBuf },
     #[error("`{}` is packed with {with}", path.display())]
     Packed { path: PathBuf, with: &'static str },
     #[error("`{}` is no file of vectors: {detail}", path.display())]
@@ -118,6 +123,7 @@ impl IngestError {
             IngestError::NotJson { .. } => "give JSON lines the ending .jsonl or .ndjson",
             IngestError::LargeNumber { .. } => "write it as text",
             IngestError::NoResult { .. } => "write it again, or take it away: the rollout has no reward then",
+            IngestError::Changed { .. } => "run it again when nobody writes to it",
             IngestError::Packed { .. } => "unpack it first; Parquet is packed by itself",
             IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",
             IngestError::NoObjects { .. } => {
@@ -210,7 +216,6 @@ enum Reader {
 
 /// Consecutive rows of one input.
 pub struct Chunk {
-    pub index: usize,
     pub first_row: u64,
     data: ChunkData,
 }
@@ -334,8 +339,8 @@ impl Input {
         self.next_row
     }
 
-    /// The next chunk, or `None` at the end. `index` is the caller's count.
-    pub fn next_chunk(&mut self, index: usize) -> Result<Option<Chunk>, IngestError> {
+    /// The next chunk, or `None` at the end.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, IngestError> {
         let first_row = self.next_row;
         let data = match &mut self.reader {
             Reader::Parquet(reader) => {
@@ -363,12 +368,12 @@ impl Input {
                     ChunkData::Lines(block)
                 }),
         };
-        Ok(data.map(|data| Chunk { index, first_row, data }))
+        Ok(data.map(|data| Chunk { first_row, data }))
     }
 
     /// The next chunk, decoded, for those who read a file from its beginning to its end in one thread.
     pub fn next_decoded(&mut self) -> Result<Option<DecodedChunk>, IngestError> {
-        let chunk = self.next_chunk(0)?;
+        let chunk = self.next_chunk()?;
         chunk.map(|chunk| decode_chunk(chunk, &self.shape())).transpose()
     }
 

@@ -46,9 +46,7 @@ impl Parquet {
             return Err(IngestError::Codec { path: path.to_owned(), codec });
         }
         let rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or_default();
-        let bytes: i64 = metadata.metadata().row_groups().iter().map(|g| g.total_byte_size()).sum();
-        let per_row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(rows).unwrap_or(1).max(1);
-        let batch_rows = (BATCH_BYTES / per_row.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end());
+        let batch_rows = batch_rows(&metadata);
         let native = recognise(metadata.schema());
         let is_native = is_native(&native, &metadata, form);
         let converted = if is_native {
@@ -74,12 +72,7 @@ impl Parquet {
                 None => (None, Arc::clone(metadata.schema()), native.map_err(schema_error)?),
             },
         };
-        let key_values = metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten();
-        let key_values = key_values.filter(|kv| kv.key != parquet::arrow::ARROW_SCHEMA_META_KEY).cloned().collect();
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            .with_batch_size(batch_rows)
-            .build()
-            .map_err(footer)?;
+        let (reader, key_values) = read(file, metadata).map_err(footer)?;
         Ok(Parquet { rows, conversion, schema, columns, metadata: key_values, reader })
     }
 }
@@ -98,6 +91,32 @@ fn unreadable_codec(metadata: &ArrowReaderMetadata) -> Option<&'static str> {
     };
     let found = chunks.filter_map(|chunk| lacking(chunk.compression())).next();
     found.filter(|_| !cfg!(feature = "codecs"))
+}
+
+/// The rows of a file whose schema is known, and its own key-value metadata.
+pub(super) fn reopen(path: &Path, file: File) -> Result<(ParquetRecordBatchReader, Vec<KeyValue>), IngestError> {
+    let metadata = ArrowReaderMetadata::load(&file, Default::default());
+    let read = metadata.and_then(|metadata| read(file, metadata));
+    read.map_err(|source| IngestError::Footer { path: path.to_owned(), source })
+}
+
+fn read(
+    file: File,
+    metadata: ArrowReaderMetadata,
+) -> Result<(ParquetRecordBatchReader, Vec<KeyValue>), parquet::errors::ParquetError> {
+    let key_values = metadata.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    let key_values = key_values.filter(|kv| kv.key != parquet::arrow::ARROW_SCHEMA_META_KEY).cloned().collect();
+    let batch_rows = batch_rows(&metadata);
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    Ok((builder.with_batch_size(batch_rows).build()?, key_values))
+}
+
+/// How many rows are decoded at once.
+fn batch_rows(metadata: &ArrowReaderMetadata) -> usize {
+    let rows = metadata.metadata().file_metadata().num_rows();
+    let bytes: i64 = metadata.metadata().row_groups().iter().map(|g| g.total_byte_size()).sum();
+    let per_row = usize::try_from(bytes).unwrap_or(0) / usize::try_from(rows).unwrap_or(1).max(1);
+    (BATCH_BYTES / per_row.max(1)).clamp(*BATCH_ROWS.start(), *BATCH_ROWS.end())
 }
 
 /// Whether the columns can be read as they are. What purify wrote always can, whatever its input was.

@@ -5,17 +5,18 @@
 //! often by chance; the best one agrees most beyond that (Cohen's kappa).
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 
 use serde::Serialize;
 
-use super::semantic::{Observer, Sources, for_each_plan, gather};
+use super::semantic::{Sources, for_each_plan, gather};
 use crate::embedding::ModelCard;
 use crate::error::Error;
 use crate::ingest::expand;
 use crate::options::{Options, SimilarityMetric, TextKind};
-use crate::saar::{Comparison, Meaning};
+use crate::run::Run;
+use crate::saar::{Comparison, Meaning, Plan};
 use crate::similarity::{Lexical, measure};
+use crate::steps::Trajectory;
 
 /// Thresholds that are tried: this many equal steps from 0 to 1.
 const STEPS: usize = 1000;
@@ -58,10 +59,9 @@ pub fn calibrate(
     inputs: &[PathBuf],
     settings: &Options,
     sources: Sources<'_>,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<Calibration, Error> {
-    let prepared = gather(inputs, settings, sources, observer, interrupted)?;
+    let prepared = gather(inputs, settings, sources, run)?;
     let meaning = Meaning { vectors: &prepared.vectors, of: settings.semantic.semantic_of };
     let text = match settings.method.similarity_metric {
         SimilarityMetric::Semantic => &Lexical,
@@ -69,12 +69,14 @@ pub fn calibrate(
     };
     let mut pairs: Vec<(f64, f64)> = Vec::new();
     let comparison = Comparison::TextAndMeaning(text, meaning);
-    for_each_plan(&expand(inputs)?, settings, Some(comparison), interrupted, |_, _, plan| {
-        for repair in &plan.repairs {
-            let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
-            pairs.push((least(&repair.similarity), least(repair.semantic_similarity.as_deref().unwrap_or_default())));
-        }
-    })?;
+    let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);
+    let similarities = |_: &Trajectory<'_, '_>, plan: &Plan| {
+        let of = |repair: &crate::saar::Repair| {
+            (least(&repair.similarity), least(repair.semantic_similarity.as_deref().unwrap_or_default()))
+        };
+        plan.repairs.iter().map(of).collect::<Vec<_>>()
+    };
+    for_each_plan(&expand(inputs)?, settings, Some(comparison), run, similarities, |_, found| pairs.extend(found))?;
     if pairs.is_empty() {
         return Err(Error::usage("there is no repair to compare on", Some("take rollouts with recovered failures")));
     }

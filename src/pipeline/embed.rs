@@ -7,21 +7,21 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::semantic::{Engine, Observer, same_model};
+use super::semantic::{Engine, same_model};
 use crate::embed::EmbedError;
 use crate::embed::batch::Batcher;
 use crate::embed::store::Store;
 use crate::embedding::{ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::{VectorFile, check_index};
-use crate::ingest::{Input, expand};
+use crate::ingest::{DecodedChunk, Input, expand};
 use crate::options::{ColumnConfig, EmbedConfig, TextKind};
 use crate::rollout::{Role, Rollout};
+use crate::run::{Run, RunError, Task};
 use crate::saar::step_text;
 use crate::write::vectors::{IndexWriter, VectorWriter, index_path};
 
@@ -62,12 +62,11 @@ pub struct EmbedSummary {
 }
 
 /// Embeds the texts of all inputs.
-pub fn run(
+pub fn embed(
     config: &EmbedConfig,
     columns: &ColumnConfig,
     engine: Engine<'_>,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<EmbedSummary, Error> {
     let started = Instant::now();
     let paths = expand(&config.inputs)?;
@@ -119,41 +118,41 @@ pub fn run(
         }
         store.flush()?;
     }
-    let mut run = Run {
+    let mut texts = Texts {
         kinds: kinds(&config.kinds),
         seen: HashMap::new(),
         window: Window::default(),
-        batcher: Batcher::new(engine.embedder, engine.batch_tokens, interrupted),
+        batcher: Batcher::new(engine.embedder, engine.batch_tokens, run),
         index: IndexWriter::create(&index)?,
         store,
-        observer,
+        run,
         model_seconds: 0.0,
     };
     for path in &paths {
-        run.read(path, columns, &mut summary, interrupted)?;
+        texts.read(path, columns, &mut summary)?;
     }
-    run.embed_window(&mut summary)?;
-    observer.finish();
-    summary.halved = run.batcher.halved;
-    summary.distinct = run.seen.len() as u64;
+    texts.embed_window(&mut summary)?;
+    run.progress.finish();
+    summary.halved = texts.batcher.halved;
+    summary.distinct = texts.seen.len() as u64;
     summary.repeated_share = match summary.texts {
         0 => 0.0,
         texts => 1.0 - summary.distinct as f64 / texts as f64,
     };
-    for (hash, seen) in &run.seen {
-        seen.kinds.iter().for_each(|&kind| run.store.see(hash, kind));
-        summary.cut += u64::from(run.store.get(hash).is_some_and(|e| e.is_cut));
+    for (hash, seen) in &texts.seen {
+        seen.kinds.iter().for_each(|&kind| texts.store.see(hash, kind));
+        summary.cut += u64::from(texts.store.get(hash).is_some_and(|e| e.is_cut));
         match seen.is_new {
             true => {}
             false if journaled.contains(hash) => summary.from_journal += 1,
             false => summary.from_file += 1,
         }
     }
-    summary.kept = run.store.entries().filter(|(hash, _)| !run.seen.contains_key(*hash)).count() as u64;
-    if run.model_seconds > 0.0 {
-        summary.embedded_per_second = summary.embedded as f64 / run.model_seconds;
+    summary.kept = texts.store.entries().filter(|(hash, _)| !texts.seen.contains_key(*hash)).count() as u64;
+    if texts.model_seconds > 0.0 {
+        summary.embedded_per_second = summary.embedded as f64 / texts.model_seconds;
     }
-    let Run { index: steps, mut store, .. } = run;
+    let Texts { index: steps, mut store, .. } = texts;
     write_vectors(&config.out, &summary.model, &mut store)?;
     steps.finish()?;
     store.remove()?;
@@ -196,49 +195,52 @@ struct Window {
     bytes: usize,
 }
 
-struct Run<'r> {
+/// The texts of a run, and what is known of them.
+struct Texts<'r> {
     kinds: Vec<TextKind>,
     seen: HashMap<TextHash, Seen>,
     window: Window,
     batcher: Batcher<'r>,
     index: IndexWriter,
     store: Store,
-    observer: &'r dyn Observer,
+    run: &'r Run<'r>,
     model_seconds: f64,
 }
 
-impl Run<'_> {
-    fn read(
+impl Texts<'_> {
+    fn read(&mut self, path: &Path, columns: &ColumnConfig, summary: &mut EmbedSummary) -> Result<(), Error> {
+        let run = self.run;
+        let input = run.install(|| Input::open(path, columns))?;
+        let read = input.each_decoded(run, |chunk| self.add_chunk(path, chunk, summary));
+        read.map_err(|error| match error {
+            // What is embedded is kept.
+            Error::Run(RunError::Interrupted { signal }) => EmbedError::Interrupted { signal }.into(),
+            error => error,
+        })
+    }
+
+    fn add_chunk(
         &mut self,
         path: &Path,
-        columns: &ColumnConfig,
+        (batches, bad_lines): DecodedChunk,
         summary: &mut EmbedSummary,
-        interrupted: &AtomicUsize,
     ) -> Result<(), Error> {
-        let mut input = Input::open(path, columns)?;
-        while let Some((batches, bad_lines)) = input.next_decoded()? {
-            let signal = interrupted.load(Ordering::Relaxed);
-            if signal != 0 {
-                return Err(EmbedError::Interrupted { signal: signal as u8 }.into());
-            }
-            summary.rows += bad_lines.len() as u64;
-            let mut bad: Vec<_> = bad_lines.into_iter().map(|line| (line.row, line.error)).collect();
-            for batch in &batches {
-                for row in 0..batch.rows() {
-                    match batch.rollout(row) {
-                        Ok(rollout) => self.add(&rollout, summary)?,
-                        Err(error) => bad.push((batch.number(row), error)),
-                    }
-                    summary.rows += 1;
+        summary.rows += bad_lines.len() as u64;
+        let mut bad: Vec<_> = bad_lines.into_iter().map(|line| (line.row, line.error)).collect();
+        for batch in &batches {
+            for row in 0..batch.rows() {
+                match batch.rollout(row) {
+                    Ok(rollout) => self.add(&rollout, summary)?,
+                    Err(error) => bad.push((batch.number(row), error)),
                 }
+                summary.rows += 1;
             }
-            bad.sort_by_key(|(row, _)| *row);
-            for (row, error) in bad {
-                *summary.unreadable.entry(error.code().to_owned()).or_default() += 1;
-                summary
-                    .first_unreadable
-                    .get_or_insert_with(|| format!("row {row} of `{}`: {error}", path.to_string_lossy()));
-            }
+        }
+        bad.sort_by_key(|(row, _)| *row);
+        for (row, error) in bad {
+            *summary.unreadable.entry(error.code().to_owned()).or_default() += 1;
+            let text = || format!("row {row} of `{}`: {error}", path.to_string_lossy());
+            summary.first_unreadable.get_or_insert_with(text);
         }
         Ok(())
     }
@@ -291,9 +293,10 @@ impl Run<'_> {
             return Ok(());
         }
         let started = Instant::now();
-        self.observer.texts(summary.embedded + texts.len() as u64);
+        let total = Some(summary.embedded + texts.len() as u64);
+        self.run.progress.start(Task { unit: "texts", file: None, done: summary.embedded, total });
         let borrowed: Vec<&str> = texts.iter().map(|(_, _, text)| text.as_str()).collect();
-        let (store, observer) = (&mut self.store, self.observer);
+        let (store, progress) = (&mut self.store, self.run.progress);
         let result = self.batcher.embed(&borrowed, |batch| {
             for one in &batch {
                 let (hash, kind, _) = &texts[one.index];
@@ -301,7 +304,7 @@ impl Run<'_> {
             }
             // What is done is kept, whatever ends the run.
             store.flush()?;
-            observer.advance(batch.len() as u64);
+            progress.advance(batch.len() as u64);
             Ok::<(), Error>(())
         });
         self.model_seconds += started.elapsed().as_secs_f64();

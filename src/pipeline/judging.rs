@@ -2,25 +2,23 @@
 //!
 //! A thread of the pool that waited for the model would be given another chunk's work, and would then wait for its own.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use crate::record::RepairRecord;
+use crate::run::Run;
 
 pub(super) struct OwnThread<'j> {
     pub(super) judge: &'j dyn Judge,
-    /// The number of a signal, as soon as one has come.
-    pub(super) interrupted: &'j AtomicUsize,
+    pub(super) run: &'j Run<'j>,
 }
 
 impl Judge for OwnThread<'_> {
     fn log_is(
         &self,
-        raw: Side<'_>,
-        purified: Side<'_>,
+        raw: JudgedRollout<'_>,
+        purified: JudgedRollout<'_>,
         repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError> {
-        if self.interrupted.load(Ordering::Relaxed) != 0 {
+        if self.run.check().is_err() {
             return Err(JudgeError { message: "the run was interrupted".to_owned(), hint: None });
         }
         std::thread::scope(|scope| {

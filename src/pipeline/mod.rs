@@ -19,39 +19,31 @@ mod tokenizer;
 pub mod trace;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::ingest::{Format, Input, Shape, expand};
+use crate::ingest::{Format, Input, KnownInput, Shape, expand};
 use crate::judge::Judge;
 use crate::options::{ColumnConfig, Mode, Options, RunConfig};
 use crate::purifier::Purifier;
 use crate::purifier::counts::StageCounts;
+use crate::run::{Run, Task};
 use crate::schema::OutputSchema;
 use crate::similarity::semantic::Vectors;
 use crate::write::{FileRecord, remove_stale, write_text};
 use gate::Gate;
 use judging::OwnThread;
 use outputs::{Outputs, PartPaths};
-use part::{PartResult, Threads};
+use part::PartResult;
 use records::{card_text, hash_file, to_text};
 pub use records::{manifest_beside, manifests_beside, write_json, write_report};
 use trace::PartTrace;
 
 /// Version of the manifest's form.
 pub const MANIFEST_VERSION: u32 = 1;
-
-/// Told of rows as they are done.
-pub trait Progress: Sync {
-    /// A part begins; rows are known beforehand for Parquet.
-    fn start(&self, part: usize, parts: usize, path: &Path, rows: Option<u64>);
-    fn advance(&self, rows: u64);
-    fn finish(&self);
-}
 
 /// The purifier of these settings; a tokenizer that they name is read.
 ///
@@ -146,14 +138,13 @@ struct Marker {
 
 /// Purifies all inputs of a run.
 ///
-/// `vectors` are those that [`semantic::prepare`] has gathered; `judge` answers for the gate's model; `interrupted` holds the number of a signal as soon as one has come.
+/// `vectors` are those that [`semantic::prepare`] has gathered; `judge` answers for the gate's model.
 pub fn run(
     config: &RunConfig,
     settings: &Options,
     vectors: Option<&Vectors>,
     judge: Option<&dyn Judge>,
-    progress: &dyn Progress,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<Summary, Error> {
     let started = Instant::now();
     let no_counts = StageCounts::default().to_json();
@@ -163,13 +154,8 @@ pub fn run(
         .map(|text| Gate::parse(text, &no_counts).map_err(|message| Error::usage(message, None)))
         .collect::<Result<Vec<_>, _>>()?;
     let purifier = purifier(settings, vectors)?;
-    let judge = judge.map(|judge| OwnThread { judge, interrupted });
+    let judge = judge.map(|judge| OwnThread { judge, run });
     let purifier = purifier.judged_by(judge.as_ref().map(|judge| judge as &dyn Judge));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(config.threads)
-        .build()
-        .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", config.threads), None))?;
-    let threads = Threads { pool: &pool, progress, interrupted };
     let paths = expand(&config.inputs)?;
     let outputs = if config.dry_run {
         None
@@ -186,35 +172,35 @@ pub fn run(
         outputs::refuse_others(&root, outputs.parts.len() * settings.shard.map_or(1, |s| s.of as usize))?;
         outputs::refuse_foreign_card(card)?;
     }
-    pool.install(|| check_inputs(&purifier, &paths))?;
+    let asked = outputs.as_ref().map(|o| export::of_run(config, settings, o)).transpose()?.flatten();
+    let checked = run.install(|| check_inputs(&purifier, &paths))?;
     let mut summary = Summary {
         counts: StageCounts::default(),
         inputs: Vec::new(),
         written: Vec::new(),
         resumed: 0,
         seconds: 0.0,
-        threads: pool.current_num_threads(),
+        threads: run.threads(),
         gate_failures: Vec::new(),
         gates_undecided: Vec::new(),
         exported: None,
         traces: Vec::new(),
     };
-    let asked = outputs.as_ref().map(|o| export::of_run(config, settings, o)).transpose()?.flatten();
     let mut files = Vec::new();
-    for (k, path) in paths.iter().enumerate() {
+    for (k, (path, checked)) in paths.iter().zip(checked).enumerate() {
         let part = outputs.as_ref().map(|o| &o.parts[k]);
-        let input = pool.install(|| Input::open(path, &settings.columns))?;
+        let input = run.install(|| checked.open(&settings.columns))?;
         check(&purifier, &input.path, input.columns.response.is_some())?;
-        progress.start(k, paths.len(), path, input.rows);
+        run.progress.start(Task::rollouts(path, k, paths.len(), input.rows));
         let shape = input.shape();
         let mut trace = PartTrace::new(&shape, &output_schema(&purifier, &shape));
         let (record, result) = match part.map(|part| finished(part, settings, path)).transpose()?.flatten() {
             Some(marker) => {
                 summary.resumed += 1;
-                progress.advance(marker.result.counts.rows_in);
+                run.progress.advance(marker.result.counts.rows_in);
                 (marker.input, marker.result)
             }
-            None => do_part(&purifier, settings, input, part, &threads)?,
+            None => do_part(&purifier, settings, input, part, run)?,
         };
         summary.counts.add(&result.counts);
         summary.inputs.push(record);
@@ -232,13 +218,13 @@ pub fn run(
     if let Some(asked) = asked {
         // Whatever the input was, the output is native.
         let columns = ColumnConfig { format: None, ..settings.columns.clone() };
-        let reading = export::Reading { errors: &settings.errors, columns: &columns, progress, interrupted };
-        let exported = export::export(&asked, &reading)?;
+        let reading = export::Reading { errors: &settings.errors, columns: &columns };
+        let exported = export::export(&asked, &reading, run)?;
         let written: Vec<PathBuf> = exported.outputs.iter().filter(|o| !summary.written.contains(o)).cloned().collect();
         summary.written.extend(written);
         summary.exported = Some(exported);
     }
-    progress.finish();
+    run.progress.finish();
     let counters = summary.counts.to_json();
     // Entries of a map appear once something was counted.
     (summary.gate_failures, summary.gates_undecided) = gate::check_all(&gates, &counters, Some(0.0));
@@ -254,13 +240,36 @@ pub fn run(
     Ok(summary)
 }
 
-/// Opens each Parquet input once before anything is written: a bad one fails the run early.
-fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<(), Error> {
-    for path in paths.iter().filter(|p| Format::of(p) != Some(Format::JsonLines)) {
+/// An input before its turn.
+enum Checked {
+    Open(Box<Input>),
+    /// It was looked at: closed, so that thousands of inputs take no handles.
+    Known(Box<KnownInput>),
+    /// JSON lines: looking at them is a whole pass.
+    Unread(PathBuf),
+}
+
+impl Checked {
+    fn open(self, columns: &ColumnConfig) -> Result<Input, Error> {
+        Ok(match self {
+            Checked::Open(input) => *input,
+            Checked::Known(known) => known.open()?,
+            Checked::Unread(path) => Input::open(&path, columns)?,
+        })
+    }
+}
+
+/// Looks at the inputs before anything is written: a bad one fails the run early. The first one is opened to be read.
+fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<Vec<Checked>, Error> {
+    let look = |(k, path): (usize, &PathBuf)| {
+        if k > 0 && Format::of(path) == Some(Format::JsonLines) {
+            return Ok(Checked::Unread(path.clone()));
+        }
         let input = Input::open(path, &purifier.options().columns)?;
         check(purifier, path, input.columns.response.is_some())?;
-    }
-    Ok(())
+        Ok(if k == 0 { Checked::Open(Box::new(input)) } else { Checked::Known(Box::new(input.close())) })
+    };
+    paths.iter().enumerate().map(look).collect()
 }
 
 fn finish_outputs(
@@ -316,13 +325,13 @@ fn do_part(
     settings: &Options,
     input: Input,
     part: Option<&PartPaths>,
-    threads: &Threads<'_>,
+    run: &Run<'_>,
 ) -> Result<(InputRecord, PartResult), Error> {
     let (path, format, bytes) = (input.path.clone(), input.format_name(), input.size);
     let (hash, result) = std::thread::scope(|scope| {
         // The pool's, so that one thread stays one; done beside the rest, since only the record needs it.
-        let hash = scope.spawn(|| threads.pool.install(|| hash_file(&path)));
-        let result = part::purify(purifier, input, part, settings.compression_level, threads);
+        let hash = scope.spawn(|| run.install(|| hash_file(&path)));
+        let result = part::purify(purifier, input, part, settings.compression_level, run);
         (hash.join(), result)
     });
     let (result, hash) = (result?, hash.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);

@@ -1,19 +1,15 @@
 //! One input to its outputs: chunks in, row groups out, in order.
 //!
-//! Owns the threads. Each takes the next chunk (one at a time reads), purifies and encodes it, and hands it on;
-//! whoever completes the next in order appends it. Reading runs ahead by a bounded number of chunks, so that memory
-//! does not grow with the file, and the order of the output is the order of the input.
+//! Owns which files a chunk's rows go to. Chunks are purified and encoded side by side and appended in the order of the input
+//! ([`crate::run::Run::in_order`]), so that memory does not grow with the file.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::Progress;
 use super::outputs::PartPaths;
 use crate::batch::rejects;
 use crate::error::Error;
@@ -22,6 +18,7 @@ use crate::options::CompressionLevel;
 use crate::purifier::counts::StageCounts;
 use crate::purifier::{PurifiedBatch, Purifier, PurifyError, RowPurifier};
 use crate::rejects::RejectReason;
+use crate::run::Run;
 use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, remove_stale};
 
 /// What became of one input.
@@ -37,7 +34,7 @@ pub fn purify(
     input: Input,
     paths: Option<&PartPaths>,
     compression_level: CompressionLevel,
-    threads: &Threads<'_>,
+    run: &Run<'_>,
 ) -> Result<PartResult, Error> {
     let shape = input.shape();
     let file = shape.path.file_name().unwrap_or_default().to_string_lossy();
@@ -60,47 +57,17 @@ pub fn purify(
             encoders.pairs = Some(Encoder::new(&paths.pairs, &pairs)?);
         }
     }
-    let state = State {
-        reading: Mutex::new(Reading { input, next: 0, done: false }),
-        writing: Mutex::new(Writing {
-            next: 0,
-            waiting: BTreeMap::new(),
-            files,
-            rejects: paths.map(|p| (p.rejects.clone(), rejects.clone())),
-            counts: StageCounts::default(),
-            error: None,
-        }),
-        turned: Condvar::new(),
-        stop: AtomicBool::new(false),
-    };
-    let worker = Worker { rows: &rows, shape: &shape, encoders: &encoders, interrupted: threads.interrupted };
-    // Within a chunk nothing is handed to the pool: a thread that waited there could be given another chunk's work,
-    // and then wait for its own.
-    threads.pool.scope(|scope| {
-        for _ in 0..threads.pool.current_num_threads() {
-            scope.spawn(|_| {
-                let _wakes = WakesOthers(&state);
-                if let Err(error) = state.work(&worker, threads) {
-                    state.fail(error);
-                }
-            });
-        }
-    });
-    let writing = state.writing.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match (writing.error, paths) {
-        (Some(error), _) => Err(error),
-        (None, None) => Ok(PartResult { counts: writing.counts, files: Vec::new() }),
-        (None, Some(paths)) => Ok(PartResult { counts: writing.counts, files: writing.files.finish(paths)? }),
-    }
-}
-
-/// What a run shares with its threads.
-pub struct Threads<'t> {
-    /// Chunks are done side by side here.
-    pub pool: &'t rayon::ThreadPool,
-    pub progress: &'t dyn Progress,
-    /// The number of a signal, as soon as one has come.
-    pub interrupted: &'t AtomicUsize,
+    let rejects_path = paths.map(|p| (p.rejects.clone(), rejects.clone()));
+    let mut writing = Writing { files, rejects: rejects_path, counts: StageCounts::default() };
+    let worker = Worker { rows: &rows, shape: &shape, encoders: &encoders, run };
+    // Within a chunk nothing is handed to the pool, whose threads are all at work on chunks.
+    let work = |chunk: Chunk, _: &Shape| worker.purify(chunk);
+    input.each_chunk(run, work, |purified| {
+        run.progress.advance(purified.counts.rows_in);
+        writing.append(purified)
+    })?;
+    let files = paths.map(|paths| writing.files.finish(paths)).transpose()?;
+    Ok(PartResult { counts: writing.counts, files: files.unwrap_or_default() })
 }
 
 #[derive(Default)]
@@ -135,20 +102,11 @@ struct Encoders {
     rejects: Option<Encoder>,
 }
 
-struct Reading {
-    input: Input,
-    next: usize,
-    done: bool,
-}
-
 struct Writing {
-    next: usize,
-    waiting: BTreeMap<usize, Purified>,
     files: Files,
     /// Where and how rejects are written, once there are any.
     rejects: Option<(PathBuf, ParquetForm)>,
     counts: StageCounts,
-    error: Option<Error>,
 }
 
 /// A chunk's share of every output.
@@ -159,95 +117,21 @@ struct Purified {
     counts: StageCounts,
 }
 
-struct State {
-    reading: Mutex<Reading>,
-    writing: Mutex<Writing>,
-    /// A chunk was appended, or the run has failed.
-    turned: Condvar,
-    stop: AtomicBool,
-}
-
-/// A panic in another thread is reported by rayon; the data behind the lock is not used after it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Lets the others go when a thread ends, even by a panic.
-struct WakesOthers<'s>(&'s State);
-
-impl Drop for WakesOthers<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.stop.store(true, Ordering::Relaxed);
-        }
-        self.0.turned.notify_all();
-    }
-}
-
-impl State {
-    fn fail(&self, error: Error) {
-        self.stop.store(true, Ordering::Relaxed);
-        lock(&self.writing).error.get_or_insert(error);
-        self.turned.notify_all();
-    }
-
-    fn work(&self, worker: &Worker<'_>, threads: &Threads<'_>) -> Result<(), Error> {
-        while let Some(chunk) = self.next_chunk(threads)? {
-            let index = chunk.index;
-            let purified = worker.purify(chunk)?;
-            threads.progress.advance(purified.counts.rows_in);
-            let mut writing = lock(&self.writing);
-            writing.waiting.insert(index, purified);
-            writing.append_in_order()?;
-            drop(writing);
-            self.turned.notify_all();
-        }
-        Ok(())
-    }
-
-    fn next_chunk(&self, threads: &Threads<'_>) -> Result<Option<Chunk>, Error> {
-        let signal = threads.interrupted.load(Ordering::Relaxed);
-        if signal != 0 {
-            return Err(Error::Interrupted { signal: signal as u8 });
-        }
-        let most_waiting = 2 * threads.pool.current_num_threads();
-        let mut reading = lock(&self.reading);
-        // Chunks that wait for a slow one before them are bounded.
-        let mut writing = lock(&self.writing);
-        while reading.next >= writing.next + most_waiting && !self.stop.load(Ordering::Relaxed) {
-            writing = self.turned.wait(writing).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(writing);
-        if reading.done || self.stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let index = reading.next;
-        let chunk = reading.input.next_chunk(index)?;
-        reading.next += 1;
-        reading.done = chunk.is_none();
-        Ok(chunk)
-    }
-}
-
 impl Writing {
-    fn append_in_order(&mut self) -> Result<(), Error> {
-        while let Some(purified) = self.waiting.remove(&self.next) {
-            self.next += 1;
-            self.counts.add(&purified.counts);
-            if let (Some(file), Some(rows)) = (&mut self.files.data, purified.data) {
-                file.append(rows)?;
-            }
-            if let (Some(file), Some(rows)) = (&mut self.files.pairs, purified.pairs) {
-                file.append(rows)?;
-            }
-            if let (Some((path, form)), Some(rows)) = (&self.rejects, purified.rejects) {
-                if self.files.rejects.is_none() {
-                    self.files.rejects = Some(ParquetFile::create(path, form)?);
-                }
-                if let Some(file) = &mut self.files.rejects {
-                    file.append(rows)?;
-                }
-            }
+    fn append(&mut self, purified: Purified) -> Result<(), Error> {
+        self.counts.add(&purified.counts);
+        if let (Some(file), Some(rows)) = (&mut self.files.data, purified.data) {
+            file.append(rows)?;
+        }
+        if let (Some(file), Some(rows)) = (&mut self.files.pairs, purified.pairs) {
+            file.append(rows)?;
+        }
+        if let (Some((path, form)), Some(rows)) = (&self.rejects, purified.rejects) {
+            let file = match &mut self.files.rejects {
+                Some(file) => file,
+                none => none.insert(ParquetFile::create(path, form)?),
+            };
+            file.append(rows)?;
         }
         Ok(())
     }
@@ -291,7 +175,7 @@ struct Worker<'w> {
     rows: &'w RowPurifier<'w>,
     shape: &'w Shape,
     encoders: &'w Encoders,
-    interrupted: &'w AtomicUsize,
+    run: &'w Run<'w>,
 }
 
 impl Worker<'_> {
@@ -332,8 +216,8 @@ impl Worker<'_> {
 
     /// A judge that was not asked any more is no fault of its own.
     fn failed(&self, error: PurifyError) -> Error {
-        match (&error, self.interrupted.load(Ordering::Relaxed)) {
-            (PurifyError::Judge(_), signal @ 1..) => Error::Interrupted { signal: signal as u8 },
+        match (&error, self.run.check()) {
+            (PurifyError::Judge(_), Err(interrupted)) => interrupted.into(),
             _ => Error::of_rows(error, &self.shape.path),
         }
     }

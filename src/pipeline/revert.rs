@@ -3,7 +3,6 @@
 //! Owns the walk over both files side by side. A row comes from the raw file, found by its rollout id in order; a row
 //! that was never repaired must be equal in both, else the files don't belong together.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +11,11 @@ use arrow::compute::{concat_batches, take_record_batch};
 use serde::Serialize;
 
 use super::outputs::refuse_ending;
-use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{IngestError, Input};
+use crate::ingest::{IngestError, Input, RowOf, RowReader};
 use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
 use crate::record::RecordReader;
+use crate::run::{Run, Task};
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 
@@ -30,22 +29,29 @@ pub struct RevertReport {
 }
 
 /// Writes the raw rows of `purified` to `out`, in its order. Rows that only the raw file has are left out.
-pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -> Result<RevertReport, Error> {
+pub fn revert(
+    purified: &Path,
+    raw: &Path,
+    out: &Path,
+    columns: &ColumnConfig,
+    run: &Run<'_>,
+) -> Result<RevertReport, Error> {
     refuse_ending(out)?;
     for input in [purified, raw] {
         if out.canonicalize().is_ok_and(|o| input.canonicalize().is_ok_and(|i| i == o)) {
             return Err(WriteError::IsInput { path: out.to_owned() }.into());
         }
     }
-    let (mut after, mut before) = (Rows::open(purified, columns)?, Rows::open(raw, columns)?);
-    if after.input.columns.purification.is_none() {
+    let (after, before) = run.install(|| Ok::<_, Error>((open(purified, columns)?, open(raw, columns)?)))?;
+    let mut before = RowReader::new(before);
+    if after.columns.purification.is_none() {
         return Err(Error::Mismatch {
             path: purified.to_owned(),
             detail: format!("it has no column `{PURIFICATION}`"),
             hint: "give the file that purify wrote first, the raw one with --raw",
         });
     }
-    let has_ids = after.input.columns.id.is_some() && before.input.columns.id.is_some();
+    let has_ids = after.columns.id.is_some() && before.input.columns.id.is_some();
     let form = ParquetForm {
         schema: Arc::clone(&before.input.schema),
         metadata: before.input.metadata.clone(),
@@ -54,37 +60,43 @@ pub fn revert(purified: &Path, raw: &Path, out: &Path, columns: &ColumnConfig) -
     let (file, encoder) = (ParquetFile::create(out, &form)?, Encoder::new(out, &form)?);
     let mut sink = Sink { file, encoder, batches: Vec::new(), rows: 0 };
     let mut restored = 0;
-    while let Some(wanted) = after.next_row()? {
-        let id = has_ids.then(|| wanted.decoded.id(wanted.row).into_owned());
-        let found = loop {
-            let Some(candidate) = before.next_row()? else {
-                return Err(Error::Mismatch {
-                    path: raw.to_owned(),
-                    detail: format!(
-                        "row {} of the purified file is not in it, or not in the same order",
-                        wanted.number
-                    ),
-                    hint: "give the file that was purified, unsorted",
-                });
-            };
-            match &id {
-                Some(id) if candidate.decoded.id(candidate.row) != id.as_str() => {}
-                _ => break candidate,
+    run.progress.start(Task::rollouts(purified, 0, 1, after.rows));
+    after.each_decoded(run, |(batches, _)| {
+        for batch in batches.into_iter().map(Arc::new) {
+            let failed = |source| IngestError::Rows { path: purified.to_owned(), row: batch.number(0), source };
+            let records = batch.records().map_err(failed)?;
+            for row in 0..batch.rows() {
+                let wanted = RowOf { batch: Arc::clone(&batch), row };
+                let found = find(&mut before, &wanted, has_ids, raw)?;
+                let is_changed = is_changed(records.as_ref(), row)
+                    .map_err(|detail| bad_record(purified, wanted.number(), &detail))?;
+                restored += u64::from(is_changed);
+                if !is_changed && !same_messages(&wanted, &found) {
+                    return Err(differs(raw, found.number()));
+                }
+                sink.push(&found)?;
             }
-        };
-        let is_changed = wanted.is_changed().map_err(|detail| bad_record(purified, wanted.number, &detail))?;
-        restored += u64::from(is_changed);
-        if !is_changed && !same_messages(&wanted, &found) {
-            return Err(Error::Mismatch {
-                path: raw.to_owned(),
-                detail: format!("row {} differs from the purified file, where it was never repaired", found.number),
-                hint: "give the file that was purified, unchanged",
-            });
+            run.progress.advance(batch.rows() as u64);
         }
-        sink.push(&found)?;
-    }
+        Ok(())
+    })?;
+    run.progress.finish();
     let record = sink.finish()?;
     Ok(RevertReport { path: out.to_owned(), rows: record.rows, restored })
+}
+
+/// Whether a row differs from the raw one, as its record says.
+fn is_changed(records: Option<&RecordReader>, row: usize) -> Result<bool, String> {
+    let record = records.map(|records| records.row(row)).transpose().map_err(|error| error.to_string())?;
+    Ok(record.flatten().is_some_and(|record| record.is_changed()))
+}
+
+fn differs(raw: &Path, row: u64) -> Error {
+    Error::Mismatch {
+        path: raw.to_owned(),
+        detail: format!("row {row} differs from the purified file, where it was never repaired"),
+        hint: "give the file that was purified, unchanged",
+    }
 }
 
 fn bad_record(path: &Path, row: u64, detail: &str) -> Error {
@@ -95,73 +107,30 @@ fn bad_record(path: &Path, row: u64, detail: &str) -> Error {
     }
 }
 
-/// Rows, and what they record of themselves.
-struct Batch {
-    decoded: Arc<Decoded>,
-    records: Option<Arc<RecordReader>>,
+fn open(path: &Path, columns: &ColumnConfig) -> Result<Input, Error> {
+    // Tokens are copied with their rows and never looked into.
+    let columns = ColumnConfig { tokens: TokenColumns::Drop, ..columns.clone() };
+    Ok(Input::open(path, &columns)?)
 }
 
-/// One row within its batch.
-struct Row {
-    decoded: Arc<Decoded>,
-    records: Option<Arc<RecordReader>>,
-    row: usize,
-    number: u64,
-}
-
-impl Row {
-    /// Whether it differs from the raw row, as its record says.
-    fn is_changed(&self) -> Result<bool, String> {
-        let records = self.records.as_deref();
-        let record = records.map(|records| records.row(self.row)).transpose().map_err(|error| error.to_string())?;
-        Ok(record.flatten().is_some_and(|record| record.is_changed()))
-    }
-}
-
-/// The rows of a file, one by one.
-struct Rows {
-    input: Input,
-    path: PathBuf,
-    batches: VecDeque<Batch>,
-    next: usize,
-}
-
-impl Rows {
-    fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
-        // Tokens are copied with their rows and never looked into.
-        let columns = ColumnConfig { tokens: TokenColumns::Drop, ..columns.clone() };
-        let input = Input::open(path, &columns)?;
-        Ok(Rows { input, path: path.to_owned(), batches: Default::default(), next: 0 })
-    }
-
-    /// Of rows that are lines, those that are none are passed over.
-    fn next_row(&mut self) -> Result<Option<Row>, Error> {
-        while self.batches.front().is_none_or(|batch| self.next >= batch.decoded.rows()) {
-            self.batches.pop_front();
-            self.next = 0;
-            if self.batches.is_empty() {
-                let Some((batches, _)) = self.input.next_decoded()? else { return Ok(None) };
-                for decoded in batches {
-                    let failed = |source| IngestError::Rows { path: self.path.clone(), row: decoded.number(0), source };
-                    let records = decoded.records().map_err(failed)?.map(Arc::new);
-                    self.batches.push_back(Batch { decoded: Arc::new(decoded), records });
-                }
-            }
+/// The raw row that a purified one was: the next one of its name, else the next one.
+fn find(before: &mut RowReader, wanted: &RowOf, has_ids: bool, raw: &Path) -> Result<RowOf, Error> {
+    let id = has_ids.then(|| wanted.batch.id(wanted.row));
+    while let Some(candidate) = before.next_row()? {
+        if id.as_ref().is_none_or(|id| candidate.batch.id(candidate.row) == *id) {
+            return Ok(candidate);
         }
-        let row = self.next;
-        self.next += 1;
-        Ok(self.batches.front().map(|Batch { decoded, records }| Row {
-            decoded: Arc::clone(decoded),
-            records: records.clone(),
-            row,
-            number: decoded.number(row),
-        }))
     }
+    Err(Error::Mismatch {
+        path: raw.to_owned(),
+        detail: format!("row {} of the purified file is not in it, or not in the same order", wanted.number()),
+        hint: "give the file that was purified, unsorted",
+    })
 }
 
-fn same_messages(a: &Row, b: &Row) -> bool {
-    let slice = |row: &Row| {
-        let list = &row.decoded.messages.list;
+fn same_messages(a: &RowOf, b: &RowOf) -> bool {
+    let slice = |row: &RowOf| {
+        let list = &row.batch.messages.list;
         list.range(row.row).map(|range| list.values.slice(range.start, range.len()).to_data())
     };
     slice(a) == slice(b)
@@ -179,9 +148,9 @@ struct Sink {
 const GROUP_ROWS: usize = 4096;
 
 impl Sink {
-    fn push(&mut self, row: &Row) -> Result<(), Error> {
+    fn push(&mut self, row: &RowOf) -> Result<(), Error> {
         let index = UInt32Array::from(vec![row.row as u32]);
-        let one = take_record_batch(&row.decoded.batch, &index).map_err(|e| self.failed(e))?;
+        let one = take_record_batch(&row.batch.batch, &index).map_err(|e| self.failed(e))?;
         self.batches.push(one);
         self.rows += 1;
         if self.rows >= GROUP_ROWS { self.flush() } else { Ok(()) }
@@ -215,19 +184,18 @@ pub struct Rendered {
     pub messages: Vec<String>,
 }
 
-/// One file of a comparison.
-pub struct Side(Rows);
+/// The rollouts of one file of a comparison, as text.
+pub struct RenderedReader(RowReader);
 
-/// Opens a file for comparison, rollout by rollout.
-pub fn open_side(path: &Path, columns: &ColumnConfig) -> Result<Side, Error> {
-    Rows::open(path, columns).map(Side)
-}
+impl RenderedReader {
+    pub fn open(path: &Path, columns: &ColumnConfig) -> Result<Self, Error> {
+        Ok(RenderedReader(RowReader::new(open(path, columns)?)))
+    }
 
-impl Side {
     /// The next rollout that can be read.
     pub fn next_rollout(&mut self) -> Result<Option<Rendered>, Error> {
         while let Some(row) = self.0.next_row()? {
-            let Ok(rollout) = row.decoded.rollout(row.row) else { continue };
+            let Ok(rollout) = row.batch.rollout(row.row) else { continue };
             let messages = rollout.messages.iter().map(render).collect();
             let is_named = matches!(rollout.id, std::borrow::Cow::Borrowed(_));
             return Ok(Some(Rendered { id: rollout.id.to_string(), is_named, messages }));

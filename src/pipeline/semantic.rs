@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{check, purifier};
 use crate::embed::batch::Batcher;
@@ -14,22 +13,15 @@ use crate::embed::{EmbedError, Embedder};
 use crate::embedding::{ModelCard, TextHash};
 use crate::error::Error;
 use crate::ingest::vectors::VectorFile;
-use crate::ingest::{IngestError, Input, expand};
+use crate::ingest::{Chunk, IngestError, Input, Shape, decode_chunk, expand};
 use crate::options::{Fraction, Options, SimilarityMetric, TextKind};
 use crate::purifier::UnfitOptions;
 use crate::rollout::Rollout;
+use crate::run::{Run, Task};
 use crate::saar::{Comparison, Plan, Planner, step_text};
 use crate::similarity::semantic::{Vectors, default_threshold};
 use crate::similarity::{Measure, Similarity};
 use crate::steps::Trajectory;
-
-/// Told of texts as they are embedded.
-pub trait Observer {
-    /// So many texts are to be embedded, as far as is known.
-    fn texts(&self, total: u64);
-    fn advance(&self, texts: u64);
-    fn finish(&self);
-}
 
 /// Vectors for a run, and what a user should know about them.
 #[derive(Debug)]
@@ -68,13 +60,12 @@ pub fn prepare(
     inputs: &[PathBuf],
     settings: &mut Options,
     sources: Sources<'_>,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<Option<Prepared>, Error> {
     if !settings.semantic.is_used(settings.method.similarity_metric) {
         return Ok(None);
     }
-    let prepared = gather(inputs, settings, sources, observer, interrupted)?;
+    let prepared = gather(inputs, settings, sources, run)?;
     if settings.method.similarity_metric == SimilarityMetric::Semantic {
         settings.semantic.semantic_threshold = Some(threshold(settings, &prepared).ok_or_else(no_threshold)?);
     }
@@ -97,8 +88,7 @@ pub(super) fn gather(
     inputs: &[PathBuf],
     settings: &Options,
     sources: Sources<'_>,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<Prepared, Error> {
     let Sources { files, engine } = sources;
     if engine.is_none() && files.is_empty() {
@@ -112,7 +102,7 @@ pub(super) fn gather(
             None => card = Some((found, format!("`{}`", path.display()))),
         }
     }
-    let needs = Needs::find(inputs, settings, engine.is_some(), interrupted)?;
+    let needs = Needs::find(inputs, settings, engine.is_some(), run)?;
     let kind = settings.semantic.semantic_of;
     let mut vectors = Vectors::default();
     for path in files {
@@ -127,15 +117,15 @@ pub(super) fn gather(
     let (mut embedded, mut cut) = (0, 0);
     if let (false, Some(engine)) = (missing.is_empty(), engine) {
         let texts: Vec<&str> = missing.iter().filter_map(|(_, need)| need.text.as_deref()).collect();
-        observer.texts(texts.len() as u64);
+        run.progress.start(Task { unit: "texts", file: None, done: 0, total: Some(texts.len() as u64) });
         let mut found = Vec::new();
-        let mut batcher = Batcher::new(engine.embedder, engine.batch_tokens, interrupted);
+        let mut batcher = Batcher::new(engine.embedder, engine.batch_tokens, run);
         batcher.embed(&texts, |batch| {
-            observer.advance(batch.len() as u64);
+            run.progress.advance(batch.len() as u64);
             found.extend(batch);
             Ok::<(), EmbedError>(())
         })?;
-        observer.finish();
+        run.progress.finish();
         embedded = found.len() as u64;
         cut = found.iter().filter(|e| e.length.is_cut).count() as u64;
         for one in found {
@@ -193,46 +183,44 @@ impl Measure for Nothing {
 }
 
 impl Needs {
-    fn find(
-        inputs: &[PathBuf],
-        settings: &Options,
-        keeps_text: bool,
-        interrupted: &AtomicUsize,
-    ) -> Result<Needs, Error> {
+    fn find(inputs: &[PathBuf], settings: &Options, keeps_text: bool, run: &Run<'_>) -> Result<Needs, Error> {
         let mut out = Needs { files: expand(inputs)?, texts: BTreeMap::new() };
         let kind = settings.semantic.semantic_of;
-        for_each_plan(&out.files, settings, None, interrupted, |at, trajectory, plan| {
-            for step in plan.repairs.iter().flat_map(|repair| repair.steps.clone()) {
-                add(&mut out.texts, at, trajectory.rollout, trajectory.steps[step].message, kind, keeps_text);
+        let texts = |trajectory: &Trajectory<'_, '_>, plan: &Plan| {
+            let steps = plan.repairs.iter().flat_map(|repair| repair.steps.clone());
+            let text = |step: usize| needed(trajectory.rollout, trajectory.steps[step].message, kind, keeps_text);
+            steps.filter_map(text).collect::<Vec<_>>()
+        };
+        let files = out.files.clone();
+        for_each_plan(&files, settings, None, run, texts, |(file, row), found| {
+            for (hash, text) in found {
+                out.texts.entry(hash).or_insert(Need { file, row, text });
             }
         })?;
         Ok(out)
     }
 }
 
-fn add(
-    texts: &mut BTreeMap<TextHash, Need>,
-    (file, row): (usize, u64),
+/// The text of a message that is compared, by its hash; none if it is empty.
+fn needed(
     rollout: &Rollout<'_>,
     message: usize,
     kind: TextKind,
     keeps_text: bool,
-) {
+) -> Option<(TextHash, Option<Box<str>>)> {
     let text = step_text(&rollout.messages[message], kind);
-    if !text.is_empty() {
-        let text_of = || keeps_text.then(|| Box::from(&*text));
-        texts.entry(TextHash::of(&text)).or_insert_with(|| Need { file, row, text: text_of() });
-    }
+    (!text.is_empty()).then(|| (TextHash::of(&text), keeps_text.then(|| Box::from(&*text))))
 }
 
-/// Goes over the plan of every row that can be read: (file, row), trajectory, plan. The others are passed over; the run
-/// itself rejects them. Without a comparison the granularity of the plans means nothing.
-pub(super) fn for_each_plan(
+/// Goes over the plan of every row that can be read, and hands what `look` sees in each to `take`, with (file, row). The other
+/// rows are passed over; the run itself rejects them. Without a comparison the granularity of the plans means nothing.
+pub(super) fn for_each_plan<X: Send>(
     files: &[PathBuf],
     settings: &Options,
     comparison: Option<Comparison<'_>>,
-    interrupted: &AtomicUsize,
-    mut take: impl FnMut((usize, u64), &Trajectory<'_, '_>, &Plan),
+    run: &Run<'_>,
+    look: impl Fn(&Trajectory<'_, '_>, &Plan) -> X + Sync,
+    mut take: impl FnMut((usize, u64), X),
 ) -> Result<(), Error> {
     let mut lexical = settings.clone();
     lexical.method.similarity_metric = SimilarityMetric::Lexical;
@@ -240,23 +228,26 @@ pub(super) fn for_each_plan(
     let purifier = purifier(&lexical, None)?;
     let comparison = comparison.unwrap_or(Comparison::Text(&Nothing));
     let planner = Planner { config: &purifier.options().method, comparison, marker: purifier.marker() };
-    for (file, path) in files.iter().enumerate() {
-        let mut input = Input::open(path, &settings.columns)?;
-        check(&purifier, &input.path, input.columns.response.is_some())?;
-        while let Some((batches, _)) = input.next_decoded()? {
-            let signal = interrupted.load(Ordering::Relaxed);
-            if signal != 0 {
-                return Err(Error::Interrupted { signal: signal as u8 });
-            }
-            for batch in &batches {
-                for row in (0..batch.rows()).filter(|&row| purifier.is_ours(batch.group(row), &batch.id(row))) {
-                    let Ok(rollout) = batch.rollout(row) else { continue };
-                    let trajectory = Trajectory::new(&rollout, purifier.detector());
-                    let Ok(plan) = planner.plan(&trajectory, None) else { continue };
-                    take((file, batch.number(row)), &trajectory, &plan);
-                }
+    let seen = |chunk: Chunk, shape: &Shape| -> Result<Vec<(u64, X)>, Error> {
+        let (batches, _) = decode_chunk(chunk, shape)?;
+        let mut out = Vec::new();
+        for batch in &batches {
+            for row in (0..batch.rows()).filter(|&row| purifier.is_ours(batch.group(row), &batch.id(row))) {
+                let Ok(rollout) = batch.rollout(row) else { continue };
+                let trajectory = Trajectory::new(&rollout, purifier.detector());
+                let Ok(plan) = planner.plan(&trajectory, None) else { continue };
+                out.push((batch.number(row), look(&trajectory, &plan)));
             }
         }
+        Ok(out)
+    };
+    for (file, path) in files.iter().enumerate() {
+        let input = run.install(|| Input::open(path, &settings.columns))?;
+        check(&purifier, &input.path, input.columns.response.is_some())?;
+        input.each_chunk(run, seen, |rows| {
+            rows.into_iter().for_each(|(row, found)| take((file, row), found));
+            Ok(())
+        })?;
     }
     Ok(())
 }

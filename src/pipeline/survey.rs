@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::ingest::{Input, expand, raw_rows};
 use crate::options::{ColumnConfig, DetectConfig};
 use crate::rollout::{Message, Role, Rollout};
+use crate::run::{Run, Task};
 use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};
 use crate::verdict::{Asked, ErrorDetector};
 
@@ -90,12 +91,21 @@ pub fn survey(
     errors: &DetectConfig,
     columns: &ColumnConfig,
     disagreements: usize,
+    run: &Run<'_>,
 ) -> Result<Vec<Survey>, Error> {
     let detector = ErrorDetector::new(errors)?;
-    expand(inputs)?.iter().map(|path| survey_file(Input::open(path, columns)?, &detector, disagreements)).collect()
+    let paths = expand(inputs)?;
+    let mut out = Vec::with_capacity(paths.len());
+    for (k, path) in paths.iter().enumerate() {
+        let input = run.install(|| Input::open(path, columns))?;
+        run.progress.start(Task::rollouts(path, k, paths.len(), input.rows));
+        out.push(survey_file(input, &detector, disagreements, run)?);
+    }
+    run.progress.finish();
+    Ok(out)
 }
 
-fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize) -> Result<Survey, Error> {
+fn survey_file(input: Input, detector: &ErrorDetector, disagreements: usize, run: &Run<'_>) -> Result<Survey, Error> {
     let described = input.columns.described(&input.schema);
     let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
     let mut out = Survey {
@@ -110,7 +120,8 @@ fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize)
     };
     let mut groups: HashSet<blake3::Hash> = HashSet::new();
     let has_groups = input.columns.group.is_some();
-    while let Some((batches, bad)) = input.next_decoded()? {
+    input.each_decoded(run, |(batches, bad)| {
+        let before = out.rows;
         for line in &bad {
             out.rows += 1;
             count(&mut out.unreadable, line.error.code());
@@ -119,7 +130,9 @@ fn survey_file(mut input: Input, detector: &ErrorDetector, disagreements: usize)
             out.add_batch(batch, detector, disagreements);
             groups.extend((0..batch.rows()).filter_map(|row| Some(blake3::hash(batch.group(row)?.as_bytes()))));
         }
-    }
+        run.progress.advance(out.rows - before);
+        Ok::<(), Error>(())
+    })?;
     out.groups = has_groups.then_some(groups.len() as u64);
     Ok(out)
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::write::WriteError;
 use config::ModelConfig;
 use layers::{Gradients, Layer, Linear, Norm, Packing, Parameter, Saved};
 use ops::Rotation;
@@ -36,8 +37,8 @@ const MLP_CHUNK: usize = 2048;
 pub enum PolicyError {
     #[error("`{}` can't be read", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("`{}` can't be written", path.display())]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("`{}` is no model: expected a folder with `config.json`, or a .gguf file", path.display())]
     NoModel { path: PathBuf },
     #[error("`{}` holds neither `model.safetensors` nor `model.safetensors.index.json`", path.display())]
@@ -93,6 +94,7 @@ impl PolicyError {
             PolicyError::Adapter { .. } => "give the folder that PEFT has written for this very model",
             PolicyError::Device { .. } => "--device cpu always works",
             PolicyError::Chat(error) => return error.hint(),
+            PolicyError::Write(error) => return error.hint(),
             _ => return None,
         })
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::lora::LoraConfig;
 use super::{Policy, PolicyError};
+use crate::write::{WriteError, write_by, write_bytes};
 
 /// Files beside the weights that go along with them.
 const COMPANIONS: [&str; 9] = [
@@ -25,24 +26,13 @@ const COMPANIONS: [&str; 9] = [
 ];
 
 fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> PolicyError + '_ {
-    |source| PolicyError::Write { path: path.to_owned(), source }
+    |source| WriteError::Io { path: path.to_owned(), source }.into()
 }
 
-/// Writes a file under another name first.
+/// Writes a file whole or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PolicyError> {
-    whole(path, |partial| std::fs::write(partial, bytes).map_err(unwritable(path)))
-}
-
-fn whole(path: &Path, write: impl FnOnce(&Path) -> Result<(), PolicyError>) -> Result<(), PolicyError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.partial"));
-    // The library below makes files that only their owner may read; a new file of ours shows what is usual here.
-    let usual = std::fs::File::create(&partial).and_then(|f| f.metadata()).map_err(unwritable(path))?.permissions();
-    write(&partial)?;
-    std::fs::set_permissions(&partial, usual).map_err(unwritable(path))?;
-    // On the disk before it has its name: a power cut must not leave a short file under it.
-    std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(unwritable(path))?;
-    std::fs::rename(&partial, path).map_err(unwritable(path))
+    write_bytes(path, bytes)?;
+    Ok(())
 }
 
 /// Writes tensors as safetensors, with the mark of the format that transformers asks for.
@@ -50,7 +40,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Po
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let contiguous = tensors.iter().map(|(name, t)| Ok((name, t.to_device(&candle_core::Device::Cpu)?.contiguous()?)));
     let contiguous = contiguous.collect::<candle_core::Result<Vec<_>>>()?;
-    whole(path, |partial| {
+    write_by(path, |partial| {
         safetensors::serialize_to_file(contiguous.iter().map(|(n, t)| (n.as_str(), t)), Some(metadata), partial)
             .map_err(|e| PolicyError::Weights { path: path.to_owned(), detail: e.to_string() })
     })

@@ -26,6 +26,11 @@ fn log_is_bin(log_is: f64) -> String {
     }
 }
 
+/// Adds counts by name.
+pub(crate) fn add_all(mine: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+    theirs.iter().for_each(|(name, count)| *mine.entry(name.clone()).or_default() += count);
+}
+
 /// Counters of rows, attempts and repairs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageCounts {
@@ -185,40 +190,56 @@ impl StageCounts {
     }
 
     pub fn add(&mut self, other: &StageCounts) {
-        self.guards.add(&other.guards);
-        for (mine, theirs) in [
-            (&mut self.rows_in, other.rows_in),
-            (&mut self.rows_out, other.rows_out),
-            (&mut self.rows_rejected, other.rows_rejected),
-            (&mut self.rows_elsewhere, other.rows_elsewhere),
-            (&mut self.rows_changed, other.rows_changed),
-            (&mut self.attempts, other.attempts),
-            (&mut self.failed_attempts, other.failed_attempts),
-            (&mut self.recovered, other.recovered),
-            (&mut self.unrecovered, other.unrecovered),
-            (&mut self.repairs, other.repairs),
-            (&mut self.repairs_shallow, other.repairs_shallow),
-            (&mut self.repairs_deep, other.repairs_deep),
-            (&mut self.collapsed, other.collapsed),
-            (&mut self.masked_attempts, other.masked_attempts),
-            (&mut self.removed_messages, other.removed_messages),
-            (&mut self.removed_tokens, other.removed_tokens),
-            (&mut self.pairs, other.pairs),
-            (&mut self.gate_judged, other.gate_judged),
-            (&mut self.gate_unjudged, other.gate_unjudged),
-        ] {
-            *mine += theirs;
-        }
-        for (mine, theirs) in [
-            (&mut self.skipped, &other.skipped),
-            (&mut self.error_types, &other.error_types),
-            (&mut self.rejects, &other.rejects),
-            (&mut self.log_is, &other.log_is),
-        ] {
-            for (name, count) in theirs {
-                *mine.entry(name.clone()).or_default() += count;
-            }
-        }
+        let StageCounts {
+            rows_in,
+            rows_out,
+            rows_rejected,
+            rows_elsewhere,
+            rows_changed,
+            attempts,
+            failed_attempts,
+            recovered,
+            unrecovered,
+            repairs,
+            repairs_shallow,
+            repairs_deep,
+            collapsed,
+            masked_attempts,
+            removed_messages,
+            removed_tokens,
+            pairs,
+            gate_judged,
+            gate_unjudged,
+            guards,
+            skipped,
+            error_types,
+            rejects,
+            log_is,
+        } = other;
+        self.rows_in += rows_in;
+        self.rows_out += rows_out;
+        self.rows_rejected += rows_rejected;
+        self.rows_elsewhere += rows_elsewhere;
+        self.rows_changed += rows_changed;
+        self.attempts += attempts;
+        self.failed_attempts += failed_attempts;
+        self.recovered += recovered;
+        self.unrecovered += unrecovered;
+        self.repairs += repairs;
+        self.repairs_shallow += repairs_shallow;
+        self.repairs_deep += repairs_deep;
+        self.collapsed += collapsed;
+        self.masked_attempts += masked_attempts;
+        self.removed_messages += removed_messages;
+        self.removed_tokens += removed_tokens;
+        self.pairs += pairs;
+        self.gate_judged += gate_judged;
+        self.gate_unjudged += gate_unjudged;
+        self.guards.add(guards);
+        add_all(&mut self.skipped, skipped);
+        add_all(&mut self.error_types, error_types);
+        add_all(&mut self.rejects, rejects);
+        add_all(&mut self.log_is, log_is);
     }
 
     /// Shares of the counters, by name. A share of nothing is 0; one that no guard could tell is absent.

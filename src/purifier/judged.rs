@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::rows::Refusal;
 use super::{Guarded, PurifiedRow, Purifier};
 use crate::batch::sample::{Sample, SampleTokens};
-use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use crate::options::{Mode, Unrecovered};
 use crate::record::{RepairKind, RepairRecord};
 use crate::rejects::RejectReason;
@@ -72,8 +72,10 @@ fn ask(
 ) -> Result<Vec<Option<LogIs>>, JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
     let changed = purified_sample(sample, purified);
-    let (raw, purified) =
-        (Side { sample, messages: &rollout.messages }, Side { sample: &changed, messages: &messages });
+    let (raw, purified) = (
+        JudgedRollout { sample, messages: &rollout.messages },
+        JudgedRollout { sample: &changed, messages: &messages },
+    );
     judge.log_is(raw, purified, records)
 }
 

@@ -1,13 +1,13 @@
 //! Answers the main job's question with a policy.
 
 use super::{Problem, Scorer};
-use crate::judge::{Judge, JudgeError, LogIs, Side};
+use crate::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use crate::policy::PolicyError;
 use crate::policy::sequence::{Sequence, SequenceError};
 use crate::record::RepairRecord;
 
 impl Scorer {
-    fn side(&self, side: Side<'_>) -> Result<Sequence, Problem> {
+    fn side(&self, side: JudgedRollout<'_>) -> Result<Sequence, Problem> {
         self.sequencer.rollout(side.sample, Some(side.messages)).map_err(Problem::from)
     }
 }
@@ -15,8 +15,8 @@ impl Scorer {
 impl Judge for Scorer {
     fn log_is(
         &self,
-        raw: Side<'_>,
-        purified: Side<'_>,
+        raw: JudgedRollout<'_>,
+        purified: JudgedRollout<'_>,
         repairs: &[RepairRecord],
     ) -> Result<Vec<Option<LogIs>>, JudgeError> {
         let judged = match (self.side(purified), self.side(raw)) {

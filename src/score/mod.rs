@@ -10,20 +10,20 @@ mod raw;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::batch::sample::{Sample, SampleReader};
 use crate::batch::{Decoded, RowError};
-use crate::ingest::{IngestError, Input, Shape};
+use crate::ingest::{BadLine, IngestError, Input, Shape};
 use crate::judge::LogIs;
 use crate::options::{ColumnConfig, ModelChoice, ScoreConfig};
 use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
 use crate::policy::{Batch, Policy, PolicyError, device};
 use crate::record::RepairRecord;
 use crate::rollout::Rollout;
+use crate::run::{Run, RunError, Task, Weight};
 use crate::write::scores::{ScoredRow, ScoredSchema, assemble};
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
 use importance::moved;
@@ -47,8 +47,8 @@ pub enum ScoreError {
     NotInRaw { path: PathBuf, rollout: String },
     #[error("{unscored} of {rows} rows could not be scored")]
     Unscored { unscored: u64, rows: u64 },
-    #[error("interrupted by signal {signal}; nothing was written")]
-    Interrupted { signal: u8 },
+    #[error(transparent)]
+    Run(#[from] RunError),
 }
 
 impl ScoreError {
@@ -60,7 +60,8 @@ impl ScoreError {
             ScoreError::Write(error) => return error.hint().map(str::to_owned),
             ScoreError::NotPurified { .. } => "give the file that purify wrote with --in, or leave --raw out",
             ScoreError::NotInRaw { .. } => "give the file that was purified, unsorted",
-            ScoreError::Unscored { .. } | ScoreError::Interrupted { .. } => return None,
+            ScoreError::Run(error) => return error.hint().map(str::to_owned),
+            ScoreError::Unscored { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -124,14 +125,6 @@ pub struct Importance {
     pub log_is: [f64; 7],
     /// The same of the mean per token.
     pub log_is_mean: [f64; 7],
-}
-
-/// Told of rows as they are done.
-pub trait Observer {
-    /// The output is about to be opened; rows are known beforehand for Parquet.
-    fn start(&self, rows: Option<u64>, device: &str);
-    fn advance(&self, rows: u64, tokens: u64);
-    fn finish(&self);
 }
 
 /// A policy that reads rows.
@@ -216,14 +209,11 @@ impl Scorer {
 }
 
 /// Scores a file.
-///
-/// `interrupted` holds the number of a signal as soon as one has come.
 pub fn score(
     model: &ModelChoice,
     config: &ScoreConfig,
     columns: &ColumnConfig,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<ScoreSummary, ScoreError> {
     let started = Instant::now();
     let out = config.out.clone().unwrap_or_else(|| config.input.with_extension("scored.parquet"));
@@ -232,7 +222,7 @@ pub fn score(
             return Err(WriteError::IsInput { path: out }.into());
         }
     }
-    let mut input = Input::open_any(&config.input, columns)?;
+    let input = run.install(|| Input::open_any(&config.input, columns))?;
     let raw = config.raw.as_ref().map(|path| RawRows::open(path, columns)).transpose()?;
     if raw.is_some() && input.columns.purification.is_none() {
         return Err(ScoreError::NotPurified { path: config.input.clone() });
@@ -244,34 +234,30 @@ pub fn score(
         metadata: input.metadata.clone(),
         compression_level: config.compression_level,
     };
-    observer.start(input.rows, &scorer.device);
+    run.progress.say(Weight::Detail, &format!("scoring on {}", scorer.device));
+    run.progress.start(Task { unit: "rollouts", file: None, done: 0, total: input.rows });
     let (mut file, encoder) = (ParquetFile::create(&out, &form)?, Encoder::new(&out, &form)?);
     let shape = input.shape();
     let summary = ScoreSummary { device: scorer.device.clone(), out: out.clone(), ..ScoreSummary::default() };
     let mut walk = Walk { scorer: &scorer, shape: &shape, raw, summary, logprobs: 0.0, ratios: Vec::new() };
-    while let Some((batches, bad)) = input.next_decoded()? {
-        for line in bad {
-            walk.summary.rows += 1;
-            *walk.summary.unwritten.entry(line.error.code().to_owned()).or_default() += 1;
-            let text = || format!("`{}`: {}", name_of(&shape.path), line.error);
-            walk.summary.first_unwritten.get_or_insert_with(text);
-        }
+    let scoring = Instant::now();
+    // The model has the threads; rows are read ahead of it.
+    input.each_decoded(run, |(batches, bad)| {
+        bad.iter().for_each(|line| walk.count_unwritten(line));
         let mut scored = Vec::new();
         for batch in &batches {
-            let signal = interrupted.load(Ordering::Relaxed);
-            if signal != 0 {
-                return Err(ScoreError::Interrupted { signal: signal as u8 });
-            }
-            let before = walk.summary.policy_tokens;
+            run.check()?;
             let rows = walk.rows(batch)?;
             let columns = |source| WriteError::Columns { path: out.clone(), source };
             scored.push(assemble(batch, &shape.columns, &schema, &rows).map_err(columns)?);
-            observer.advance(batch.rows() as u64, walk.summary.policy_tokens - before);
+            run.progress.advance(batch.rows() as u64);
+            let tokens = walk.summary.policy_tokens as f64 / scoring.elapsed().as_secs_f64().max(1e-9);
+            run.progress.note(&format!("{tokens:.0} policy tokens/s"));
         }
-        file.append(encoder.encode(&scored)?)?;
-    }
+        Ok::<(), ScoreError>(file.append(encoder.encode(&scored)?)?)
+    })?;
     file.finish()?;
-    observer.finish();
+    run.progress.finish();
     let mut summary = walk.finish();
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
@@ -371,6 +357,13 @@ impl Walk<'_> {
         let place = name_of(&self.shape.path);
         let text = || format!("row {row} of `{place}` (`{}`): {problem}", rollout.escape_debug());
         self.summary.first_unscored.get_or_insert_with(text);
+    }
+
+    fn count_unwritten(&mut self, line: &BadLine) {
+        self.summary.rows += 1;
+        *self.summary.unwritten.entry(line.error.code().to_owned()).or_default() += 1;
+        let text = || format!("`{}`: {}", name_of(&self.shape.path), line.error);
+        self.summary.first_unwritten.get_or_insert_with(text);
     }
 
     fn finish(mut self) -> ScoreSummary {

@@ -17,6 +17,7 @@ use crate::policy::lora::LoraConfig;
 use crate::policy::save::{write_json, write_tensors, write_whole};
 use crate::policy::weights::Weights;
 use crate::policy::{Policy, PolicyError};
+use crate::write::WriteError;
 
 const PREFIX: &str = "checkpoint-";
 const STATE: &str = "trainer.json";
@@ -44,7 +45,7 @@ pub struct RunFolder {
 }
 
 fn io_error(path: &Path) -> impl Fn(std::io::Error) -> TrainError + '_ {
-    |source| PolicyError::Write { path: path.to_owned(), source }.into()
+    |source| PolicyError::from(WriteError::Io { path: path.to_owned(), source }).into()
 }
 
 impl RunFolder {

@@ -17,6 +17,7 @@ use crate::options::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfi
 use crate::policy::Policy;
 use crate::policy::sequence::{Sequence, Sequencer};
 use crate::rollout::Rollout;
+use crate::run::Run;
 use crate::steps::Trajectory;
 use crate::verdict::ErrorDetector;
 
@@ -83,6 +84,30 @@ pub struct DataReport {
     pub resampled: u64,
 }
 
+impl DataReport {
+    /// What was read and left out, for people. Names in it are those of the data.
+    pub fn lines(&self) -> Vec<String> {
+        let mut out = vec![format!(
+            "{} of {} rows, {} tokens, {} of them trained on",
+            self.examples, self.rows, self.tokens, self.trained_tokens
+        )];
+        if let Some(first) = &self.first_bad_row {
+            out.push(format!("bad rows left out: {}; the first: {first}", self.bad_rows));
+        }
+        let single = self.first_single_group.as_deref().unwrap_or_default();
+        let left_out = [
+            ("rollouts left out, longer than --max-length", self.too_long),
+            ("rollouts left out, no token of the policy's in them", self.nothing_to_train),
+            ("groups left out, rewards all equal", self.equal_groups),
+            (&format!("groups left out, a single rollout (such as `{single}`)"), self.single_groups),
+            ("rollouts left out by --resample-on-correct", self.resampled),
+            ("messages whose calls the model's chat template does not show", self.hidden_calls),
+        ];
+        out.extend(left_out.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{what}: {count}")));
+        out
+    }
+}
+
 /// All examples of a run.
 #[derive(Debug, Default)]
 pub struct Dataset {
@@ -103,7 +128,12 @@ struct Loader<'a> {
 }
 
 /// Reads all rows and computes advantages where the objective has them.
-pub fn load(config: &TrainConfig, columns: &ColumnConfig, policy: &Policy) -> Result<Dataset, TrainError> {
+pub fn load(
+    config: &TrainConfig,
+    columns: &ColumnConfig,
+    policy: &Policy,
+    run: &Run<'_>,
+) -> Result<Dataset, TrainError> {
     let detector = match config.grpo.resample_on_correct {
         true => ErrorDetector::new(&DetectConfig::default()).ok(),
         false => None,
@@ -119,26 +149,23 @@ pub fn load(config: &TrainConfig, columns: &ColumnConfig, policy: &Policy) -> Re
         report: DataReport::default(),
     };
     for path in expand(&config.data)? {
-        loader.read(&path, columns)?;
+        loader.read(&path, columns, run)?;
     }
     loader.finish()
 }
 
 impl Loader<'_> {
-    fn read(&mut self, path: &Path, columns: &ColumnConfig) -> Result<(), TrainError> {
-        let mut input = Input::open_any(path, columns)?;
+    fn read(&mut self, path: &Path, columns: &ColumnConfig, run: &Run<'_>) -> Result<(), TrainError> {
+        let input = run.install(|| Input::open_any(path, columns))?;
         self.check(&input)?;
         let shape = input.shape();
-        while let Some((batches, bad)) = input.next_decoded()? {
+        input.each_decoded(run, |(batches, bad)| {
             for line in bad {
                 self.report.rows += 1;
                 self.leave_out(row_error(path, line.row, "", line.error.into()))?;
             }
-            for batch in &batches {
-                self.read_batch(batch, &shape)?;
-            }
-        }
-        Ok(())
+            batches.iter().try_for_each(|batch| self.read_batch(batch, &shape))
+        })
     }
 
     /// Whole columns that the objective needs.

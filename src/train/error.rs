@@ -8,6 +8,7 @@ use crate::batch::RowError;
 use crate::ingest::IngestError;
 use crate::policy::PolicyError;
 use crate::policy::sequence::SequenceError;
+use crate::run::RunError;
 
 /// Why a row can't be trained on.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,8 @@ pub enum TrainError {
     Policy(#[from] PolicyError),
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    #[error(transparent)]
+    Run(#[from] RunError),
     #[error("row {row} of `{}` (`{}`): {problem}", path.display(), rollout.escape_debug())]
     Row { path: PathBuf, row: u64, rollout: String, problem: Box<Problem> },
     #[error("`{}` has no column of rewards, which grpo needs", path.display())]
@@ -87,6 +90,7 @@ impl TrainError {
         let hint = match self {
             TrainError::Policy(error) => return error.hint().map(str::to_owned),
             TrainError::Ingest(error) => return error.hint().map(str::to_owned),
+            TrainError::Run(error) => return error.hint().map(str::to_owned),
             TrainError::Row { problem, .. } => match problem.as_ref() {
                 Problem::NoLogprobs | Problem::NoLogprob { .. } | Problem::BadLogprob { .. } => {
                     "`purify score` computes them with the policy"

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::run::{Progress, Weight};
+
 /// One update. A number that the objective has not is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Metrics {
@@ -50,4 +52,26 @@ pub struct Sums {
     pub margin: f64,
     pub preferred: u64,
     pub pairs: u64,
+}
+
+/// What a run shows of its updates.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    tokens: u64,
+    seconds: f64,
+}
+
+impl Told {
+    pub fn update(&mut self, progress: &dyn Progress, found: &Metrics) {
+        self.tokens += found.tokens;
+        self.seconds += found.seconds;
+        let speed = self.tokens as f64 / self.seconds.max(1e-9);
+        progress.note(&format!("loss {:.4}, {speed:.0} tokens/s", found.loss));
+        progress.advance(1);
+        let line = format!(
+            "update {}: loss {:.6}, grad norm {:.4}, {:.0} tokens/s",
+            found.update, found.loss, found.grad_norm, found.tokens_per_second
+        );
+        progress.say(Weight::Detail, &line);
+    }
 }

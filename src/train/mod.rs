@@ -13,7 +13,6 @@ pub mod optimizer;
 pub mod step;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -23,6 +22,7 @@ use crate::options::{ColumnConfig, MiniBatch, ModelChoice, Objective, TrainConfi
 use crate::policy::device;
 use crate::policy::lora::{LoraConfig, TARGETS};
 use crate::policy::{Policy, PolicyError};
+use crate::run::{Run, Task, Weight};
 use checkpoint::{MetricsFile, RunFolder, RunState};
 use data::{DataReport, Dataset, Example};
 use error::TrainError;
@@ -33,26 +33,6 @@ use step::{References, Rule};
 
 /// Names of rollouts in a complaint.
 const MOST_NAMED: usize = 5;
-
-/// Told how training goes.
-pub trait Observer {
-    /// Everything is read; updates `from + 1 ..= updates` will be made.
-    fn start(&self, start: &Start<'_>);
-    fn update(&self, metrics: &Metrics);
-    fn finish(&self);
-}
-
-/// What a run is about to do.
-#[derive(Clone, Debug)]
-pub struct Start<'a> {
-    pub data: &'a DataReport,
-    pub from: u64,
-    pub updates: u64,
-    pub device: &'a str,
-    /// Parameters that are trained, and all.
-    pub trained: usize,
-    pub parameters: usize,
-}
 
 /// What a run did.
 #[derive(Clone, Debug, Serialize)]
@@ -84,19 +64,16 @@ struct Trainer<'a> {
 }
 
 /// Trains, from the data to the weights in `config.out`.
-///
-/// `interrupted` holds the number of a signal as soon as one has come.
 pub fn train(
     model: &ModelChoice,
     config: &TrainConfig,
     columns: &ColumnConfig,
-    observer: &dyn Observer,
-    interrupted: &AtomicUsize,
+    run: &Run<'_>,
 ) -> Result<TrainSummary, TrainError> {
     let started = Instant::now();
     let folder = RunFolder::open(&config.out, config.resume)?;
     let (policy, adapter, device) = load(model, config)?;
-    let dataset = data::load(config, columns, &policy)?;
+    let dataset = data::load(config, columns, &policy, run)?;
     let settings = json!({
         "train": config,
         "batch_tokens": model.batch_tokens,
@@ -133,31 +110,31 @@ pub fn train(
     let count = |parameters: Vec<&crate::policy::layers::Parameter>| {
         parameters.iter().map(|p| p.value.elem_count()).sum::<usize>()
     };
-    observer.start(&Start {
-        data: &trainer.dataset.report,
-        from,
-        updates,
-        device: &device,
-        trained: count(trainer.policy.trained()),
-        parameters: count(trainer.policy.parameters()),
-    });
+    let (trained, all) = (count(trainer.policy.trained()), count(trainer.policy.parameters()));
+    trainer.dataset.report.lines().iter().for_each(|line| run.progress.say(Weight::Normal, line));
+    run.progress.say(Weight::Normal, &format!("{trained} of {all} parameters are trained, on {device}"));
+    if from > 0 {
+        run.progress.say(Weight::Normal, &format!("going on after update {from}"));
+    }
+    run.progress.start(Task { unit: "updates", file: None, done: from, total: Some(updates) });
     let mut metrics = trainer.folder.metrics(from)?;
     let (mut first_loss, mut last_loss) = (None, None);
+    let mut told = metrics::Told::default();
     for update in from + 1..=updates {
         let found = trainer.update(update, &mut metrics)?;
         first_loss.get_or_insert(found.loss);
         last_loss = Some(found.loss);
-        observer.update(&found);
-        let signal = interrupted.load(Ordering::Relaxed);
+        told.update(run.progress, &found);
+        let signal = run.signal();
         let is_due = config.save_every > 0 && update % config.save_every == 0;
-        if is_due || update == updates || signal != 0 {
+        if is_due || update == updates || signal.is_some() {
             let checkpoint = trainer.save_sound(update)?;
-            if signal != 0 && update < updates {
-                return Err(TrainError::Interrupted { signal: signal as u8, update, checkpoint });
+            if let Some(signal) = signal.filter(|_| update < updates) {
+                return Err(TrainError::Interrupted { signal, update, checkpoint });
             }
         }
     }
-    observer.finish();
+    run.progress.finish();
     let data = trainer.dataset.report.clone();
     trainer.write_result()?;
     Ok(TrainSummary {

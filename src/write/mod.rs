@@ -123,6 +123,17 @@ impl AtomicFile {
         }
     }
 
+    /// Gives what a library has put in the place of the temporary file the final name, readable by whom a new file of ours is.
+    fn adopt(mut self) -> Result<(), WriteError> {
+        let failed = |source| WriteError::Io { path: self.path.clone(), source };
+        let usual = self.inner.get_ref().metadata().map_err(failed)?.permissions();
+        std::fs::set_permissions(&self.partial, usual).map_err(failed)?;
+        File::open(&self.partial).and_then(|file| file.sync_all()).map_err(failed)?;
+        std::fs::rename(&self.partial, &self.path).map_err(failed)?;
+        self.is_whole = true;
+        Ok(())
+    }
+
     /// Flushes to the disk and gives the file its final name.
     pub fn finish(mut self, rows: u64) -> Result<FileRecord, WriteError> {
         let failed = |source| WriteError::Io { path: self.path.clone(), source };
@@ -177,9 +188,21 @@ fn is_same_file(_: &File, path: &Path) -> bool {
 
 /// Writes a small file whole or not at all.
 pub fn write_text(path: &Path, text: &str) -> Result<FileRecord, WriteError> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// The same of any bytes.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<FileRecord, WriteError> {
     let mut file = AtomicFile::create(path)?;
-    file.write_all(text.as_bytes()).map_err(|source| WriteError::Io { path: path.to_owned(), source })?;
+    file.write_all(bytes).map_err(|source| WriteError::Io { path: path.to_owned(), source })?;
     file.finish(0)
+}
+
+/// Lets a library that takes nothing but a path write a file whole or not at all.
+pub fn write_by<E: From<WriteError>>(path: &Path, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    let file = AtomicFile::create(path)?;
+    write(&file.partial)?;
+    Ok(file.adopt()?)
 }
 
 /// Removes what an earlier run has written under a name that this run does not use.

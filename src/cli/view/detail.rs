@@ -11,7 +11,7 @@ use crate::record::field::shown;
 use crate::record::{Field, RepairRecord, Shown};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum PieceKind {
     Fact,
     Rule,
     Both,
@@ -24,19 +24,19 @@ pub enum Side {
 pub struct Piece {
     pub column: usize,
     pub text: String,
-    pub side: Side,
+    pub kind: PieceKind,
 }
 
 impl Piece {
     pub fn fact(text: &str) -> Self {
-        Piece { column: 0, text: text.to_owned(), side: Side::Fact }
+        Piece { column: 0, text: text.to_owned(), kind: PieceKind::Fact }
     }
 }
 
-pub type Row = Vec<Piece>;
+pub type ScreenLine = Vec<Piece>;
 
 /// Which repair it is, and what was found of it.
-pub fn facts(view: &RepairView, width: usize) -> Vec<Row> {
+pub fn facts(view: &RepairView, width: usize) -> Vec<ScreenLine> {
     let mut place = format!("{}, row {}, repair {}", view.rollout, view.row, view.repair);
     view.group.iter().for_each(|group| place += &format!(", group {group}"));
     view.reward.iter().for_each(|reward| place += &format!(", reward {reward}"));
@@ -47,7 +47,7 @@ pub fn facts(view: &RepairView, width: usize) -> Vec<Row> {
     let found = if found.is_empty() { String::new() } else { format!("found: {}", found.join(", ")) };
     let texts = [place, what, found];
     let shown = texts.iter().filter(|text| !text.is_empty());
-    let mut rows: Vec<Row> =
+    let mut rows: Vec<ScreenLine> =
         shown.flat_map(|text| wrap(&escaped(text), width)).map(|text| vec![Piece::fact(&text)]).collect();
     rows.push(Vec::new());
     rows
@@ -75,37 +75,37 @@ fn worded(value: &Value) -> Option<String> {
     }
 }
 
-fn parts(line: &DiffLine) -> (&str, Side) {
+fn parts(line: &DiffLine) -> (&str, PieceKind) {
     match line {
-        DiffLine::Both(text) => (text, Side::Both),
-        DiffLine::Before(text) => (text, Side::Before),
-        DiffLine::After(text) => (text, Side::After),
+        DiffLine::Both(text) => (text, PieceKind::Both),
+        DiffLine::Before(text) => (text, PieceKind::Before),
+        DiffLine::After(text) => (text, PieceKind::After),
     }
 }
 
 /// A line as rows with its mark, from one column on.
 fn marked(line: &DiffLine, column: usize, width: usize, wraps: bool) -> Vec<Piece> {
-    let (text, side) = parts(line);
-    let mark = match side {
-        Side::Before => "- ",
-        Side::After => "+ ",
+    let (text, kind) = parts(line);
+    let mark = match kind {
+        PieceKind::Before => "- ",
+        PieceKind::After => "+ ",
         _ => "  ",
     };
     let (text, room) = (escaped(text), width.saturating_sub(mark.len()));
     let rows = if wraps { wrap(&text, room) } else { vec![cut(&text, room)] };
     let piece = |(k, text): (usize, String)| {
         let mark = if k == 0 { mark } else { "  " };
-        Piece { column, text: format!("{mark}{text}"), side }
+        Piece { column, text: format!("{mark}{text}"), kind }
     };
     rows.into_iter().enumerate().map(piece).collect()
 }
 
-pub fn unified(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
+pub fn unified(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<ScreenLine> {
     lines.iter().flat_map(|line| marked(line, 0, width, wraps)).map(|piece| vec![piece]).collect()
 }
 
 /// Before on the left, after on the right; lines of one stretch stand opposite to each other in order.
-pub fn side_by_side(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
+pub fn side_by_side(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<ScreenLine> {
     let half = width.saturating_sub(1) / 2;
     let mut rows = Vec::new();
     let mut rest = lines;
@@ -117,8 +117,8 @@ pub fn side_by_side(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
         }
         let end = rest.iter().position(|line| matches!(line, DiffLine::Both(_))).unwrap_or(rest.len());
         let (stretch, behind) = rest.split_at(end);
-        let of = |side: Side| stretch.iter().filter(move |line| parts(line).1 == side);
-        let (mut before, mut after) = (of(Side::Before), of(Side::After));
+        let of = |kind: PieceKind| stretch.iter().filter(move |line| parts(line).1 == kind);
+        let (mut before, mut after) = (of(PieceKind::Before), of(PieceKind::After));
         loop {
             match (before.next(), after.next()) {
                 (None, None) => break,
@@ -130,10 +130,10 @@ pub fn side_by_side(lines: &[DiffLine], width: usize, wraps: bool) -> Vec<Row> {
     rows
 }
 
-fn opposite(left: Option<&DiffLine>, right: Option<&DiffLine>, half: usize, wraps: bool) -> Vec<Row> {
+fn opposite(left: Option<&DiffLine>, right: Option<&DiffLine>, half: usize, wraps: bool) -> Vec<ScreenLine> {
     let of = |line: Option<&DiffLine>, column| line.map(|line| marked(line, column, half, wraps)).unwrap_or_default();
     let (left, right) = (of(left, 0), of(right, half + 1));
-    let rule = Piece { column: half, text: "│".to_owned(), side: Side::Rule };
+    let rule = Piece { column: half, text: "│".to_owned(), kind: PieceKind::Rule };
     let row = |k: usize| left.get(k).cloned().into_iter().chain([rule.clone()]).chain(right.get(k).cloned()).collect();
     (0..left.len().max(right.len())).map(row).collect()
 }
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use DiffLine::{After, Before, Both};
 
-    fn texts(rows: &[Row]) -> Vec<String> {
+    fn texts(rows: &[ScreenLine]) -> Vec<String> {
         rows.iter()
             .map(|row| row.iter().map(|p| format!("{}:{}", p.column, p.text)).collect::<Vec<_>>().join(" "))
             .collect()

@@ -7,7 +7,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
-use super::detail::{self, Piece, Side};
+use super::detail::{self, Piece, PieceKind};
 use super::spool::Entry;
 use super::state::{Fit, Focus, State};
 use super::text::{cut, width_of};
@@ -198,19 +198,19 @@ fn draw_detail(scene: &Scene<'_>, area: Rect, buffer: &mut Buffer) -> usize {
         for piece in row {
             let x = area.x.saturating_add(piece.column as u16);
             let place = Rect { x, y, width: area.right().saturating_sub(x), height: 1 };
-            put(buffer, place, &piece.text, style_of(piece.side, scene.is_coloured));
+            put(buffer, place, &piece.text, style_of(piece.kind, scene.is_coloured));
         }
     }
     rows.len()
 }
 
-fn style_of(side: Side, is_coloured: bool) -> Style {
-    match side {
-        Side::Fact => Style::new().add_modifier(Modifier::BOLD),
-        Side::Rule => dim(),
-        Side::Before if is_coloured => Style::new().fg(Color::Red),
-        Side::After if is_coloured => Style::new().fg(Color::Green),
-        Side::Before | Side::After | Side::Both => Style::new(),
+fn style_of(kind: PieceKind, is_coloured: bool) -> Style {
+    match kind {
+        PieceKind::Fact => Style::new().add_modifier(Modifier::BOLD),
+        PieceKind::Rule => dim(),
+        PieceKind::Before if is_coloured => Style::new().fg(Color::Red),
+        PieceKind::After if is_coloured => Style::new().fg(Color::Green),
+        PieceKind::Before | PieceKind::After | PieceKind::Both => Style::new(),
     }
 }
 

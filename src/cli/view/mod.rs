@@ -11,7 +11,6 @@ mod text;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use super::signals::{self, Watch};
 use crate::audit::repairs::each_repair;
 use crate::error::{Error, ExitStatus};
 use crate::options::ColumnConfig;
+use crate::run::Run;
 use draw::Scene;
 use spool::Spool;
 use state::{Asked, State};
@@ -40,9 +40,10 @@ pub fn run(purified: &Path, raw: &Path, columns: &ColumnConfig, printer: &Printe
         ));
     }
     let watch = signals::watch();
-    let progress = printer.progress(Arc::clone(&watch.at_once));
+    let progress = watch.progress(printer);
+    let run = Run::new(0, &progress, &watch.seen)?;
     let mut spool = Spool::new();
-    each_repair(purified, raw, columns, &progress, &watch.seen, |view| spool.push(view).map_err(no_spool))?;
+    each_repair(purified, raw, columns, &run, |view| spool.push(view).map_err(no_spool))?;
     let name = purified.file_name().unwrap_or_default().to_string_lossy();
     if spool.entries.is_empty() {
         printer.line(&format!("no repairs in `{}`", escaped(&name)));

@@ -34,7 +34,7 @@ pub(super) fn decode(block: &[u8], schema: &SchemaRef, first_line: u64) -> Optio
     let mut numbers = Vec::new();
     for (number, line) in super::numbered(block, first_line) {
         let mut text = serde_json::Deserializer::from_str(std::str::from_utf8(line).ok()?);
-        Row(&mut rows).deserialize(&mut text).ok()?;
+        RowSeed(&mut rows).deserialize(&mut text).ok()?;
         text.end().ok()?;
         numbers.push(number);
     }
@@ -178,9 +178,9 @@ impl Column {
 }
 
 /// A whole line, which must be an object.
-struct Row<'c>(&'c mut Objects);
+struct RowSeed<'c>(&'c mut Objects);
 
-impl<'de> DeserializeSeed<'de> for Row<'_> {
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -188,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Row<'_> {
+impl<'de> Visitor<'de> for RowSeed<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {

@@ -1,22 +1,21 @@
 //! One file of an export from all its sources.
 //!
-//! Owns the threads: as many chunks as there are threads are turned into rows side by side, and appended in their order.
+//! Owns what a chunk gives to a file. Chunks are turned into rows side by side, and appended in their order.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use arrow::array::RecordBatch;
-use rayon::prelude::*;
 
+use super::ExportCounts;
 use super::sources::{Source, Sources};
-use super::{ExportCounts, Reading};
 use crate::batch::sample::{PreferenceReader, SampleReader};
 use crate::batch::{Decoded, RowError};
 use crate::error::Error;
 use crate::export::{Cells, Container, ExportError, MadeOf, Target};
-use crate::ingest::{Chunk, Input, Shape, decode_chunk};
+use crate::ingest::{Chunk, Shape, decode_chunk};
 use crate::options::ExportConfig;
-
+use crate::purifier::counts::add_all;
+use crate::run::{Run, RunError, Task};
 use crate::steps::{Outcome, Trajectory};
 use crate::verdict::ErrorDetector;
 use crate::write::export::{self as rows, LinesFile, Reject};
@@ -32,11 +31,10 @@ pub(super) enum Content {
 
 /// Writes files under the settings of one export.
 pub(super) struct Writer<'w> {
-    config: &'w ExportConfig,
-    reading: &'w Reading<'w>,
-    detector: &'w ErrorDetector,
-    root: &'w Path,
-    pool: rayon::ThreadPool,
+    pub(super) config: &'w ExportConfig,
+    pub(super) detector: &'w ErrorDetector,
+    pub(super) root: &'w Path,
+    pub(super) run: &'w Run<'w>,
 }
 
 /// What came of a file.
@@ -46,10 +44,26 @@ pub(super) struct Done {
     pub rejects: Vec<Reject>,
 }
 
-/// Where rows go.
-enum Sink {
-    Parquet(Box<ParquetFile>, Box<Encoder>),
+/// A file that is written.
+enum OutFile {
+    Parquet(Box<ParquetFile>),
     Lines(Box<LinesFile>),
+}
+
+impl OutFile {
+    fn append(&mut self, rows: PartRows) -> Result<(), Error> {
+        match (self, rows) {
+            (OutFile::Parquet(file), PartRows::Encoded(rows)) => Ok(file.append(rows)?),
+            (OutFile::Lines(file), PartRows::Lines(rows)) => Ok(file.append(&rows)?),
+            (OutFile::Parquet(_), PartRows::Lines(_)) | (OutFile::Lines(_), PartRows::Encoded(_)) => {
+                Err(bug("the rows of an export are not of its file's kind"))
+            }
+        }
+    }
+}
+
+fn bug(detail: &str) -> Error {
+    RunError::Bug { place: "export".to_owned(), detail: detail.to_owned() }.into()
 }
 
 /// A chunk's share of a file.
@@ -98,29 +112,16 @@ impl Refusal {
     }
 }
 
-impl<'w> Writer<'w> {
-    pub(super) fn new(
-        config: &'w ExportConfig,
-        reading: &'w Reading<'w>,
-        detector: &'w ErrorDetector,
-        root: &'w Path,
-    ) -> Result<Self, Error> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(config.threads)
-            .build()
-            .map_err(|error| Error::usage(format!("{} threads can't be started: {error}", config.threads), None))?;
-        Ok(Writer { config, reading, detector, root, pool })
-    }
-
+impl Writer<'_> {
     fn form(&self, schema: arrow::datatypes::SchemaRef) -> ParquetForm {
         ParquetForm { schema, metadata: Vec::new(), compression_level: self.config.compression_level }
     }
 
     /// Writes the file from the sources that it is made of.
     pub(super) fn write(&self, content: Content, path: &Path, sources: &Sources) -> Result<Done, Error> {
-        let mut sink = match content {
+        let (mut file, encoder) = match content {
             Content::Rows(target) if target.profile.container == Container::Lines => {
-                Sink::Lines(Box::new(LinesFile::create(path)?))
+                (OutFile::Lines(Box::new(LinesFile::create(path)?)), None)
             }
             content => {
                 let form = self.form(match content {
@@ -128,7 +129,7 @@ impl<'w> Writer<'w> {
                     Content::Repairs => rows::repairs_schema(),
                 });
                 let encoder = Encoder::new(path, &form)?;
-                Sink::Parquet(Box::new(ParquetFile::create(path, &form)?), Box::new(encoder))
+                (OutFile::Parquet(Box::new(ParquetFile::create(path, &form)?)), Some(encoder))
             }
         };
         let (mut counts, mut rejects) = (ExportCounts::default(), Vec::new());
@@ -142,14 +143,20 @@ impl<'w> Writer<'w> {
             MadeOf::Rollouts => sources.rollouts.iter().collect(),
         };
         for (k, source) in all.iter().enumerate() {
-            let input = Input::open_any(&source.path, self.reading.columns)?;
-            self.reading.progress.start(k, all.len(), &source.path, input.rows);
-            self.add(content, input, &mut sink, &mut counts, &mut rejects)?;
+            let input = source.input.open()?;
+            self.run.progress.start(Task::rollouts(&source.path, k, all.len(), input.rows));
+            let work = |chunk: Chunk, shape: &Shape| self.part(content, chunk, shape, encoder.as_ref());
+            input.each_chunk(self.run, work, |part| {
+                self.run.progress.advance(part.counts.rollouts_in + part.counts.pairs_in);
+                counts.add(&part.counts);
+                rejects.extend(part.rejects);
+                file.append(part.rows)
+            })?;
         }
-        self.reading.progress.finish();
-        let mut record = match sink {
-            Sink::Parquet(file, _) => file.finish()?,
-            Sink::Lines(file) => file.finish()?,
+        self.run.progress.finish();
+        let mut record = match file {
+            OutFile::Parquet(file) => file.finish()?,
+            OutFile::Lines(file) => file.finish()?,
         };
         counts.rows_out = record.rows;
         record.file = path.strip_prefix(self.root).unwrap_or(path).to_string_lossy().into_owned();
@@ -163,51 +170,6 @@ impl<'w> Writer<'w> {
         let (mut file, encoder) = (ParquetFile::create(path, &form)?, Encoder::new(path, &form)?);
         file.append(encoder.encode(&[batch])?)?;
         Ok(file.finish()?)
-    }
-
-    /// Appends what one source gives.
-    fn add(
-        &self,
-        content: Content,
-        mut input: Input,
-        sink: &mut Sink,
-        counts: &mut ExportCounts,
-        rejects: &mut Vec<Reject>,
-    ) -> Result<(), Error> {
-        let shape = input.shape();
-        let mut next = 0;
-        loop {
-            let signal = self.reading.interrupted.load(Ordering::Relaxed);
-            if signal != 0 {
-                return Err(Error::Interrupted { signal: signal as u8 });
-            }
-            let mut chunks = Vec::new();
-            while chunks.len() < self.pool.current_num_threads() {
-                let Some(chunk) = input.next_chunk(next)? else { break };
-                chunks.push(chunk);
-                next += 1;
-            }
-            if chunks.is_empty() {
-                return Ok(());
-            }
-            let encoder = match &*sink {
-                Sink::Parquet(_, encoder) => Some(encoder.as_ref()),
-                Sink::Lines(_) => None,
-            };
-            let parts: Vec<Result<Part, Error>> =
-                self.pool.install(|| chunks.into_par_iter().map(|c| self.part(content, c, &shape, encoder)).collect());
-            for part in parts {
-                let part = part?;
-                self.reading.progress.advance(part.counts.rollouts_in + part.counts.pairs_in);
-                counts.add(&part.counts);
-                rejects.extend(part.rejects);
-                match (&mut *sink, part.rows) {
-                    (Sink::Parquet(file, _), PartRows::Encoded(rows)) => file.append(rows)?,
-                    (Sink::Lines(file), PartRows::Lines(rows)) => file.append(&rows)?,
-                    _ => {}
-                }
-            }
-        }
     }
 
     fn part(&self, content: Content, chunk: Chunk, shape: &Shape, encoder: Option<&Encoder>) -> Result<Part, Error> {
@@ -321,12 +283,12 @@ impl PartBuilder {
 
 impl ExportCounts {
     fn add(&mut self, other: &ExportCounts) {
-        self.rollouts_in += other.rollouts_in;
-        self.pairs_in += other.pairs_in;
-        self.rows_rejected += other.rows_rejected;
-        for (reason, count) in &other.rejects {
-            *self.rejects.entry(reason.clone()).or_default() += count;
-        }
+        let ExportCounts { rollouts_in, pairs_in, rows_out, rows_rejected, rejects } = other;
+        self.rollouts_in += rollouts_in;
+        self.pairs_in += pairs_in;
+        self.rows_out += rows_out;
+        self.rows_rejected += rows_rejected;
+        add_all(&mut self.rejects, rejects);
     }
 }
 

@@ -8,18 +8,17 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::outputs::{Outputs, refuse_foreign_card, refuse_input, refuse_others};
-use super::{InputRecord, MANIFEST_VERSION, Progress, hash_file, to_text};
+use super::{InputRecord, MANIFEST_VERSION, hash_file, to_text};
 use crate::error::Error;
 use crate::export::{ExportTarget, PROFILES, Profile, Target, card, targets};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
 use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, Options, RunConfig};
-
+use crate::run::Run;
 use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
 use file::{Content, Writer};
@@ -67,18 +66,16 @@ struct Record<'r> {
     counts: &'r BTreeMap<String, ExportCounts>,
 }
 
-/// How rows are read, and who is told of them.
+/// How rows are read.
 pub struct Reading<'r> {
     pub errors: &'r DetectConfig,
     pub columns: &'r ColumnConfig,
-    pub progress: &'r dyn Progress,
-    pub interrupted: &'r AtomicUsize,
 }
 
 /// Writes the inputs for the target, with rejects and a record beside them.
-pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSummary, Error> {
+pub fn export(config: &ExportConfig, reading: &Reading<'_>, run: &Run<'_>) -> Result<ExportSummary, Error> {
     let to = target_of(&config.to)?;
-    let sources = Sources::find(config, to, reading.columns)?;
+    let sources = run.install(|| Sources::find(config, to, reading.columns))?;
     let plan = Plan::new(config, to, &sources)?;
     let written = plan.files.iter().map(|f| &f.path).chain([&plan.rejects, &plan.record]).chain(&plan.card);
     for path in written {
@@ -89,7 +86,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>) -> Result<ExportSumm
         refuse_foreign_card(card)?;
     }
     let detector = ErrorDetector::new(reading.errors)?;
-    let writer = Writer::new(config, reading, &detector, &plan.root)?;
+    let writer = Writer { config, detector: &detector, root: &plan.root, run };
     let mut counts: BTreeMap<String, ExportCounts> = BTreeMap::new();
     let mut rejected = Vec::new();
     let mut records = plan.copied(&sources)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::batch::sample::REFERENCE_LOGPS;
 use crate::error::Error;
 use crate::export::{ExportTarget, Facts, MadeOf};
-use crate::ingest::{Input, expand};
+use crate::ingest::{Input, KnownInput, expand};
 use crate::options::{ColumnConfig, ExportConfig};
 use crate::pipeline::{InputRecord, hash_file, manifest_beside};
 
@@ -17,6 +17,7 @@ use crate::pipeline::{InputRecord, hash_file, manifest_beside};
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub path: PathBuf,
+    pub input: KnownInput,
     pub format: String,
     /// Known for Parquet.
     pub rows: u64,
@@ -86,19 +87,18 @@ impl Sources {
 
     fn add(&mut self, path: &Path, columns: &ColumnConfig) -> Result<(), Error> {
         let input = Input::open_any(path, columns)?;
-        let source = Source {
-            path: path.to_owned(),
-            format: input.format_name(),
-            rows: input.rows.unwrap_or_default(),
-            bytes: input.size,
-            columns: format!("{:?}", input.schema.fields()),
-        };
-        if input.columns.preference.is_some() && input.columns.messages.is_none() {
-            self.facts.has_reference &= REFERENCE_LOGPS.iter().all(|name| input.schema.index_of(name).is_ok());
+        let (path, format) = (path.to_owned(), input.format_name());
+        let (rows, bytes) = (input.rows.unwrap_or_default(), input.size);
+        let columns = format!("{:?}", input.schema.fields());
+        let input = input.close();
+        let source = Source { path, format, rows, bytes, columns, input };
+        let shape = &source.input.shape;
+        if shape.columns.preference.is_some() && shape.columns.messages.is_none() {
+            self.facts.has_reference &= REFERENCE_LOGPS.iter().all(|name| shape.schema.index_of(name).is_ok());
             self.pairs.push(source);
         } else {
-            self.facts.as_tokens &= input.columns.response.is_some() && input.columns.prompt_ids.is_some();
-            self.are_purified &= input.columns.purification.is_some();
+            self.facts.as_tokens &= shape.columns.response.is_some() && shape.columns.prompt_ids.is_some();
+            self.are_purified &= shape.columns.purification.is_some();
             self.rollouts.push(source);
         }
         Ok(())
