@@ -149,7 +149,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap::", &["cli", "options", "pipeline/mod.rs"]),
     ("println!", &[]),
     ("print!(", &[]),
-    ("std::fs", &["embed", "ingest", "write", "pipeline", "policy", "train/checkpoint.rs", "cli/layers.rs"]),
+    (
+        "std::fs",
+        &["options/rules.rs", "embed", "ingest", "write", "pipeline", "policy", "train/checkpoint.rs", "cli/layers.rs"],
+    ),
     (
         "Instant::now",
         &[

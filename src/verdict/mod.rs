@@ -9,15 +9,16 @@ mod evidence;
 mod json;
 mod pattern;
 pub mod rules;
+mod user;
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
-use crate::options::{DetectConfig, Detector};
+use crate::options::{DetectConfig, Detector, Informative};
 use crate::rollout::Message;
 pub use asked::Asked;
 use rules::{JUDGE_SUCCESS, judge};
+pub use user::PatternError;
+use user::UserRules;
 
 /// What a tool result says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub enum FindingKind {
     Search,
     /// A question about the system that is answered with no.
     Probe,
+    /// What a user's rule says.
+    Other,
 }
 
 impl FindingKind {
@@ -83,6 +86,7 @@ impl FindingKind {
             FindingKind::Reproduction => "reproduction",
             FindingKind::Search => "search",
             FindingKind::Probe => "probe",
+            FindingKind::Other => "informative",
         }
     }
 }
@@ -141,36 +145,17 @@ fn is_environment(error_type: &str) -> bool {
             .any(|part| error_type.contains(part))
 }
 
-/// A user's pattern that does not compile.
-#[derive(Debug, thiserror::Error)]
-#[error("pattern `{pattern}` is no regular expression")]
-pub struct PatternError {
-    pattern: String,
-    source: regex::Error,
-}
-
-/// The rules, in order: the data's own word, the user's patterns, the detector.
+/// The rules, in order: the data's own word, the user's, the detector.
 pub struct ErrorDetector {
-    success: Vec<Regex>,
-    errors: Vec<(String, Regex)>,
+    user: UserRules,
     detector: Detector,
+    informative: Informative,
 }
 
 impl ErrorDetector {
     pub fn new(config: &DetectConfig) -> Result<Self, PatternError> {
-        let compile =
-            |pattern: &str| Regex::new(pattern).map_err(|source| PatternError { pattern: pattern.to_owned(), source });
-        let success = config.success_pattern.iter().map(|p| compile(p)).collect::<Result<_, _>>()?;
-        let errors = config
-            .error_pattern
-            .iter()
-            .map(|p| {
-                let is_name = |n: &str| !n.is_empty() && n.chars().all(|c| c.is_alphanumeric() || c == '_');
-                let (name, pattern) = p.split_once('=').filter(|(n, _)| is_name(n)).unwrap_or(("user_pattern", p));
-                Ok((name.to_owned(), compile(pattern)?))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(ErrorDetector { success, errors, detector: config.detector })
+        let user = UserRules::new(config)?;
+        Ok(ErrorDetector { user, detector: config.detector, informative: config.informative })
     }
 
     /// What a tool message says of the call that it answers.
@@ -186,22 +171,34 @@ impl ErrorDetector {
             return Verdict::Ok;
         }
         let is_labelled = result.is_error == Some(true);
-        if !is_labelled && self.success.iter().any(|p| p.is_match(text)) {
-            return Verdict::Ok;
-        }
-        let detected = || match self.detector {
+        let of_user = self.user.verdict(text, asked).filter(|verdict| !is_labelled || *verdict != Verdict::Ok);
+        let verdict = of_user.unwrap_or_else(|| match self.detector {
             Detector::Default => judge(text, asked),
             Detector::Reference => reference(text).map_or(Verdict::Ok, Verdict::Error),
-        };
-        match self.user_error(text).map_or_else(detected, Verdict::Error) {
-            Verdict::Ok | Verdict::Unknown if is_labelled => Verdict::Error(Failure::named("unknown_error").by(LABEL)),
-            verdict => verdict,
+        });
+        match (verdict, self.informative) {
+            (Verdict::Ok | Verdict::Unknown, _) if is_labelled => {
+                Verdict::Error(Failure::named("unknown_error").by(LABEL))
+            }
+            (Verdict::Informative(finding), Informative::Repair) => {
+                Verdict::Error(Failure::named(finding.kind.name()).by(finding.rule))
+            }
+            (verdict, _) => verdict,
         }
     }
 
-    fn user_error(&self, text: &str) -> Option<Failure> {
-        let (name, _) = self.errors.iter().find(|(_, pattern)| pattern.is_match(text))?;
-        Some(Failure::named(name.clone()).by("error_pattern"))
+    /// What a harness says of a turn in which it could not read a call, if it does.
+    pub fn refusal(&self, text: &str) -> Option<Failure> {
+        match self.detector {
+            Detector::Default => rules::refusal(text),
+            Detector::Reference => None,
+        }
+    }
+
+    /// Names of all rules that may decide, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        let built_in = rules::all().filter(|_| self.detector == Detector::Default);
+        self.user.names().chain(built_in.map(|rule| rule.name))
     }
 }
 

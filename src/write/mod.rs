@@ -9,6 +9,7 @@ mod gather;
 pub mod pairs;
 mod provenance;
 pub mod rejects;
+pub mod results;
 pub mod scores;
 pub mod vectors;
 

@@ -2,6 +2,8 @@
 
 use super::{Find, Gives, Harness, Rule, example};
 
+pub(super) const UNREADABLE_TURN: &str = "harness.unreadable-turn";
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "harness.unknown-tool",
@@ -84,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         spares: example("execute_bash", "ls", "a\n[The command completed with exit code 0.]"),
     },
     Rule {
-        name: "harness.unreadable-turn",
+        name: UNREADABLE_TURN,
         harness: Harness::Any,
         reason: "the harness could not find or read a call in what the model wrote",
         find: Find::First(

@@ -313,7 +313,13 @@ fn ran(evidence: &Evidence<'_>, kind: impl Fn(&Command) -> bool) -> bool {
 }
 
 fn tests(evidence: &Evidence<'_>) -> bool {
-    ran(evidence, runs_tests) && any_edge(evidence, &TEST_REPORT) && !any_edge(evidence, &RUNNER_FAILED)
+    let is_redirected = || {
+        let failed = evidence.status == Some(1) && evidence.is_silent();
+        failed && evidence.asked.deciding().iter().any(|c| runs_tests(c) && !c.redirects.is_empty())
+    };
+    ran(evidence, runs_tests)
+        && (any_edge(evidence, &TEST_REPORT) || is_redirected())
+        && !any_edge(evidence, &RUNNER_FAILED)
 }
 
 pattern!(
@@ -357,7 +363,13 @@ fn reproduction(evidence: &Evidence<'_>) -> bool {
     (ran(evidence, shows)
         && !evidence.tail.iter().take(3).any(|l| CRASH.is_match(l))
         && !any_edge(evidence, &RUNNER_FAILED))
-        || (is_assertion && ran(evidence, asserts))
+        || (is_assertion && asserted_outside(evidence) && ran(evidence, asserts))
+}
+
+/// Whether the last frame is the script's own top, or a test of it: what was asserted is the tested code's result.
+fn asserted_outside(evidence: &Evidence<'_>) -> bool {
+    let frame = evidence.tail.iter().find(|line| line.trim_start().starts_with("File \""));
+    frame.is_some_and(|line| line.ends_with("in <module>") || line.contains(", in test"))
 }
 
 /// Whether the output holds no message of an error.
@@ -389,7 +401,7 @@ fn probe(evidence: &Evidence<'_>) -> bool {
             || (c.program() == "ls" && c.has_option(&["-d", "-ld"]))
     };
     let text = evidence.asked.command().unwrap_or_default();
-    let discards = || text.contains("2>/dev/null") || text.contains("&>/dev/null") || text.contains("2>&1");
+    let discards = || ["2>/dev/null", "2> /dev/null", "&>/dev/null", "/dev/null 2>&1"].iter().any(|d| text.contains(d));
     let looks = |c: &Command| LOOKS.contains(&c.program()) || SEARCHES.contains(&c.program());
     if status <= 4 && deciding.iter().any(asks) && (is_quiet(evidence) || says_absent(evidence)) {
         return true;
@@ -409,5 +421,6 @@ pattern!(
 
 /// The answer no, in the words of the program that was asked.
 fn says_absent(evidence: &Evidence<'_>) -> bool {
-    evidence.head.first().is_some_and(|line| ABSENT.is_match(line) && !line.contains("command not found"))
+    let first = evidence.head.first();
+    evidence.head.len() <= 3 && first.is_some_and(|line| ABSENT.is_match(line) && !line.contains("command not found"))
 }

@@ -238,6 +238,15 @@ fn first_line(evidence: &Evidence<'_>) -> Option<Failure> {
     )
 }
 
+/// Where a message says that the harness could not read a call in what the model wrote.
+pub(super) fn refusal(text: &str) -> Option<Failure> {
+    let line = text.trim_start().lines().next()?;
+    let line = &line[..line.floor_char_boundary(LINE_BYTES)];
+    let told = FIRST_LINE.set.matches(line.as_bytes());
+    let rule = told.into_iter().map(|k| FIRST_LINE.rules[k]).find(|rule| rule.name == harness::UNREADABLE_TURN)?;
+    Some(Failure::named("invalid_format").by(rule.name))
+}
+
 /// Whether a line, on its own, would be told as an error.
 fn is_told(line: &str) -> bool {
     FIRST_LINE.set.is_match(line[..line.floor_char_boundary(LINE_BYTES)].as_bytes()) && !NONE_AT_ALL.is_match(line)

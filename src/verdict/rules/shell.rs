@@ -76,6 +76,8 @@ pattern!(
 );
 pattern!(NO_SUCH_COMMAND, r"(?i)command not found|: not found$|is not recognized as an internal");
 pattern!(USAGE, r"^(?i:usage): \S+|^Try '.+ --help' for more information");
+/// What tools that show files are made of.
+const VIEWERS: &[&str] = &["cat", "sed", "head", "tail", "nl", "ls", "find", "grep", "rg"];
 /// Warnings of programs that went on.
 const HARMLESS: &[&str] = &["Removing leading", "already has .gz suffix", "warning:", "Warning:", "WARNING:", "WARN"];
 
@@ -96,8 +98,11 @@ fn own_words(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
 
 fn is_complaint(line: &str, asked: &Asked<'_>) -> bool {
     let Some(found) = PROGRAM_LINE.captures(line) else { return false };
-    // A program that the call never named did not run: its message was read from somewhere.
-    !is_harmless(line) && !asked.spells(line) && (!asked.reads() || asked.arguments().contains(&found[1]))
+    // A program that the call never named did not run: its message was read from somewhere. But a tool that shows files
+    // runs programs of its own.
+    let program = &found[1];
+    let ran = || asked.arguments().contains(program) || (asked.is_reading_tool() && VIEWERS.contains(&program));
+    !is_harmless(line) && !asked.spells(line) && (!asked.reads() || ran())
 }
 
 fn program(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
