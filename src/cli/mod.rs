@@ -150,6 +150,12 @@ enum Command {
         /// Show this many results on which the detector and the data's labels differ
         #[arg(long, value_name = "N", default_value_t = 0)]
         disagreements: usize,
+        /// Write what each tool result says: a Parquet file, one row for each
+        #[arg(long, value_name = "FILE")]
+        results: Option<PathBuf>,
+        /// Say how often each rule decided
+        #[arg(long)]
+        rules_report: bool,
     },
     /// Show the repaired steps of a rollout, before and after
     Diff {
@@ -270,11 +276,12 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
         None => purify(RunConfig { compute: cli.compute, ..cli.run }, cli.options, &cli.embed, &cli.lineage, printer),
-        Some(Command::Inspect { inputs, errors, columns, json, disagreements }) => {
+        Some(Command::Inspect { inputs, errors, columns, json, disagreements, results, rules_report }) => {
             let (signals, progress) = (signals::watch(), TerminalProgress::new(printer, None));
             let run = Run::new(0, &progress, &signals.seen)?;
-            let surveys = pipeline::survey::survey(&inputs, &errors, &columns, disagreements, &run)?;
-            printer.surveys(&surveys, json);
+            let detail = pipeline::survey::SurveyDetail { disagreements, results };
+            let surveys = pipeline::survey::survey(&inputs, &errors, &columns, &detail, &run)?;
+            printer.surveys(&surveys, json, rules_report);
             Ok(ExitStatus::Done)
         }
         Some(Command::Diff { raw, purified, rollout, most, columns }) => {

@@ -204,12 +204,12 @@ impl Printer {
         out
     }
 
-    pub fn surveys(&self, surveys: &[Survey], json: bool) {
+    pub fn surveys(&self, surveys: &[Survey], json: bool, rules: bool) {
         for survey in surveys {
             if json {
                 stdout(&format!("{}\n", serde_json::to_string(survey).unwrap_or_default()));
             } else {
-                stdout(&survey_text(survey));
+                stdout(&survey_text(survey, rules));
             }
         }
     }
@@ -320,7 +320,7 @@ pub(super) fn grouped(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-fn survey_text(survey: &Survey) -> String {
+fn survey_text(survey: &Survey, rules: bool) -> String {
     let mut out = format!("{BOLD}{}{BOLD:#}\n", escaped(&survey.file));
     let mut row = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<20}{text}");
@@ -359,7 +359,14 @@ fn survey_text(survey: &Survey) -> String {
     );
     row("failure runs", format!("{} recovered, {} not", grouped(survey.recovered), grouped(survey.unrecovered)));
     row("tools", listed(&survey.tools));
+    row("results", listed(&survey.verdicts));
     row("error types", listed(&survey.error_types));
+    if survey.refused > 0 {
+        row("refused turns", format!("{}: the harness could not read a call in them", grouped(survey.refused)));
+    }
+    if survey.unasked > 0 {
+        row("results apart", format!("{} answer no call", grouped(survey.unasked)));
+    }
     if let Some(tokens) = survey.tokens {
         row("response tokens", grouped(tokens));
     }
@@ -375,5 +382,12 @@ fn survey_text(survey: &Survey) -> String {
             let _ = writeln!(out, "  | {}", escaped(line));
         }
     }
+    if rules {
+        let _ = writeln!(out, "\n  {BOLD}how often each rule decided{BOLD:#}");
+        for (name, times) in &survey.rules {
+            let _ = writeln!(out, "  {:>12}  {}", grouped(*times), escaped(name));
+        }
+    }
+    let _ = writeln!(out, "  {BOLD}{}{BOLD:#}", escaped(&survey.outlook()));
     out
 }

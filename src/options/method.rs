@@ -7,7 +7,7 @@ use smart_default::SmartDefault;
 
 #[cfg(feature = "cli")]
 use super::numbers::boolish;
-use super::{Fraction, NonNegative, Whole};
+use super::{Fraction, NonNegative, RulesFile, Whole};
 
 /// What becomes of failed attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,18 @@ pub enum Detector {
     Default,
     /// The reference's rule: whatever does not contain `Tool call success` is an error.
     Reference,
+}
+
+/// What becomes of results that report a bad state of something else: failing tests, searches without a match.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Informative {
+    /// The call did its job: it is no failed attempt.
+    #[default]
+    Keep,
+    /// They count as errors.
+    Repair,
 }
 
 /// What becomes of a failure run without a correction, or with too many attempts.
@@ -217,6 +229,12 @@ pub struct DetectConfig {
     /// A result that matches this regular expression is an error (repeatable; `NAME=REGEX` names its type)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ERROR_PATTERN", value_name = "[NAME=]REGEX"))]
     pub error_pattern: Vec<String>,
+    /// TOML file of rules: name, pattern, verdict, error_type, fault, tools (repeatable; asked behind the patterns)
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_RULES", value_name = "FILE"))]
+    pub rules: Vec<RulesFile>,
+    /// Failing tests, checks, searches without a match: no failed attempts, or errors like others
+    #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_INFORMATIVE", value_enum, default_value_t))]
+    pub informative: Informative,
 }
 
 /// The importance gate (docs/method.md, "Importance").

@@ -14,6 +14,7 @@ mod guard;
 mod lineage;
 mod method;
 mod numbers;
+mod rules;
 mod run;
 mod train;
 
@@ -31,10 +32,11 @@ pub use export::ExportConfig;
 pub use guard::{GuardConfig, OnDependency, OnResidue};
 pub use lineage::{DEFAULT_JOB, LineageConfig};
 pub use method::{
-    Compare, DetectConfig, Detector, GateConfig, Mode, Pairing, Profile, RepairFaults, SaarConfig, SimilarityMetric,
-    Unrecovered,
+    Compare, DetectConfig, Detector, GateConfig, Informative, Mode, Pairing, Profile, RepairFaults, SaarConfig,
+    SimilarityMetric, Unrecovered,
 };
 pub use numbers::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, Positive, Whole};
+pub use rules::{RulesFile, UserFault, UserRule, UserVerdict};
 pub use run::{ComputeConfig, RunConfig, Shard};
 pub use train::{
     DeviceChoice, DpoConfig, GrpoConfig, MiniBatch, ModelChoice, Objective, OnBadRow, Precision, ScoreConfig,

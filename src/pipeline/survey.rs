@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -11,10 +12,11 @@ use crate::batch::Decoded;
 use crate::error::Error;
 use crate::ingest::{Input, expand, raw_rows};
 use crate::options::{ColumnConfig, DetectConfig};
-use crate::rollout::{Message, Role, Rollout};
+use crate::rollout::{Message, Role};
 use crate::run::{Run, Task};
 use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};
-use crate::verdict::{Asked, ErrorDetector};
+use crate::verdict::{Asked, ErrorDetector, Verdict};
+use crate::write::results::{ResultRow, ResultWriter};
 
 /// Names that are counted one by one; behind that, together.
 const MOST_NAMES: usize = 1000;
@@ -47,6 +49,14 @@ pub struct Survey {
     pub unrecovered: u64,
     pub tools: BTreeMap<String, u64>,
     pub error_types: BTreeMap<String, u64>,
+    /// Tool results by what they say: ok, error, informative, unknown.
+    pub verdicts: BTreeMap<String, u64>,
+    /// How often each rule decided on a result, those that never did included.
+    pub rules: BTreeMap<String, u64>,
+    /// Turns without a call that the harness could not read, and said so.
+    pub refused: u64,
+    /// Tool messages that answer no call.
+    pub unasked: u64,
     pub tokens: Option<u64>,
     /// How the detector, blind to the labels, agrees with them.
     pub agreement: Agreement,
@@ -83,74 +93,173 @@ impl Agreement {
     }
 }
 
+/// What is shown or written besides the numbers.
+#[derive(Clone, Debug, Default)]
+pub struct SurveyDetail {
+    /// How many results to show on which detector and labels differ.
+    pub disagreements: usize,
+    /// Where to write what each tool result says.
+    pub results: Option<PathBuf>,
+}
+
+impl Survey {
+    /// What will be repaired, and what stops it.
+    pub fn outlook(&self) -> String {
+        let outcome = |name: &str| self.outcomes.get(name).copied().unwrap_or_default();
+        let unreadable: u64 = self.unreadable.values().sum();
+        let runs = self.recovered + self.unrecovered;
+        if self.rows == unreadable {
+            return "nothing to repair: no row can be read".to_owned();
+        }
+        if self.attempts == 0 {
+            return "nothing to repair: no message holds a call".to_owned();
+        }
+        if outcome("open") == self.attempts {
+            return "nothing to repair: no call has a result".to_owned();
+        }
+        if runs == 0 {
+            return "nothing to repair: no attempt failed".to_owned();
+        }
+        if self.recovered == 0 {
+            return format!("nothing to repair: none of {runs} failure runs has an attempt behind it that did its job");
+        }
+        let left = match self.unrecovered {
+            0 => String::new(),
+            n => format!("; {n} have no attempt behind them that did its job"),
+        };
+        let lost = if unreadable > 0 { format!("; {unreadable} rows can't be read") } else { String::new() };
+        format!("{} of {runs} failure runs may be repaired{left}{lost}", self.recovered)
+    }
+}
+
 /// Surveys every input.
-///
-/// `disagreements`: how many results to show on which detector and labels differ.
 pub fn survey(
     inputs: &[PathBuf],
     errors: &DetectConfig,
     columns: &ColumnConfig,
-    disagreements: usize,
+    detail: &SurveyDetail,
     run: &Run<'_>,
 ) -> Result<Vec<Survey>, Error> {
     let detector = ErrorDetector::new(errors)?;
+    let results = detail.results.as_ref().map(|path| ResultWriter::create(path)).transpose()?;
+    let mut surveyor = Surveyor { detector: &detector, disagreements: detail.disagreements, results };
     let paths = expand(inputs)?;
-    let mut out = Vec::with_capacity(paths.len());
+    let mut surveys = Vec::with_capacity(paths.len());
     for (k, path) in paths.iter().enumerate() {
         let input = run.install(|| Input::open(path, columns))?;
         run.progress.start(Task::rollouts(path, k, paths.len(), input.rows));
-        out.push(survey_file(input, &detector, disagreements, run)?);
+        surveys.push(surveyor.file(input, run)?);
     }
     run.progress.finish();
-    Ok(out)
+    if let Some(results) = surveyor.results {
+        results.finish()?;
+    }
+    Ok(surveys)
 }
 
-fn survey_file(input: Input, detector: &ErrorDetector, disagreements: usize, run: &Run<'_>) -> Result<Survey, Error> {
-    let described = input.columns.described(&input.schema);
-    let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
-    let mut out = Survey {
-        file: input.path.to_string_lossy().into_owned(),
-        format: input.format_name(),
-        bytes: input.size,
-        passed_through: input.schema.fields().iter().map(|f| f.name().clone()).filter(|n| !named.contains(n)).collect(),
-        recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
-        not_kept: raw_rows::not_kept(&input.path, input.format, input.form)?,
-        tokens: input.columns.response.map(|_| 0),
-        ..Survey::default()
-    };
-    let mut groups: HashSet<blake3::Hash> = HashSet::new();
-    let has_groups = input.columns.group.is_some();
-    input.each_decoded(run, |(batches, bad)| {
-        let before = out.rows;
-        for line in &bad {
+struct Surveyor<'d> {
+    detector: &'d ErrorDetector,
+    disagreements: usize,
+    results: Option<ResultWriter>,
+}
+
+impl Surveyor<'_> {
+    fn file(&mut self, input: Input, run: &Run<'_>) -> Result<Survey, Error> {
+        let described = input.columns.described(&input.schema);
+        let named: HashSet<&String> = described.iter().map(|(_, column)| column).collect();
+        let mut out = Survey {
+            file: input.path.to_string_lossy().into_owned(),
+            format: input.format_name(),
+            bytes: input.size,
+            passed_through: input
+                .schema
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .filter(|n| !named.contains(n))
+                .collect(),
+            recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
+            not_kept: raw_rows::not_kept(&input.path, input.format, input.form)?,
+            tokens: input.columns.response.map(|_| 0),
+            rules: self.detector.rules().map(|name| (name.to_owned(), 0)).collect(),
+            ..Survey::default()
+        };
+        let mut groups: HashSet<blake3::Hash> = HashSet::new();
+        let has_groups = input.columns.group.is_some();
+        input.each_decoded(run, |(batches, bad)| {
+            let before = out.rows;
+            for line in &bad {
+                out.rows += 1;
+                count(&mut out.unreadable, line.error.code());
+            }
+            for batch in &batches {
+                self.batch(&mut out, batch)?;
+                groups.extend((0..batch.rows()).filter_map(|row| Some(blake3::hash(batch.group(row)?.as_bytes()))));
+            }
+            run.progress.advance(out.rows - before);
+            Ok::<(), Error>(())
+        })?;
+        out.groups = has_groups.then_some(groups.len() as u64);
+        Ok(out)
+    }
+
+    fn batch(&mut self, out: &mut Survey, batch: &Decoded) -> Result<(), Error> {
+        let file: Arc<str> = out.file.as_str().into();
+        for row in 0..batch.rows() {
             out.rows += 1;
-            count(&mut out.unreadable, line.error.code());
+            match batch.rollout(row) {
+                Ok(rollout) => {
+                    let trajectory = Trajectory::new(&rollout, self.detector);
+                    out.add_rollout(&trajectory);
+                    out.compare_labels(&trajectory, self.detector, self.disagreements);
+                    let place = (batch.number(row), Arc::clone(&file));
+                    results_of(&trajectory, place).try_for_each(|row| {
+                        count(&mut out.verdicts, row.verdict);
+                        row.rule.iter().for_each(|rule| count(&mut out.rules, rule));
+                        self.results.as_mut().map_or(Ok(()), |writer| writer.push(row))
+                    })?;
+                }
+                Err(error) => count(&mut out.unreadable, error.code()),
+            }
         }
-        for batch in &batches {
-            out.add_batch(batch, detector, disagreements);
-            groups.extend((0..batch.rows()).filter_map(|row| Some(blake3::hash(batch.group(row)?.as_bytes()))));
-        }
-        run.progress.advance(out.rows - before);
-        Ok::<(), Error>(())
-    })?;
-    out.groups = has_groups.then_some(groups.len() as u64);
-    Ok(out)
+        Ok(())
+    }
+}
+
+/// What each tool result of a rollout says, in the order of the messages.
+fn results_of<'t>(
+    trajectory: &'t Trajectory<'_, '_>,
+    (row, file): (u64, Arc<str>),
+) -> impl Iterator<Item = ResultRow> + use<'t> {
+    let said = move |message: usize, verdict: &Verdict| ResultRow {
+        rollout_id: trajectory.rollout.id.to_string(),
+        row,
+        message,
+        call: None,
+        tool: None,
+        verdict: verdict.name(),
+        error_type: verdict.failure().map(|f| f.error_type.to_string()),
+        fault: verdict.failure().map(|f| f.fault.name()),
+        rule: verdict.rule().map(str::to_owned),
+        file: Arc::clone(&file),
+    };
+    let mut rows: Vec<ResultRow> =
+        trajectory.unasked.iter().map(|(message, verdict)| said(*message, verdict)).collect();
+    for step in &trajectory.steps {
+        let calls = &trajectory.rollout.messages[step.message].calls;
+        rows.extend(step.answers.iter().map(|answer| ResultRow {
+            call: (!answer.calls.is_empty()).then_some(answer.calls.start),
+            tool: calls.get(answer.calls.start).map(|call| call.name.to_owned()),
+            ..said(answer.message, &answer.verdict)
+        }));
+    }
+    rows.sort_by_key(|row| row.message);
+    rows.into_iter()
 }
 
 impl Survey {
-    fn add_batch(&mut self, batch: &Decoded, detector: &ErrorDetector, disagreements: usize) {
-        for row in 0..batch.rows() {
-            self.rows += 1;
-            match batch.rollout(row) {
-                Ok(rollout) => {
-                    self.add_rollout(&rollout, detector, disagreements);
-                }
-                Err(error) => count(&mut self.unreadable, error.code()),
-            }
-        }
-    }
-
-    fn add_rollout(&mut self, rollout: &Rollout<'_>, detector: &ErrorDetector, disagreements: usize) {
+    fn add_rollout(&mut self, trajectory: &Trajectory<'_, '_>) {
+        let rollout = trajectory.rollout;
         for message in &rollout.messages {
             count(
                 &mut self.messages,
@@ -167,9 +276,10 @@ impl Survey {
         if let (Some(all), Some(tokens)) = (&mut self.tokens, &rollout.tokens) {
             *all += tokens.ids.len() as u64;
         }
-        let trajectory = Trajectory::new(rollout, detector);
+        self.unasked += trajectory.unasked.len() as u64;
         self.steps += trajectory.steps.len() as u64;
         for step in &trajectory.steps {
+            self.refused += u64::from(step.refused.is_some());
             let Some(outcome) = &step.attempt else { continue };
             self.attempts += 1;
             count(
@@ -183,7 +293,6 @@ impl Survey {
             );
             step.failure().into_iter().for_each(|f| count(&mut self.error_types, &f.error_type));
         }
-        self.compare_labels(&trajectory, detector, disagreements);
         for run in trajectory.failure_runs() {
             match run.end {
                 RunEnd::Correction(_) => self.recovered += 1,

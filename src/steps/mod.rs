@@ -65,6 +65,8 @@ pub struct Step {
     pub answers: Vec<Answer>,
     /// `None`: no call, hence no attempt.
     pub attempt: Option<Outcome>,
+    /// The harness could not read a call in it, and said so: a failed attempt without a call, in no failure run.
+    pub refused: Option<Failure>,
     /// It is not trained on: it belongs to no failure run and corrects none.
     pub is_context: bool,
 }
@@ -126,6 +128,8 @@ impl<'r, 'a> Trajectory<'r, 'a> {
             step.answers = paired.into_iter().map(answer).collect();
             let is_attempt = asked.has_call() && (!step.answers.is_empty() || !asked.needs_answer());
             step.attempt = is_attempt.then(|| Outcome::of(step.answers.iter().map(|a| &a.verdict)));
+            let behind = messages.get(step.message + 1).filter(|m| step.attempt.is_none() && m.role != Role::Assistant);
+            step.refused = behind.and_then(|m| detector.refusal(m.content?));
         }
         let judged = |m: usize| (m, detector.verdict(&Asked::unknown(), &messages[m]));
         Trajectory { rollout, steps, unasked: unasked.into_iter().map(judged).collect() }
@@ -156,7 +160,14 @@ fn stretches(messages: &[Message<'_>]) -> Vec<Step> {
     let step = |(index, message): (usize, &Message<'_>)| {
         let behind = messages[index + 1..].iter().take_while(|m| m.role == Role::Tool).count();
         let results = index + 1..index + 1 + behind;
-        Step { message: index, results, answers: Vec::new(), attempt: None, is_context: message.is_context }
+        Step {
+            message: index,
+            results,
+            answers: Vec::new(),
+            attempt: None,
+            refused: None,
+            is_context: message.is_context,
+        }
     };
     messages.iter().enumerate().filter(is_assistant).map(step).collect()
 }

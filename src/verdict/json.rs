@@ -1,159 +1,260 @@
 //! JSON results: objects with error, status or exit-code fields, and what stands inside them.
 //!
-//! Owns the field names. A text field inside an object is judged by the text rules of [`super::text`], two levels deep.
+//! Owns the field names. A text field inside an object is judged by the rules for text, two levels deep, with the exit
+//! status that stands beside it. An object that the harness has cut off is read as far as it goes.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::Failure;
 use super::asked::Asked;
-use super::text::{announced_type, exception_anywhere, first_lines, last_lines, pattern, specific, unwrapped};
+use super::evidence::Evidence;
+use super::pattern::pattern;
+use super::rules::{exception_anywhere, specific, status_type, weigh, worded};
+use super::{Failure, Verdict};
 
 /// JSON results beyond this are not parsed: a harness's error object is small.
 const JSON_BYTES: usize = 256 * 1024;
+/// So much of a text field that was cut off is read.
+const CUT_BYTES: usize = 64 * 1024;
 
 pattern!(
     TELLING_KEY,
     r#"(?i)["'](?:is_?error|errors?|error_?(?:message|type|code)?|exception|traceback|exit_?code|exitstatus|return_?code|status(?:_?code)?|success|ok|code|detail|stderr|stdout|output|result|content|text|observation|message)["']\s*:"#
 );
 pattern!(PYTHON_DICT_ERROR, r#"^\{'(?:error|exception|Error)': ?(?:'[^']|"[^"])"#);
+pattern!(CUT_FIELD, r#"^\{\s*"(?:output|stdout|stderr|result|content|text|observation)"\s*:\s*""#);
 
 /// What a JSON result says: `None` if it is no JSON object or says nothing telling.
-pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Option<Failure>> {
+pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Verdict> {
     if PYTHON_DICT_ERROR.is_match(text) {
-        return Some(Some(Failure::named(exception_anywhere(text).unwrap_or(Cow::Borrowed("tool_error")))));
+        let error_type = exception_anywhere(text).unwrap_or(Cow::Borrowed("tool_error"));
+        return Some(Verdict::Error(Failure::named(error_type).by("json.error-field")));
     }
     let is_object = text.starts_with('{') && text.ends_with('}');
     let is_array = text.starts_with('[') && text.ends_with(']');
     if !is_object && !is_array {
-        return None;
+        let found = CUT_FIELD.find(text)?;
+        let inner = unescaped(&text[found.end()..]);
+        return Some(within(&inner, None, asked, depth));
     }
     if text.len() > JSON_BYTES || !TELLING_KEY.is_match(text) {
-        return is_object.then_some(None);
+        return is_object.then_some(Verdict::Ok);
     }
     match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(object)) => Some(from_object(&object, asked, depth)),
+        Ok(Value::Object(object)) => Some(of_object(&object, asked, depth)),
         // A list of content parts speaks through its first text; any other list is data.
         Ok(Value::Array(parts)) => {
             let part = parts.first()?.as_object()?;
             let inner = part.get("text")?.as_str()?;
-            part.contains_key("type").then(|| detect_inner(inner, asked, depth))
+            part.contains_key("type").then(|| within(inner, None, asked, depth))
         }
         _ => None,
     }
 }
 
-fn detect_inner(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Failure> {
+/// A text field of an object.
+fn within(text: &str, status: Option<i64>, asked: &Asked<'_>, depth: usize) -> Verdict {
     if depth >= 2 {
+        return Verdict::Ok;
+    }
+    if status.is_none()
+        && let Some(verdict) = verdict(text.trim(), asked, depth + 1)
+    {
+        return verdict;
+    }
+    weigh(&Evidence::of(text, status, asked))
+}
+
+/// The text of a JSON string whose end is missing.
+fn unescaped(cut: &str) -> String {
+    let mut out = String::new();
+    let mut characters = cut[..cut.floor_char_boundary(CUT_BYTES)].chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' => break,
+            '\\' => match characters.next() {
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some('r') => {}
+                Some('u') => out.push('\u{fffd}'),
+                Some(other) => out.push(other),
+                None => break,
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// An object and how it is asked.
+struct Fields<'o> {
+    object: &'o Map<String, Value>,
+}
+
+const EXIT: &[&str] = &["exit_code", "exitCode", "exitcode", "returncode", "return_code", "exit_status", "exitStatus"];
+const WORDS: &[&str] = &["error", "message", "detail", "error_message", "stderr", "output", "content", "msg", "reason"];
+const STREAMS: &[&str] = &["output", "stdout", "result", "content", "text", "observation"];
+
+impl<'o> Fields<'o> {
+    fn get(&self, names: &[&str]) -> Option<&'o Value> {
+        names.iter().find_map(|name| self.object.get(*name))
+    }
+
+    fn text(&self, names: &[&str]) -> Option<&'o str> {
+        self.get(names).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+    }
+
+    /// What explains an error.
+    fn words(&self) -> &'o str {
+        self.text(WORDS).unwrap_or_default()
+    }
+
+    /// The error's type: what a field calls it, a class that the words name, what the words say.
+    fn error(&self, fallback: &'static str, rule: &'static str) -> Verdict {
+        let is_name = |n: &&str| n.len() <= 60 && n.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+        let named = self
+            .text(&["error_type", "exception", "exception_type"])
+            .or_else(|| self.object.get("error")?.as_object()?.get("type")?.as_str())
+            .filter(is_name);
+        let found = named.map(|n| Cow::Owned(n.to_owned())).or_else(|| exception_anywhere(self.words()));
+        let told = Some(worded(self.words())).filter(|&t| t != "tool_error").map(Cow::Borrowed);
+        Verdict::Error(Failure::named(found.or(told).unwrap_or(Cow::Borrowed(fallback))).by(rule))
+    }
+
+    fn status(&self) -> Option<i64> {
+        let nested = || EXIT.iter().find_map(|name| self.object.get("metadata")?.as_object()?.get(*name));
+        self.get(EXIT).or_else(nested).and_then(number)
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
+    }
+}
+
+/// The first word of an object that tells, most telling field first.
+fn of_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> Verdict {
+    let fields = Fields { object };
+    if let Some(flag) = fields.get(&["is_error", "isError"]) {
+        return if truth(flag) == Some(true) { fields.error("tool_error", "json.flag") } else { Verdict::Ok };
+    }
+    if let Some(status) = fields.status() {
+        return of_status(&fields, status, asked);
+    }
+    error_field(&fields)
+        .or_else(|| {
+            let denied = fields.get(&["success", "ok", "succeeded"]).and_then(truth) == Some(false);
+            denied.then(|| fields.error("tool_error", "json.no-success"))
+        })
+        .or_else(|| status_word(&fields))
+        .or_else(|| http_status(&fields))
+        .or_else(|| {
+            let is_code = fields.text(&["code"]).is_some_and(|code| code.starts_with("ERR_"));
+            is_code.then(|| fields.error("tool_error", "json.error-field"))
+        })
+        .or_else(|| {
+            let is_all = object.len() == 1 && fields.text(&["detail"]).is_some();
+            is_all.then(|| fields.error("http_error", "json.detail"))
+        })
+        .unwrap_or_else(|| inner(&fields, asked, depth))
+}
+
+/// An exit status beside the streams.
+fn of_status(fields: &Fields<'_>, status: i64, asked: &Asked<'_>) -> Verdict {
+    let streams = [fields.text(&["stdout"]), fields.text(&["stderr"])];
+    let text = match streams {
+        [Some(stdout), Some(stderr)] => Cow::Owned(format!("{stdout}\n{stderr}")),
+        [Some(only), None] | [None, Some(only)] => Cow::Borrowed(only),
+        [None, None] => Cow::Borrowed(fields.text(STREAMS).unwrap_or_default()),
+    };
+    // The error stream tells more than what was printed before it.
+    if let (true, [Some(_), Some(stderr)]) = (status != 0, streams)
+        && let Verdict::Error(failure) = weigh(&Evidence::of(&text, Some(status), asked))
+    {
+        let told = specific(&Evidence::of(stderr, Some(status), asked));
+        return Verdict::Error(told.unwrap_or(failure));
+    }
+    match weigh(&Evidence::of(&text, Some(status), asked)) {
+        Verdict::Error(failure) if failure.rule == "shell.exit-status" && status_type(status) == "exit_code" => {
+            match fields.error("exit_code", "shell.exit-status") {
+                Verdict::Error(named) if fields.get(&["error"]).is_some_and(|e| !e.is_null()) => Verdict::Error(named),
+                _ => Verdict::Error(failure),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+fn error_field(fields: &Fields<'_>) -> Option<Verdict> {
+    let object = fields.object;
+    let error = fields.get(&["error", "errors", "exception", "traceback", "error_message", "Error"])?;
+    let is_said = match error {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::String(text) => !matches!(text.trim(), "" | "None" | "none" | "null" | "no" | "0" | "false"),
+        // Numbers are data; so is a list of findings among other fields.
+        Value::Array(items) => {
+            let is_all = object.len() <= 2 || object.contains_key("data");
+            !items.is_empty() && is_all && !items.iter().all(Value::is_number)
+        }
+        Value::Object(inner) => !inner.is_empty(),
+        // A number of many fields that happens to be called so (an error estimate) is data.
+        Value::Number(n) => n.as_i64().is_some_and(|n| n != 0) && object.len() <= 2,
+    };
+    is_said.then(|| fields.error("tool_error", "json.error-field"))
+}
+
+fn status_word(fields: &Fields<'_>) -> Option<Verdict> {
+    let object = fields.object;
+    let status = fields.get(&["status", "state", "type", "result_status", "run_status"]).and_then(Value::as_str)?;
+    let explains = || fields.get(&["message", "detail", "error", "msg", "stderr", "error_message"]).is_some();
+    match status.to_ascii_lowercase().as_str() {
+        "error" | "exception" | "failure" if object.len() <= 8 => Some(fields.error("tool_error", "json.status")),
+        "fail" if object.len() == 2 && object.contains_key("data") => Some(fields.error("tool_error", "json.status")),
+        "failed" | "fail" if explains() && object.len() <= 6 => Some(fields.error("tool_error", "json.status")),
+        "timeout" | "timed_out" | "timelimitexceeded" => {
+            Some(Verdict::Error(Failure::named("timeout").by("json.status")))
+        }
+        "mock" | "mocked" | "stub" | "not_implemented" | "unavailable" | "disabled" if explains() => {
+            Some(Verdict::Error(Failure::named("not_available").by("json.stand-in")))
+        }
+        _ => None,
+    }
+}
+
+fn http_status(fields: &Fields<'_>) -> Option<Verdict> {
+    let code = fields.get(&["status_code", "statusCode", "http_status", "code", "status"]).and_then(number)?;
+    if !(400..600).contains(&code) || fields.object.len() > 6 || fields.words().is_empty() {
         return None;
     }
-    let text = unwrapped(text);
-    match verdict(text, asked, depth + 1) {
-        Some(verdict) => verdict,
-        None => specific(text, &first_lines(text), &last_lines(text), asked),
-    }
+    let named = |error_type: &'static str| Verdict::Error(Failure::named(error_type).by("json.http-status"));
+    Some(match code {
+        429 => named("rate_limit"),
+        500.. => named("server_error"),
+        _ => fields.error("http_error", "json.http-status"),
+    })
 }
 
-fn from_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> Option<Failure> {
-    let get = |names: &[&str]| names.iter().find_map(|n| object.get(*n));
-    let number = |v: &Value| v.as_i64().or_else(|| v.as_str().and_then(|t| t.parse().ok()));
-    let text_of = |names: &[&str]| get(names).and_then(Value::as_str).filter(|t| !t.trim().is_empty());
-    let words = || {
-        text_of(&["error", "message", "detail", "error_message", "stderr", "output", "content", "msg", "reason"])
-            .unwrap_or_default()
-    };
-    let typed = |fallback: &'static str| {
-        let name = text_of(&["error_type", "exception", "exception_type"])
-            .or_else(|| object.get("error")?.as_object()?.get("type")?.as_str())
-            .filter(|n| n.len() <= 60 && n.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.'));
-        let found = name.map(|n| Cow::Owned(n.to_owned())).or_else(|| exception_anywhere(words()));
-        let announced = Some(announced_type(words())).filter(|&t| t != "tool_error").map(Cow::Borrowed);
-        Failure::named(found.or(announced).unwrap_or(Cow::Borrowed(fallback)))
-    };
-    let truth =
-        |v: &Value| matches!(v, Value::Bool(true)) || v.as_str().is_some_and(|t| t.eq_ignore_ascii_case("true"));
-    let falsehood =
-        |v: &Value| matches!(v, Value::Bool(false)) || v.as_str().is_some_and(|t| t.eq_ignore_ascii_case("false"));
-
-    if let Some(flag) = get(&["is_error", "isError"]) {
-        return truth(flag).then(|| typed("tool_error"));
+/// What stands inside an object that says nothing of itself.
+fn inner(fields: &Fields<'_>, asked: &Asked<'_>, depth: usize) -> Verdict {
+    if let Some(text) = fields.text(&["stderr"]).or_else(|| fields.text(STREAMS)) {
+        return within(text, None, asked, depth);
     }
-    const EXIT: &[&str] = &["exit_code", "exitCode", "exitcode", "returncode", "return_code", "exit_status"];
-    let nested = || EXIT.iter().find_map(|name| object.get("metadata")?.as_object()?.get(*name));
-    if let Some(code) = get(EXIT).or_else(nested).and_then(number) {
-        return match code {
-            0 => None,
-            124 | 137 | 143 => Some(Failure::named("timeout")),
-            _ => {
-                let inner = text_of(&["stderr", "output", "stdout"]).unwrap_or_default();
-                Some(
-                    specific(inner, &first_lines(inner), &last_lines(inner), asked)
-                        .unwrap_or_else(|| typed("exit_code")),
-                )
-            }
-        };
-    }
-    if let Some(error) = get(&["error", "errors", "exception", "traceback", "error_message", "Error"]) {
-        let is_said = match error {
-            Value::Null | Value::Bool(false) => false,
-            Value::Bool(true) => true,
-            Value::String(text) => !matches!(text.trim(), "" | "None" | "none" | "null" | "no" | "0" | "false"),
-            // Numbers are data; so is a list of findings among other fields.
-            Value::Array(items) => {
-                let is_all = object.len() <= 2 || object.contains_key("data");
-                !items.is_empty() && is_all && !items.iter().all(Value::is_number)
-            }
-            Value::Object(fields) => !fields.is_empty(),
-            Value::Number(n) => n.as_i64().is_some_and(|n| n != 0),
-        };
-        // A number of many fields that happens to be called so (an error estimate) is data.
-        if is_said && !(error.is_number() && object.len() > 2) {
-            return Some(typed("tool_error"));
+    match fields.get(&["content", "result"]) {
+        Some(Value::Array(parts)) => {
+            let text = parts.first().and_then(|part| part.as_object()?.get("text")?.as_str());
+            text.map_or(Verdict::Ok, |text| within(text, None, asked, depth))
         }
-    }
-    if get(&["success", "ok", "succeeded"]).is_some_and(falsehood) {
-        return Some(typed("tool_error"));
-    }
-    if let Some(status) = get(&["status", "state", "type", "result_status", "run_status"]).and_then(Value::as_str) {
-        let status = status.to_ascii_lowercase();
-        let explains = get(&["message", "detail", "error", "msg", "stderr", "error_message"]).is_some();
-        match status.as_str() {
-            "error" | "exception" | "failure" if object.len() <= 8 => return Some(typed("tool_error")),
-            "fail" if object.len() == 2 && object.contains_key("data") => return Some(typed("tool_error")),
-            "failed" | "fail" if explains && object.len() <= 6 => return Some(typed("tool_error")),
-            "timeout" | "timed_out" | "timelimitexceeded" => return Some(Failure::named("timeout")),
-            _ => {}
-        }
-    }
-    if let Some(code) = get(&["status_code", "statusCode", "http_status", "code", "status"]).and_then(number)
-        && (400..600).contains(&code)
-        && object.len() <= 6
-        && !words().is_empty()
-    {
-        return Some(match code {
-            429 => Failure::named("rate_limit"),
-            500.. => Failure::named("server_error"),
-            _ => typed("http_error"),
-        });
-    }
-    if text_of(&["code"]).is_some_and(|code| code.starts_with("ERR_")) {
-        return Some(typed("tool_error"));
-    }
-    if object.len() == 1 && text_of(&["detail"]).is_some() {
-        return Some(typed("http_error"));
-    }
-    let inner =
-        text_of(&["stderr"]).or_else(|| text_of(&["output", "stdout", "result", "content", "text", "observation"]));
-    match (inner, object.get("content").or(object.get("result"))) {
-        (Some(inner), _) => detect_inner(inner, asked, depth),
-        (None, Some(Value::Array(parts))) => {
-            let text = parts.first()?.as_object()?.get("text")?.as_str()?;
-            detect_inner(text, asked, depth)
-        }
-        (None, Some(Value::Object(inner))) if depth < 2 => from_object(inner, asked, depth + 1),
-        _ => None,
+        Some(Value::Object(object)) if depth < 2 => of_object(object, asked, depth + 1),
+        _ => Verdict::Ok,
     }
 }

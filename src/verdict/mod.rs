@@ -2,20 +2,23 @@
 //!
 //! Owns the types, the order of the rules (the data's own word, the user's patterns, the detector), the reference's
 //! detector, and whose fault an error is. It reads a result and the call that it answers and nothing else: which result
-//! answers which call is [`crate::steps`]'s to find out. The default detector is [`text`].
+//! answers which call is [`crate::steps`]'s to find out. The default detector is the table [`rules`].
 
 mod asked;
+mod evidence;
 mod json;
-mod text;
+mod pattern;
+pub mod rules;
+mod user;
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
-use crate::options::{DetectConfig, Detector};
+use crate::options::{DetectConfig, Detector, Informative};
 use crate::rollout::Message;
 pub use asked::Asked;
-use text::{JUDGE_SUCCESS, detect};
+use rules::{JUDGE_SUCCESS, judge};
+pub use user::PatternError;
+use user::UserRules;
 
 /// What a tool result says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub enum FindingKind {
     Search,
     /// A question about the system that is answered with no.
     Probe,
+    /// What a user's rule says.
+    Other,
 }
 
 impl FindingKind {
@@ -81,6 +86,7 @@ impl FindingKind {
             FindingKind::Reproduction => "reproduction",
             FindingKind::Search => "search",
             FindingKind::Probe => "probe",
+            FindingKind::Other => "informative",
         }
     }
 }
@@ -139,36 +145,17 @@ fn is_environment(error_type: &str) -> bool {
             .any(|part| error_type.contains(part))
 }
 
-/// A user's pattern that does not compile.
-#[derive(Debug, thiserror::Error)]
-#[error("pattern `{pattern}` is no regular expression")]
-pub struct PatternError {
-    pattern: String,
-    source: regex::Error,
-}
-
-/// The rules, in order: the data's own word, the user's patterns, the detector.
+/// The rules, in order: the data's own word, the user's, the detector.
 pub struct ErrorDetector {
-    success: Vec<Regex>,
-    errors: Vec<(String, Regex)>,
+    user: UserRules,
     detector: Detector,
+    informative: Informative,
 }
 
 impl ErrorDetector {
     pub fn new(config: &DetectConfig) -> Result<Self, PatternError> {
-        let compile =
-            |pattern: &str| Regex::new(pattern).map_err(|source| PatternError { pattern: pattern.to_owned(), source });
-        let success = config.success_pattern.iter().map(|p| compile(p)).collect::<Result<_, _>>()?;
-        let errors = config
-            .error_pattern
-            .iter()
-            .map(|p| {
-                let is_name = |n: &str| !n.is_empty() && n.chars().all(|c| c.is_alphanumeric() || c == '_');
-                let (name, pattern) = p.split_once('=').filter(|(n, _)| is_name(n)).unwrap_or(("user_pattern", p));
-                Ok((name.to_owned(), compile(pattern)?))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(ErrorDetector { success, errors, detector: config.detector })
+        let user = UserRules::new(config)?;
+        Ok(ErrorDetector { user, detector: config.detector, informative: config.informative })
     }
 
     /// What a tool message says of the call that it answers.
@@ -180,25 +167,38 @@ impl ErrorDetector {
                 None => Verdict::Unknown,
             };
         };
-        let detect = || match self.detector {
-            Detector::Default => detect(text, asked),
-            Detector::Reference => reference(text),
-        };
-        let failure = match result.is_error {
-            Some(false) => None,
-            Some(true) => {
-                let unnamed = || Failure::named("unknown_error").by(LABEL);
-                Some(self.user_error(text).or_else(detect).unwrap_or_else(unnamed))
+        if result.is_error == Some(false) {
+            return Verdict::Ok;
+        }
+        let is_labelled = result.is_error == Some(true);
+        let of_user = self.user.verdict(text, asked).filter(|verdict| !is_labelled || *verdict != Verdict::Ok);
+        let verdict = of_user.unwrap_or_else(|| match self.detector {
+            Detector::Default => judge(text, asked),
+            Detector::Reference => reference(text).map_or(Verdict::Ok, Verdict::Error),
+        });
+        match (verdict, self.informative) {
+            (Verdict::Ok | Verdict::Unknown, _) if is_labelled => {
+                Verdict::Error(Failure::named("unknown_error").by(LABEL))
             }
-            None if self.success.iter().any(|p| p.is_match(text)) => None,
-            None => self.user_error(text).or_else(detect),
-        };
-        failure.map_or(Verdict::Ok, Verdict::Error)
+            (Verdict::Informative(finding), Informative::Repair) => {
+                Verdict::Error(Failure::named(finding.kind.name()).by(finding.rule))
+            }
+            (verdict, _) => verdict,
+        }
     }
 
-    fn user_error(&self, text: &str) -> Option<Failure> {
-        let (name, _) = self.errors.iter().find(|(_, pattern)| pattern.is_match(text))?;
-        Some(Failure::named(name.clone()).by("error_pattern"))
+    /// What a harness says of a turn in which it could not read a call, if it does.
+    pub fn refusal(&self, text: &str) -> Option<Failure> {
+        match self.detector {
+            Detector::Default => rules::refusal(text),
+            Detector::Reference => None,
+        }
+    }
+
+    /// Names of all rules that may decide, in order.
+    pub fn rules(&self) -> impl Iterator<Item = &str> {
+        let built_in = rules::all().filter(|_| self.detector == Detector::Default);
+        self.user.names().chain(built_in.map(|rule| rule.name))
     }
 }
 
@@ -228,14 +228,13 @@ fn reference(text: &str) -> Option<Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod test_support {
     use super::*;
     use crate::rollout::{Role, ToolCall};
 
-    fn verdict(tool: &str, arguments: &str, result: &str) -> Option<String> {
-        let config = DetectConfig { detector: Detector::Default, success_pattern: vec![], error_pattern: vec![] };
-        let detector = ErrorDetector::new(&config).expect("no patterns");
-        let call = ToolCall { id: None, name: tool, arguments };
+    /// What the default detector says of one call and its result.
+    pub(crate) fn verdict_of(tool: &str, arguments: &str, result: &str) -> Verdict {
+        let detector = ErrorDetector::new(&DetectConfig::default()).expect("no patterns");
         let message = |role, content, calls| Message {
             role,
             content,
@@ -245,9 +244,18 @@ mod tests {
             is_context: false,
             calls,
         };
-        let asked = message(Role::Assistant, None, vec![call]);
-        let answer = message(Role::Tool, Some(result), vec![]);
-        detector.verdict(&Asked::of(&asked, &(0..1)), &answer).failure().map(|f| f.error_type.to_string())
+        let asked = message(Role::Assistant, None, vec![ToolCall { id: None, name: tool, arguments }]);
+        detector.verdict(&Asked::of(&asked, &(0..1)), &message(Role::Tool, Some(result), vec![]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Role;
+
+    fn verdict(tool: &str, arguments: &str, result: &str) -> Option<String> {
+        test_support::verdict_of(tool, arguments, result).failure().map(|f| f.error_type.to_string())
     }
 
     /// (tool, arguments, result, type)
@@ -361,8 +369,8 @@ mod tests {
         ("sql", "SELECT", "(1064, \"You have an error in your SQL syntax; check the manual\")", "sql_error"),
         ("sql", "SELECT", "1054 (42S22): Unknown column 'x' in 'field list'", "sql_error"),
         ("sql", "SELECT", "ERROR 1054 (42S22) at line 1: Unknown column 'x' in 'field list'", "sql_error"),
-        ("sql", "SELECT", "near \"FROM\": syntax error", "tool_error"),
-        ("duckdb", "SELECT", "Catalog Error: Table with name t does not exist!", "not_found"),
+        ("sql", "SELECT", "near \"FROM\": syntax error", "sql_error"),
+        ("duckdb", "SELECT", "Catalog Error: Table with name t does not exist!", "sql_error"),
         ("sql", "SELECT a FROM t", "Error executing query: Unknown column 'a' in 'field list'", "sql_error"),
         ("query", "{}", "sqlite3.OperationalError: no such table: users", "OperationalError"),
         // function calling
@@ -396,7 +404,7 @@ mod tests {
             "[The command has no new output after 10 seconds.]\n[The command timed out after 120 seconds.]",
             "timeout",
         ),
-        ("code", "x = (", "Error in code parsing:\nThe code blob is invalid", "tool_error"),
+        ("code", "x = (", "Error in code parsing:\nThe code blob is invalid", "invalid_format"),
         ("sql", "SELECT", "(sqlite3.OperationalError) no such table: users\n[SQL: SELECT 1]", "OperationalError"),
         ("deploy", "{}", "[ERROR] the bucket is gone", "tool_error"),
         ("get", "{}", "HTTP/1.1 404 Not Found", "not_found"),
@@ -406,10 +414,10 @@ mod tests {
         ("fetch", "{}", "404 Client Error: Not Found for url: https://e.x/a", "not_found"),
         ("mcp", "{}", "MCP error -32602: Invalid arguments for tool", "invalid_arguments"),
         ("alfworld", "go to 1", "Nothing happens.", "tool_error"),
-        ("nope", "{}", "nope is not a valid tool, try one of [search].", "tool_error"),
+        ("nope", "{}", "nope is not a valid tool, try one of [search].", "unknown_tool"),
         ("nope", "{}", "Unknown function 'nope'", "unknown_tool"),
         ("nope", "{", "Invalid JSON in arguments for 'nope'", "invalid_arguments"),
-        ("edit", "{}", "<tool_use_error>String to replace not found in file.</tool_use_error>", "not_found"),
+        ("edit", "{}", "<tool_use_error>String to replace not found in file.</tool_use_error>", "edit_refused"),
         (
             "edit",
             "edit 2:2",
@@ -539,9 +547,9 @@ mod tests {
     #[test]
     fn the_datas_own_word_goes_before_every_pattern() {
         let config = DetectConfig {
-            detector: Detector::Default,
             success_pattern: vec!["fine".to_owned()],
             error_pattern: vec!["seat_taken=taken".to_owned(), "gone".to_owned()],
+            ..DetectConfig::default()
         };
         let detector = ErrorDetector::new(&config).expect("patterns compile");
         let failure = |content, is_error| {

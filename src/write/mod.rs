@@ -4,6 +4,7 @@
 //! Building batches is left to [`crate::batch`]. Bytes depend on the batches alone.
 
 pub mod export;
+pub mod results;
 pub mod scores;
 pub mod vectors;
 
