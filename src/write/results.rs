@@ -9,6 +9,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::{Encoder, ParquetFile, ParquetForm, WriteError};
+use crate::options::DEFAULT_COMPRESSION_LEVEL;
 
 /// Rows of a row group.
 const GROUP_ROWS: usize = 1 << 14;
