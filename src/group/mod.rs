@@ -4,7 +4,11 @@
 //! arXiv 2503.14476), the price of overlong answers (DAPO's soft punishment) and the choice of rollouts by their tool
 //! errors (rStar2-Agent's resample-on-correct, arXiv 2508.20722). Pure: rewards in, numbers out.
 
+pub mod baseline;
+
 use std::collections::BTreeMap;
+
+pub use baseline::{Advantage, BaselineTally, Baselines};
 
 /// Added to a standard deviation (verl's `epsilon`).
 const EPS: f64 = 1e-6;
