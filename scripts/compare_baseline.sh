@@ -1,28 +1,30 @@
 #!/usr/bin/env bash
 # Times the main job side by side with what a user would pick instead, in one run, and prints ratios.
 #
-# usage: scripts/compare_baseline.sh [LIGHT_ROWS] [HEAVY_ROWS]
+# usage: scripts/compare_baseline.sh [LIGHT_ROWS] [HEAVY_ROWS] [AGENTS_ROWS]
 #
-# Three programs on the same two files (scripts/make_bench_data.py): this one, a plain pyarrow copy (zstd), and the same
-# job in Python (pyarrow + difflib; on the heavy file a slice, scaled). Python's interpreter start and imports are not
-# counted, ours is. Behind them `purify audit` of the light file, beside the main job. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
+# Three programs on the same three files (scripts/make_bench_data.py): this one, a plain pyarrow copy (zstd), and the same
+# job in Python (pyarrow + difflib; on the heavy and agents' files a slice, scaled). Python's interpreter start and imports are not
+# counted, ours is. On each file also the main job without guards and judgement of corrections. Last, `purify audit` of the light file, beside the main job. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-light_rows=${1:-200000} heavy_rows=${2:-20000} slice=${SLICE:-400} runs=${RUNS:-5}
+light_rows=${1:-200000} heavy_rows=${2:-20000} agents_rows=${3:-20000} slice=${SLICE:-400} runs=${RUNS:-5}
 work=$(mktemp -d "${TMPDIR:-/tmp}/purify-compare.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 [ -x .venv/bin/python ] || python3 -m venv .venv
 .venv/bin/python -c 'import pyarrow' 2>/dev/null || .venv/bin/pip install --quiet pyarrow
 cargo build --release --quiet
 purify="${CARGO_TARGET_DIR:-target}/release/purify"
-export work purify light_rows heavy_rows slice runs
+export work purify light_rows heavy_rows agents_rows slice runs
 .venv/bin/python scripts/make_bench_data.py light "$light_rows" "$work/light.parquet"
 .venv/bin/python scripts/make_bench_data.py light "$((light_rows * 10))" "$work/light10.parquet"
 .venv/bin/python scripts/make_bench_data.py heavy "$heavy_rows" "$work/heavy.parquet"
+.venv/bin/python scripts/make_bench_data.py agents "$agents_rows" "$work/agents.parquet"
 exec .venv/bin/python - <<'PY'
 import os, resource, statistics, subprocess, sys, time
 work, purify = os.environ["work"], os.environ["purify"]
-rows, slice_, runs = int(os.environ["heavy_rows"]), int(os.environ["slice"]), int(os.environ["runs"])
+rows, agents_rows, slice_, runs = (int(os.environ[name]) for name in ("heavy_rows", "agents_rows", "slice", "runs"))
+UNGUARDED = ("--on-residue", "keep", "--on-dependency", "keep", "--on-side-effects", "keep", "--on-cited", "keep", "--corrections", "any")
 
 def ours(file, *extra):
     start = time.perf_counter()
@@ -57,21 +59,27 @@ def medians(**programs):
             seen[name].append(program())
     return {name: statistics.median(times) for name, times in seen.items()}
 
-light = medians(ours=lambda: ours("light"), copy=lambda: python("copy", "light"), one=lambda: ours("light", "--threads", "1"))
+def programs(file):
+    return dict(ours=lambda: ours(file), copy=lambda: python("copy", file), one=lambda: ours(file, "--threads", "1"),
+                unguarded=lambda: ours(file, *UNGUARDED))
+
+light = medians(**programs("light"))
 runs_of_python, runs = runs, max(1, runs // 2)
 job = medians(python=lambda: python("purify", "light"))["python"]
 runs = runs_of_python
-heavy = medians(ours=lambda: ours("heavy"), copy=lambda: python("copy", "heavy"), one=lambda: ours("heavy", "--threads", "1"),
-                python=lambda: python("purify", "heavy", slice_) * rows / slice_)
+heavy = medians(**programs("heavy"), python=lambda: python("purify", "heavy", slice_) * rows / slice_)
+agents = medians(**programs("agents"), python=lambda: python("purify", "agents", slice_) * agents_rows / slice_)
 # The audit of what the main job has just written, in turn with it.
 beside = medians(job=lambda: ours("light"), raw=lambda: audit("light"), both=lambda: audit("light", "ours"))
 with open("/proc/cpuinfo") as info:
     cpu = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "unknown")
 print(f"\n{cpu}, {os.cpu_count()} cores, median of {runs} runs")
-print(f"{'':8}{'ours':>9}{'copy':>9}{'python':>10}{'ours/copy':>11}{'python/ours':>13}{'1 core/2':>10}")
-for name, t, p in [("light", light, job), ("heavy", heavy, heavy["python"])]:
-    print(f"{name:8}{t['ours']:>8.2f}s{t['copy']:>8.2f}s{p:>9.1f}s{t['ours'] / t['copy']:>11.2f}{p / t['ours']:>13.1f}{t['one'] / t['ours']:>10.2f}")
-print(f"peak memory: light {peak_mb('light'):.0f} MiB, ten times its rows {peak_mb('light10'):.0f} MiB, heavy {peak_mb('heavy'):.0f} MiB")
+print(f"{'':8}{'ours':>9}{'copy':>9}{'python':>10}{'ours/copy':>11}{'python/ours':>13}{'1 core/2':>10}{'guarded':>10}")
+for name, t, p in [("light", light, job), ("heavy", heavy, heavy["python"]), ("agents", agents, agents["python"])]:
+    print(f"{name:8}{t['ours']:>8.2f}s{t['copy']:>8.2f}s{p:>9.1f}s{t['ours'] / t['copy']:>11.2f}{p / t['ours']:>13.1f}{t['one'] / t['ours']:>10.2f}"
+          f"{t['ours'] / t['unguarded']:>10.2f}")
+print(f"peak memory: light {peak_mb('light'):.0f} MiB, ten times its rows {peak_mb('light10'):.0f} MiB, heavy {peak_mb('heavy'):.0f} MiB, "
+      f"agents {peak_mb('agents'):.0f} MiB")
 print(f"audit of light: main job {beside['job']:.2f} s, raw alone {beside['raw']:.2f} s ({beside['raw'] / beside['job']:.2f}), "
       f"both files {beside['both']:.2f} s ({beside['both'] / beside['job']:.2f})", end=", ")
 ours("light")
