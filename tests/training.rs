@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use purify::policy::chat::Chat;
 use purify::policy::layers::Gradients;
-use purify::policy::{Batch, Policy, Slope, TokenStats, ops};
+use purify::policy::{Batch, Policy, Slope, TokenStats, ops, sample};
 use purify::train::data::{Answer, Example};
 use purify::train::objective::GrpoRule;
 use purify::train::optimizer::{AdamConfig, AdamW, norm};
@@ -470,4 +470,70 @@ fn qwen3_renderings_and_ids_equal_transformers() {
             }
         }
     }
+}
+
+/// A policy's answers to two prompts, and to what a tool said to the first.
+fn sampled(policy: &Policy, prompts: &[&[u32]], temperature: f64) -> Vec<sample::Answer> {
+    let mut sampler = sample::Sampler::new(policy, 64).expect("a sampler");
+    let sampling = sample::Sampling { temperature, max_tokens: 9, stop: vec![7], seed: 5 };
+    let asked: Vec<_> =
+        (0u64..).zip(prompts).map(|(stream, ids)| sample::Continued { sequence: sampler.begin(stream), ids }).collect();
+    let mut answers = sampler.answer(&asked, &sampling).expect("answers");
+    let result = sample::Continued { sequence: asked[0].sequence, ids: &[11, 12, 13] };
+    answers.extend(sampler.answer(&[result], &sampling).expect("an answer to the tool"));
+    answers
+}
+
+#[test]
+fn sampled_tokens_have_the_log_probs_of_the_forward_pass() {
+    for model in MODELS {
+        let policy = load(model, DType::F32);
+        let prompts: [&[u32]; 2] = [&[3, 1, 4, 1, 5], &[9, 2, 6]];
+        let answers = sampled(&policy, &prompts, 1.0);
+        let first = [prompts[0], &answers[0].ids, &[11, 12, 13], &answers[2].ids].concat();
+        let second = [prompts[1], &answers[1].ids].concat();
+        let mut batch = Batch::default();
+        let wanted = |parts: &[(usize, bool)]| -> Vec<bool> {
+            parts.iter().flat_map(|&(count, is_wanted)| std::iter::repeat_n(is_wanted, count)).collect()
+        };
+        batch
+            .push(first, wanted(&[(5, false), (answers[0].ids.len(), true), (3, false), (answers[2].ids.len(), true)]));
+        batch.push(second, wanted(&[(3, false), (answers[1].ids.len(), true)]));
+        let expected = policy.log_probs(&batch).expect("log-probs");
+        let found = [&answers[0], &answers[2], &answers[1]].into_iter().flat_map(|a| a.logprobs.iter().copied());
+        for (found, expected) in found.zip(&expected) {
+            assert_close(&format!("{model}: a sampled log-prob"), f64::from(found), f64::from(expected.logprob));
+        }
+    }
+}
+
+#[test]
+fn what_is_sampled_does_not_depend_on_what_is_sampled_beside_it() {
+    let policy = load("tiny-qwen3", DType::F32);
+    let together = sampled(&policy, &[&[3, 1, 4], &[2, 7, 1, 8]], 0.7);
+    let alone = sampled(&policy, &[&[3, 1, 4]], 0.7);
+    assert_eq!(together[0].ids, alone[0].ids);
+    assert_eq!(together[2].ids, alone[1].ids);
+}
+
+#[test]
+fn without_a_temperature_the_likeliest_token_is_taken() {
+    let policy = load("tiny-llama", DType::F32);
+    let answers = sampled(&policy, &[&[3, 1, 4]], 0.0);
+    let mut batch = Batch::default();
+    batch.push([3, 1, 4], [false, false, true]);
+    let logits: Vec<Vec<f32>> = policy.logits(&batch).expect("logits").to_vec2().expect("rows");
+    let best = (0..logits[2].len()).max_by(|&a, &b| logits[2][a].total_cmp(&logits[2][b])).expect("a vocabulary");
+    assert_eq!(answers[0].ids[0] as usize, best);
+}
+
+#[test]
+fn prompt_that_leaves_no_room_is_refused() {
+    let policy = load("tiny-qwen3", DType::F32);
+    let mut sampler = sample::Sampler::new(&policy, 4).expect("a sampler");
+    let sequence = sampler.begin(0);
+    let sampling = sample::Sampling { temperature: 1.0, max_tokens: 3, stop: vec![], seed: 0 };
+    let asked = [sample::Continued { sequence, ids: &[1, 2, 3, 4] }];
+    let error = sampler.answer(&asked, &sampling).expect_err("no room").to_string();
+    assert_eq!(error, "a sequence of 4 tokens, the model was made for at most 4");
 }

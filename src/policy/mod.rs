@@ -10,6 +10,7 @@ pub mod device;
 pub mod layers;
 pub mod lora;
 pub mod ops;
+pub mod sample;
 pub mod save;
 pub mod sequence;
 pub mod weights;

@@ -5,6 +5,7 @@
 //! other. All matrices are (tokens, width) without gaps; float32 is fused on the CPU, whatever else takes the long way.
 
 pub mod attention;
+pub mod cached;
 mod dense;
 pub mod head;
 mod simd;
