@@ -9,7 +9,7 @@ pub mod splice;
 use crate::options::SimilarityMetric;
 use crate::record::{Findings, RepairRecord};
 use crate::rollout::{Message, Role, Rollout};
-use crate::saar::{Plan, Repair, RepairKind};
+use crate::saar::{Plan, Repair, RepairKind, ReplacedCall, Scope};
 use crate::steps::Trajectory;
 use crate::tokens::CallMarker;
 pub use splice::{SpliceError, TokenSplice};
@@ -23,18 +23,31 @@ pub struct MessageSource {
     pub call: usize,
     /// The content, where it joins the reasoning of one message with the inline call of another.
     pub content: Option<String>,
+    /// The calls one by one, where they come from several messages; `None`: all of the message `call`.
+    pub calls: Option<Vec<CallSource>>,
+}
+
+/// Where a call comes from: a raw message, and the call's index within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSource {
+    pub message: usize,
+    pub call: usize,
 }
 
 impl MessageSource {
     pub fn whole(message: usize) -> Self {
-        MessageSource { reasoning: message, call: message, content: None }
+        MessageSource { reasoning: message, call: message, content: None, calls: None }
     }
 
     /// The message itself.
     pub fn of<'m>(&'m self, rollout: &'m Rollout<'_>) -> Message<'m> {
         let (reasoning, call) = (&rollout.messages[self.reasoning], &rollout.messages[self.call]);
         let content = self.content.as_deref().or(reasoning.content);
-        Message { content, reasoning: reasoning.reasoning, ..call.clone() }
+        let calls = match &self.calls {
+            Some(calls) => calls.iter().map(|c| rollout.messages[c.message].calls[c.call]).collect(),
+            None => call.calls.clone(),
+        };
+        Message { content, reasoning: reasoning.reasoning, calls, ..call.clone() }
     }
 }
 
@@ -95,23 +108,61 @@ pub fn apply(
     for (index, repair) in plan.repairs.iter().enumerate() {
         messages.extend((next..trajectory.steps[repair.first()].message).map(MessageSource::whole));
         let last = &trajectory.steps[repair.last()];
-        let joined = joined(trajectory, repair.reasoning, repair.last());
-        if repair.kind == RepairKind::Recovered {
-            pairs.push(Pair {
-                repair: index,
-                prompt_len: messages.len(),
-                chosen: joined.clone(),
-                rejected: self::joined(trajectory, repair.rejected_reasoning, repair.last() - 1),
-            });
+        let (step, rejected) = match &repair.scope {
+            Scope::Steps => (
+                Some((joined(trajectory, repair.reasoning, repair.last()), last.results.clone().collect())),
+                Some(|| joined(trajectory, repair.rejected_reasoning, repair.last() - 1)),
+            ),
+            Scope::Calls(replaced) => (Some(partly_replaced(trajectory, repair, replaced)), None),
+            Scope::Removal => (None, None),
+        };
+        if let Some((message, results)) = step {
+            if repair.kind == RepairKind::Recovered {
+                let raw = || MessageSource::whole(trajectory.steps[repair.first()].message);
+                pairs.push(Pair {
+                    repair: index,
+                    prompt_len: messages.len(),
+                    chosen: message.clone(),
+                    rejected: rejected.map_or_else(raw, |rejected| rejected()),
+                });
+            }
+            messages.push(message);
+            messages.extend(results.into_iter().map(MessageSource::whole));
         }
-        messages.push(joined);
-        messages.extend(last.results.clone().map(MessageSource::whole));
         next = last.end();
     }
     messages.extend((next..rollout.messages.len()).map(MessageSource::whole));
     let untrained: Vec<usize> = plan.masked.iter().map(|&s| trajectory.steps[s].message).collect();
     let tokens = splice::splice(trajectory, plan, &untrained, marker)?;
     Ok(Some(PurifiedRollout { messages, tokens, untrained, pairs }))
+}
+
+/// The first step of a run with some of its calls replaced by calls of the last, and the results of all of them. Each result
+/// of a replaced call gives its place to the results of the call that replaces it.
+fn partly_replaced(
+    trajectory: &Trajectory<'_, '_>,
+    repair: &Repair,
+    replaced: &[ReplacedCall],
+) -> (MessageSource, Vec<usize>) {
+    let (first, last) = (&trajectory.steps[repair.first()], &trajectory.steps[repair.last()]);
+    let replacing = |call: usize| replaced.iter().find(|r| r.failed == call).map(|r| r.corrected);
+    let calls = (0..trajectory.rollout.messages[first.message].calls.len())
+        .map(|call| match replacing(call) {
+            Some(corrected) => CallSource { message: last.message, call: corrected },
+            None => CallSource { message: first.message, call },
+        })
+        .collect();
+    let mut results: Vec<usize> = Vec::new();
+    for answer in first.answers_in_order() {
+        match replacing(answer.calls.start) {
+            None => results.push(answer.message),
+            Some(corrected) => {
+                let new = last.answers_in_order().filter(|a| a.calls.contains(&corrected)).map(|a| a.message);
+                results.extend(new.filter(|message| !results.contains(message)).collect::<Vec<_>>());
+            }
+        }
+    }
+    (MessageSource { calls: Some(calls), ..MessageSource::whole(first.message) }, results)
 }
 
 /// The assistant message with the reasoning of one step and the calls of another.
@@ -130,7 +181,18 @@ fn joined(trajectory: &Trajectory<'_, '_>, reasoning: usize, call: usize) -> Mes
         (at, None) => Some(thought(at).to_owned()),
         (at, Some(call_at)) => Some(thought(at).to_owned() + &c_message.content.unwrap_or_default()[call_at..]),
     };
-    MessageSource { reasoning: r, call: c, content }
+    MessageSource { reasoning: r, call: c, content, calls: None }
+}
+
+/// Messages of a run and its correction that are not in the purified rollout.
+fn removed_messages(trajectory: &Trajectory<'_, '_>, repair: &Repair) -> usize {
+    let (first, last) = (&trajectory.steps[repair.first()], &trajectory.steps[repair.last()]);
+    let all = last.end() - first.message;
+    match &repair.scope {
+        Scope::Steps => last.message - first.message,
+        Scope::Calls(replaced) => all - 1 - partly_replaced(trajectory, repair, replaced).1.len(),
+        Scope::Removal => all,
+    }
 }
 
 /// The records of a plan's repairs, in order.
@@ -154,7 +216,7 @@ pub fn records(
         semantic_similarity: repair.semantic_similarity.clone(),
         error_types: repair.error_types.clone(),
         tool: trajectory.rollout.messages[message(repair.last())].calls.first().map(|c| c.name.to_owned()),
-        removed_messages: message(repair.last()) - message(repair.first()),
+        removed_messages: removed_messages(trajectory, repair),
         removed_tokens: removed_tokens.and_then(|removed| removed.get(k).copied()),
         findings: Findings::default(),
         log_importance_ratio: None,

@@ -7,10 +7,31 @@ use std::ops::RangeInclusive;
 
 pub use crate::record::{Granularity, RepairKind};
 
-/// One run becomes one step: the reasoning of one attempt, call and results of the last.
+/// A call of a run's first step, and the call of its last that takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplacedCall {
+    pub failed: usize,
+    pub corrected: usize,
+}
+
+/// What of its steps a repair touches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// They become one step: the reasoning of one attempt, call and results of the last.
+    #[default]
+    Steps,
+    /// Failed calls of the first step are replaced by calls of the last; the other calls of the first stay, with what
+    /// answered them.
+    Calls(Vec<ReplacedCall>),
+    /// They go, and nothing takes their place: the retry stands further on and stays there.
+    Removal,
+}
+
+/// What is done to one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Repair {
     pub kind: RepairKind,
+    pub scope: Scope,
     /// Which of the rollout's recovered runs it is (for a collapsed one: those before it).
     pub recovered_run: usize,
     /// Steps from the first failed attempt to the one whose call and results stay.

@@ -94,6 +94,13 @@ impl Step {
         Outcome::of(self.answers.iter().filter(|a| a.calls.contains(&call)).map(|a| &a.verdict))
     }
 
+    /// All that answers its calls, in the order of the messages.
+    pub fn answers_in_order(&self) -> impl Iterator<Item = &Answer> {
+        let mut out: Vec<&Answer> = self.answers.iter().collect();
+        out.sort_by_key(|answer| answer.message);
+        out.into_iter()
+    }
+
     /// Whether its results, and no others, stand directly behind it.
     pub fn is_whole(&self) -> bool {
         self.answers.len() == self.results.len() && self.answers.iter().all(|a| self.results.contains(&a.message))
