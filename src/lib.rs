@@ -99,6 +99,7 @@ pub mod audit;
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod decide;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 #[cfg(feature = "files")]
@@ -108,7 +109,6 @@ pub mod embedding;
 pub mod error;
 #[cfg(feature = "files")]
 pub mod export;
-#[cfg(feature = "files")]
 pub mod group;
 pub mod guard;
 #[cfg(feature = "files")]

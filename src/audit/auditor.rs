@@ -14,6 +14,7 @@ use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
 use super::walk::{Records, Stretch, TOGETHER, facts_of};
 use crate::error::Error;
+use crate::group::Advantage;
 use crate::guard::calls::{ListedTools, faults};
 use crate::ingest::RowOf;
 use crate::options::{Mode, Options, RepairFaults, SaarConfig, Unrecovered, Whole};
@@ -21,7 +22,7 @@ use crate::pipeline::{check, purifier};
 use crate::purifier::Purifier;
 use crate::record::{Granularity, RepairKind, RowRecord};
 use crate::rollout::{Message, Rollout};
-use crate::saar::{Comparison, Meaning, Planner};
+use crate::saar::{Comparison, Known, Meaning, Planner};
 use crate::schema::PURIFICATION;
 use crate::similarity::semantic::{NoVector, Vectors};
 use crate::similarity::{Exact, Lexical, measure};
@@ -199,7 +200,13 @@ impl<'a> Auditor<'a> {
         tokens: Option<&MessageTokens>,
     ) -> Result<Option<Done>, Error> {
         check(&self.purifier, self.raw, before.rollout.tokens.is_some())?;
-        let Ok(row) = self.purifier.decide(before) else { return Ok(None) };
+        let advantage = match raw.batch.advantage(raw.row) {
+            Some(own) => Advantage::new(own),
+            None => {
+                self.purifier.baselines().and_then(|b| b.advantage(raw.batch.group(raw.row), raw.batch.reward(raw.row)))
+            }
+        };
+        let Ok(row) = self.purifier.decide(before, advantage) else { return Ok(None) };
         let done = Done::of_plan(&row);
         let rollout = before.rollout;
         let sources = row.rollout.as_ref().map(|purified| purified.messages());
@@ -296,7 +303,7 @@ impl<'a> Auditor<'a> {
     fn add_runs(&self, counts: &mut Counts, before: &Trajectory<'_, '_>, record: &RowRecord) -> Result<(), NoVector> {
         let plan = |comparison: Comparison<'_>| {
             let planner = Planner { config: &self.every_run, comparison, marker: None };
-            planner.plan(before, None).map(|plan| plan.repairs)
+            planner.plan(before, Known::nothing()).map(|plan| plan.repairs)
         };
         let (text, exact) = (plan(self.comparison)?, plan(Comparison::Text(&Exact))?);
         let least = |all: &[f64]| all.iter().copied().fold(f64::INFINITY, f64::min);

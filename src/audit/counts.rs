@@ -33,9 +33,10 @@ impl Done {
                 recovered: row.plan.recovered,
                 unrecovered: row.plan.unrecovered,
                 repairs: row.records.clone(),
+                runs: Some(row.runs.clone()),
                 ..RowRecord::default()
             },
-            skipped: row.plan.skipped.iter().map(|skip| skip.name()).collect(),
+            skipped: row.plan.skipped().map(|reason| reason.name()).collect(),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Owns the comparison of messages: those outside of repairs stay as they were, a repaired step has the call and the results of
 //! the correction and the reasoning of one of the run's attempts. What a format can't hold differs on neither side.
 
-use crate::record::{RepairRecord, RowRecord};
-use crate::rollout::{Message, Role, Rollout};
+use crate::record::{RepairRecord, RepairScope, RowRecord};
+use crate::rollout::{Message, Role, Rollout, ToolCall};
 
 pub(super) fn is_as_recorded(before: &Rollout<'_>, after: &Rollout<'_>, record: &RowRecord) -> bool {
     matches(&before.messages, &after.messages, &record.repairs).is_some()
@@ -17,13 +17,35 @@ fn matches(mut before: &[Message<'_>], mut after: &[Message<'_>], repairs: &[Rep
         let kept = repair.first_message.checked_sub(place)?;
         (before, after) = same(before, after, kept)?;
         let removed = repair.removed_messages;
-        let run = before.get(..=removed)?;
-        is_joined(run, after.first()?).then_some(())?;
-        (before, after) = (&before[removed + 1..], &after[1..]);
-        place = repair.first_message + removed + 1;
+        // What stays of a step whose calls were replaced one by one: its message, and as many results as stand after it.
+        let kept = match repair.scope {
+            Some(RepairScope::Calls) => 1 + results_of(after),
+            Some(RepairScope::Steps | RepairScope::Removal) | None => 1,
+        };
+        let run = before.get(..removed + kept)?;
+        let becomes = after.get(..kept)?;
+        match repair.scope {
+            Some(RepairScope::Calls) => is_partly_replaced(run, becomes),
+            Some(RepairScope::Steps | RepairScope::Removal) | None => is_joined(run, becomes.first()?),
+        }
+        .then_some(())?;
+        (before, after) = (&before[removed + kept..], &after[kept..]);
+        place = repair.first_message + removed + kept;
     }
     let (left, more) = same(before, after, before.len())?;
     (left.is_empty() && more.is_empty()).then_some(())
+}
+
+fn results_of(messages: &[Message<'_>]) -> usize {
+    messages.iter().skip(1).take_while(|message| message.role == Role::Tool).count()
+}
+
+/// Whether a step is the first of a run but for calls and results that come from later steps of it.
+fn is_partly_replaced(run: &[Message<'_>], becomes: &[Message<'_>]) -> bool {
+    let ([first, ..], [found, results @ ..]) = (run, becomes) else { return false };
+    let is_of_run = |call: &ToolCall<'_>| run.iter().any(|message| message.calls.contains(call));
+    let (old, new) = ((first.role, first.content, first.reasoning), (found.role, found.content, found.reasoning));
+    old == new && found.calls.iter().all(is_of_run) && results.iter().all(|result| run.contains(result))
 }
 
 /// What stands behind the first messages of both, if these are the same.

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::ingest::{RowOf, expand};
 use crate::options::{ColumnConfig, TokenColumns};
 use crate::pipeline::revert::render;
-use crate::record::RepairRecord;
+use crate::record::{RepairRecord, RepairScope};
 use crate::rollout::{Message, Role, Rollout};
 use crate::run::{Run, Task};
 
@@ -78,10 +78,19 @@ pub fn views(
     for (index, repair) in repairs.iter().enumerate() {
         let (first, gone) = (repair.first_message, repair.removed_messages);
         let mut sides = || {
-            let before = steps(&raw.messages, first, first.checked_add(gone)?)?;
             let at = first.checked_sub(removed)?;
+            let after = steps(&purified.messages, at, at)?;
+            let before = match repair.scope {
+                // Its results stand where those of both steps stood.
+                Some(RepairScope::Calls) => {
+                    raw.messages.get(first..first.checked_add(gone)?.checked_add(after.len())?)?
+                }
+                Some(RepairScope::Steps | RepairScope::Removal) | None => {
+                    steps(&raw.messages, first, first.checked_add(gone)?)?
+                }
+            };
             removed += gone;
-            Some((before, steps(&purified.messages, at, at)?))
+            Some((before, after))
         };
         let (before, after) = sides().ok_or_else(|| {
             format!(

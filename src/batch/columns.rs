@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, LargeListArray, LargeStringArray, ListArray, RecordBatch,
-    StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeListArray, LargeStringArray, ListArray,
+    RecordBatch, StructArray, UInt32Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
@@ -57,6 +57,9 @@ pub fn assemble(
     let Some(record) = schema.schema.fields().last() else {
         return Err(ArrowError::SchemaError("the output has no columns: this is a bug".to_owned()));
     };
+    if schema.adds_advantage {
+        arrays.push(Arc::new(rows.iter().map(|row| row.advantage).collect::<Float64Array>()));
+    }
     arrays.push(provenance::column(decoded, record.data_type(), rows, labels)?);
     RecordBatch::try_new(Arc::clone(&schema.schema), arrays)
 }
@@ -71,6 +74,10 @@ pub struct MessagePieces<'d> {
     joined: Vec<String>,
     /// Of everything else.
     rest: Pieces,
+    /// As `rest`, with lists of calls that were put together from a second source.
+    calls: Pieces,
+    /// The calls of these lists, and how many each has.
+    composed: (Pieces, Vec<usize>),
 }
 
 impl<'d> MessagePieces<'d> {
@@ -81,6 +88,8 @@ impl<'d> MessagePieces<'d> {
             content: Pieces::default(),
             joined: Vec::new(),
             rest: Pieces::default(),
+            calls: Pieces::default(),
+            composed: (Pieces::default(), Vec::new()),
         }
     }
 
@@ -94,6 +103,7 @@ impl<'d> MessagePieces<'d> {
         if let Some(range) = self.decoded.messages.list.range(row) {
             self.reasoning.copy(range.clone());
             self.content.copy(range.clone());
+            self.calls.copy(range.clone());
             self.rest.copy(range);
         }
     }
@@ -103,6 +113,20 @@ impl<'d> MessagePieces<'d> {
         let (reasoning, rest) = (base + source.reasoning, base + source.call);
         self.reasoning.copy(reasoning..reasoning + 1);
         self.rest.copy(rest..rest + 1);
+        match &source.calls {
+            None => self.calls.copy(rest..rest + 1),
+            Some(calls) => {
+                let (pieces, lengths) = &mut self.composed;
+                let before = pieces.len();
+                for call in calls {
+                    let own = self.decoded.messages.calls_range(base + call.message);
+                    let at = own.start + call.call;
+                    pieces.copy(at..at + 1);
+                }
+                self.calls.copy_from(1, lengths.len()..lengths.len() + 1);
+                lengths.push(pieces.len() - before);
+            }
+        }
         match &source.content {
             None => self.content.copy(reasoning..reasoning + 1),
             Some(text) => {

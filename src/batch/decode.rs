@@ -203,6 +203,11 @@ pub struct Messages {
 }
 
 impl Messages {
+    /// Where the calls of message `k` stand among all calls of the batch.
+    pub fn calls_range(&self, k: usize) -> Range<usize> {
+        self.calls.as_ref().and_then(|calls| calls.list.range(k)).unwrap_or(0..0)
+    }
+
     fn new(batch: &RecordBatch, index: usize) -> Result<Self, ArrowError> {
         let list = List::new(batch.column(index))?;
         let fields = list.values.as_struct();
@@ -375,6 +380,7 @@ pub struct Decoded {
     group: Option<Text>,
     tools: Option<Text>,
     reward: Option<Float64Array>,
+    advantage: Option<Float64Array>,
     /// Names rows that have no id of their own.
     stem: Arc<str>,
     numbers: RowNumbers,
@@ -396,6 +402,10 @@ impl Decoded {
         numbers: RowNumbers,
     ) -> Result<Self, ArrowError> {
         let text = |index: Option<usize>| index.map(|k| Text::new(batch.column(k))).transpose();
+        let number = |index: Option<usize>| -> Result<Option<Float64Array>, ArrowError> {
+            let array = index.map(|k| strict_cast(batch.column(k), &DataType::Float64)).transpose()?;
+            Ok(array.map(|array| array.as_primitive::<Float64Type>().clone()))
+        };
         Ok(Decoded {
             messages: columns
                 .messages
@@ -403,11 +413,8 @@ impl Decoded {
             response: Response::new(&batch, columns)?,
             id: text(columns.id)?,
             group: text(columns.group)?,
-            reward: columns
-                .reward
-                .map(|k| strict_cast(batch.column(k), &DataType::Float64))
-                .transpose()?
-                .map(|array| array.as_primitive::<Float64Type>().clone()),
+            reward: number(columns.reward)?,
+            advantage: number(columns.advantage)?,
             tools: text(columns.tools.filter(|&k| is_text(batch.column(k).data_type())))?,
             stem: Arc::clone(stem),
             numbers,
@@ -438,6 +445,11 @@ impl Decoded {
     /// An empty name is none.
     pub fn group(&self, row: usize) -> Option<&str> {
         self.group.as_ref().and_then(|groups| groups.get(row)).filter(|name| !name.is_empty())
+    }
+
+    /// What the column `advantage` says, if there is one.
+    pub fn advantage(&self, row: usize) -> Option<f64> {
+        self.advantage.as_ref().filter(|numbers| numbers.is_valid(row)).map(|numbers| numbers.value(row))
     }
 
     pub fn reward(&self, row: usize) -> Option<f64> {

@@ -32,6 +32,7 @@ fn record_of(row: &WrittenRow, labels: &RunLabels, logprobs: &RawLogprobs<'_>) -
         recovered: row.plan.recovered,
         unrecovered: row.plan.unrecovered,
         repairs: row.records.clone(),
+        runs: Some(row.runs.clone()),
         raw_logprobs: logprobs.kept(row),
     };
     match &row.earlier {

@@ -1,7 +1,7 @@
 //! A row as it is written: what was decided on it, and what it becomes.
 
 use crate::options::{Mode, Profile};
-use crate::record::{RepairRecord, RowRecord};
+use crate::record::{RepairRecord, RowRecord, RunRecord};
 use crate::rewrite::PurifiedRollout;
 use crate::saar::Plan;
 
@@ -12,10 +12,14 @@ pub struct WrittenRow {
     pub plan: Plan,
     /// Of what this run does.
     pub records: Vec<RepairRecord>,
+    /// Of every failure run.
+    pub runs: Vec<RunRecord>,
     /// What the row says was done to it before.
     pub earlier: Option<RowRecord>,
     /// `None`: the row stays as it is.
     pub purified: Option<PurifiedRollout>,
+    /// What it earned beside its group, where that is known and written.
+    pub advantage: Option<f64>,
     /// The loss flag of each message, where the schema marks the loss; empty elsewhere.
     pub loss: Vec<bool>,
 }

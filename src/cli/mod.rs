@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn options_of_a_profile_are_those_of_the_command_line() {
-        for profile in [Profile::Default, Profile::OpenCleaner] {
+        for profile in [Profile::Default, Profile::Saar, Profile::OpenCleaner] {
             assert_eq!(resolved(&["--profile", profile.name()]), Options::of_profile(profile));
         }
         let kept = resolved(&["--profile", "open-cleaner", "--unrecovered", "keep"]);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Format, IngestError, Input, Reader, Shape, document, jsonl, parquet_file};
+use crate::schema::Columns;
 
 /// An input without its reader.
 #[derive(Clone, Debug)]
@@ -72,6 +73,32 @@ impl KnownInput {
             next_row: 0,
             stem,
         })
+    }
+}
+
+impl KnownInput {
+    /// Its rows with nothing but their groups and rewards, where that spares work; `None` if it has not both.
+    ///
+    /// # Errors
+    /// As [`KnownInput::open`].
+    pub fn rewards(&self) -> Result<Option<Input>, IngestError> {
+        let columns = &self.shape.columns;
+        let (Some(group), Some(reward)) = (columns.group, columns.reward) else { return Ok(None) };
+        let mut input = self.open()?;
+        if self.shape.conversion.is_some() {
+            return Ok(Some(input));
+        }
+        let kept = [group.min(reward), group.max(reward)];
+        let place = |column: usize| kept.iter().position(|&k| k == column);
+        let failed = |source| IngestError::Rows { path: self.shape.path.clone(), row: 0, source };
+        if let Reader::Parquet(_) = input.reader {
+            let file = File::open(&self.shape.path)
+                .map_err(|source| IngestError::Open { path: self.shape.path.clone(), source })?;
+            input.reader = Reader::Parquet(Box::new(parquet_file::reopen_columns(&self.shape.path, file, &kept)?));
+        }
+        input.schema = Arc::new(self.shape.schema.project(&kept).map_err(failed)?);
+        input.columns = Columns { group: place(group), reward: place(reward), ..Columns::default() };
+        Ok(Some(input))
     }
 }
 

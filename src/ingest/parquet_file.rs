@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
@@ -18,6 +19,8 @@ use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};
 /// Bounds of the rows that are decoded at once.
 const BATCH_ROWS: std::ops::RangeInclusive<usize> = 16..=512;
 const BATCH_BYTES: usize = 1 << 20;
+/// The same where rows are a name and a number.
+const REWARD_ROWS: usize = 8192;
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// A file with its schema, as native rows have it.
@@ -98,6 +101,23 @@ pub(super) fn reopen(path: &Path, file: File) -> Result<(ParquetRecordBatchReade
     let metadata = ArrowReaderMetadata::load(&file, Default::default());
     let read = metadata.and_then(|metadata| read(file, metadata));
     read.map_err(|source| IngestError::Footer { path: path.to_owned(), source })
+}
+
+/// Some top-level columns of such a file alone.
+pub(super) fn reopen_columns(
+    path: &Path,
+    file: File,
+    columns: &[usize],
+) -> Result<ParquetRecordBatchReader, IngestError> {
+    let read = || {
+        let metadata = ArrowReaderMetadata::load(&file, Default::default())?;
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_projection(mask)
+            .with_batch_size(REWARD_ROWS)
+            .build()
+    };
+    read().map_err(|source| IngestError::Footer { path: path.to_owned(), source })
 }
 
 fn read(

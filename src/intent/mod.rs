@@ -12,7 +12,7 @@ mod table;
 mod tools;
 
 pub use call::{Attempt, Call, Subject, base_of};
-pub use tools::{ENDING, Kind, words as tool_words};
+pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
 use crate::similarity::{Exact, Measure};
 use rules::{Effect, RULES, Rule};
@@ -69,13 +69,16 @@ pub struct Judgement {
     pub correction: Correction,
     /// From 0 (nothing in common) to 1 (the same call).
     pub affinity: f64,
-    /// Names of the rules that spoke, in the table's order.
+    /// Names of the rules that spoke on the pair that decides, in the table's order.
     pub evidence: Vec<&'static str>,
+    /// Each failed call with the later call that comes nearest to it, by their places in their steps.
+    pub calls: Vec<(usize, usize)>,
 }
 
 impl Judgement {
-    fn none() -> Self {
-        Judgement { correction: Correction::Other, affinity: 0.0, evidence: Vec::new() }
+    /// Nothing that could be a correction is there.
+    pub fn none() -> Self {
+        Judgement { correction: Correction::Other, affinity: 0.0, evidence: Vec::new(), calls: Vec::new() }
     }
 }
 
@@ -109,20 +112,23 @@ pub fn judge(
     meaning: Option<f64>,
     settings: Settings<'_>,
 ) -> Judgement {
-    let of_call = |call: &Subject<'_>| {
-        let candidates = later.calls.iter().take(MOST_CALLS).filter(|c| among_failed || c.call.error_type.is_none());
-        candidates.map(|candidate| weigh(&pair(call, candidate, failed, later, meaning, settings))).fold(
-            Judgement::none(),
-            |best, next| {
-                if next.affinity > best.affinity || best.evidence.is_empty() { next } else { best }
-            },
-        )
+    let of_call = |(place, call): (usize, &Subject<'_>)| {
+        let candidates = later.calls.iter().enumerate().take(MOST_CALLS);
+        candidates
+            .filter(|(_, candidate)| among_failed || candidate.call.error_type.is_none())
+            .map(|(at, candidate)| {
+                let found = weigh(&pair(call, candidate, failed, later, meaning, settings));
+                Judgement { calls: vec![(place, at)], ..found }
+            })
+            .reduce(|best, next| if next.affinity > best.affinity { next } else { best })
+            .unwrap_or_else(Judgement::none)
     };
-    let failures = failed.calls.iter().filter(|c| c.call.error_type.is_some()).take(MOST_CALLS);
-    failures
-        .map(of_call)
-        .reduce(|least, next| if next.affinity < least.affinity { next } else { least })
-        .unwrap_or_else(Judgement::none)
+    let failures = failed.calls.iter().enumerate().filter(|(_, call)| call.call.error_type.is_some());
+    let weaker = |least: Judgement, next: Judgement| {
+        let calls = [least.calls.as_slice(), next.calls.as_slice()].concat();
+        Judgement { calls, ..if next.affinity < least.affinity { next } else { least } }
+    };
+    failures.map(of_call).reduce(weaker).unwrap_or_else(Judgement::none)
 }
 
 fn pair<'p, 't>(
@@ -150,13 +156,13 @@ pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
         }
         evidence.push(rule.name);
         affinity = match rule.effect {
-            Effect::Never => return Judgement { correction: Correction::Other, affinity: 0.0, evidence },
+            Effect::Never => return Judgement { evidence, ..Judgement::none() },
             Effect::AtLeast(least) => affinity.max(least),
             Effect::Times(factor) => affinity * factor,
             Effect::Plus(more) => (affinity + more).clamp(0.0, 1.0),
         };
     }
-    Judgement { correction: Correction::of(affinity), affinity, evidence }
+    Judgement { correction: Correction::of(affinity), affinity, evidence, calls: Vec::new() }
 }
 
 /// The reason of a rule, by its name.

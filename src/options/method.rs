@@ -42,9 +42,11 @@ impl Mode {
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// Any tool output; unrecovered runs stay as they are.
+    /// A failed call is replaced where a later one is its retry and nothing is lost, in the better rollouts of a group.
     #[default]
     Default,
+    /// The paper's rule: whatever works directly after a failure is its correction, in all rollouts (as version 0.1.0).
+    Saar,
     /// The published reference, bit for bit: its detector, collapse, nothing behind an unrecovered run, 30 attempts.
     OpenCleaner,
 }
@@ -54,6 +56,7 @@ impl Profile {
     pub fn name(self) -> &'static str {
         match self {
             Profile::Default => "default",
+            Profile::Saar => "saar",
             Profile::OpenCleaner => "open-cleaner",
         }
     }

@@ -8,6 +8,7 @@
 
 mod audit;
 mod columns;
+mod decide;
 mod embed;
 mod export;
 mod guard;
@@ -24,6 +25,7 @@ use smart_default::SmartDefault;
 
 pub use audit::AuditConfig;
 pub use columns::{ColumnConfig, TokenColumns};
+pub use decide::{Corrections, DecideConfig, OnLoss, RepairUnit, RepairWhere};
 pub use embed::{
     CalibrateConfig, DEFAULT_EMBED_BATCH_TOKENS, EmbedConfig, EmbedModel, EmbedPrecision, EngineChoice, PoolingChoice,
     SemanticConfig, TextKind,
@@ -52,6 +54,8 @@ pub use train::{
 pub struct Options {
     #[cfg_attr(feature = "cli", command(flatten))]
     pub method: SaarConfig,
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub decision: DecideConfig,
     #[cfg_attr(feature = "cli", command(flatten))]
     pub errors: DetectConfig,
     #[cfg_attr(feature = "cli", command(flatten))]
@@ -94,7 +98,12 @@ impl Options {
         options.method.profile = profile;
         match profile {
             Profile::Default => {}
+            Profile::Saar => {
+                options.decision = DecideConfig::of_the_paper();
+                options.errors.informative = Informative::Repair;
+            }
             Profile::OpenCleaner => {
+                options.decision = DecideConfig::of_the_paper();
                 options.errors.detector = Detector::Reference;
                 options.method.unrecovered = Unrecovered::Collapse;
                 options.method.stop_after_unrecovered = true;
@@ -182,7 +191,7 @@ mod tests {
         for metric in [SimilarityMetric::Lexical, SimilarityMetric::Exact, SimilarityMetric::Semantic] {
             assert_eq!(text(json!(metric)), metric.name());
         }
-        for profile in [Profile::Default, Profile::OpenCleaner] {
+        for profile in [Profile::Default, Profile::Saar, Profile::OpenCleaner] {
             assert_eq!(text(json!(profile)), profile.name());
         }
     }

@@ -46,7 +46,7 @@ pub enum Verdict {
 pub const ANY: &str = "*";
 
 /// Counters by kind: entries appear only once something was counted, and are 0 before.
-pub const MAPS: &[&str] = &["skipped", "error_types", "rejects", "log_is"];
+pub const MAPS: &[&str] = &["skipped", "left", "error_types", "rejects", "log_is"];
 
 impl Gate {
     /// Parses and checks the name against what is counted.

@@ -3,6 +3,7 @@
 //! Owns a run: its inputs one after another (`part`), their files ([`outputs`]), counters ([`counts`]), gates
 //! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
 
+pub mod baselines;
 pub mod calibrate;
 pub mod embed;
 pub mod emit;
@@ -25,9 +26,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::group::Baselines;
 use crate::ingest::{Format, Input, KnownInput, Shape, expand};
 use crate::judge::Judge;
-use crate::options::{ColumnConfig, Mode, Options, RunConfig};
+use crate::options::{ColumnConfig, Options, RunConfig};
 use crate::purifier::Purifier;
 use crate::purifier::counts::StageCounts;
 use crate::run::{Run, Task};
@@ -59,9 +61,7 @@ pub fn purifier<'a>(settings: &Options, vectors: Option<&'a Vectors>) -> Result<
 
 /// What is written of the rows of an input.
 fn output_schema(purifier: &Purifier<'_>, shape: &Shape) -> OutputSchema {
-    let options = purifier.options();
-    let marks_loss = options.method.mode == Mode::Mask;
-    OutputSchema::new(&shape.schema, &shape.columns, options.columns.drops_tokens(), marks_loss)
+    OutputSchema::new(&shape.schema, &shape.columns, purifier.changes(&shape.columns))
 }
 
 /// Token columns can only be spliced where something tells the calls in them.
@@ -173,7 +173,13 @@ pub fn run(
         outputs::refuse_foreign_card(card)?;
     }
     let asked = outputs.as_ref().map(|o| export::of_run(config, settings, o)).transpose()?.flatten();
-    let checked = run.install(|| check_inputs(&purifier, &paths))?;
+    let wants_baselines = settings.decision.needs_advantages();
+    let mut checked = run.install(|| check_inputs(&purifier, &paths, wants_baselines))?;
+    let purifier = match wants_baselines {
+        true => purifier.with_baselines(baselines::gather(checked.iter().filter_map(Checked::known), run)?),
+        false => purifier,
+    };
+    let baselines = purifier.baselines().map(Baselines::digest).unwrap_or_default();
     let mut summary = Summary {
         counts: StageCounts::default(),
         inputs: Vec::new(),
@@ -187,21 +193,22 @@ pub fn run(
         traces: Vec::new(),
     };
     let mut files = Vec::new();
-    for (k, (path, checked)) in paths.iter().zip(checked).enumerate() {
+    for (k, (path, checked)) in paths.iter().zip(checked.drain(..)).enumerate() {
         let part = outputs.as_ref().map(|o| &o.parts[k]);
         let input = run.install(|| checked.open(&settings.columns))?;
         check(&purifier, &input.path, input.columns.response.is_some())?;
         run.progress.start(Task::rollouts(path, k, paths.len(), input.rows));
         let shape = input.shape();
         let mut trace = PartTrace::new(&shape, &output_schema(&purifier, &shape));
-        let (record, result) = match part.map(|part| finished(part, settings, path)).transpose()?.flatten() {
-            Some(marker) => {
-                summary.resumed += 1;
-                run.progress.advance(marker.result.counts.rows_in);
-                (marker.input, marker.result)
-            }
-            None => do_part(&purifier, settings, input, part, run)?,
-        };
+        let (record, result) =
+            match part.map(|part| finished(part, (settings, &baselines), path)).transpose()?.flatten() {
+                Some(marker) => {
+                    summary.resumed += 1;
+                    run.progress.advance(marker.result.counts.rows_in);
+                    (marker.input, marker.result)
+                }
+                None => do_part(&purifier, (settings, &baselines), input, part, run)?,
+            };
         summary.counts.add(&result.counts);
         summary.inputs.push(record);
         if let Some(part) = part {
@@ -250,6 +257,13 @@ enum Checked {
 }
 
 impl Checked {
+    fn known(&self) -> Option<&KnownInput> {
+        match self {
+            Checked::Known(known) => Some(known),
+            Checked::Open(_) | Checked::Unread(_) => None,
+        }
+    }
+
     fn open(self, columns: &ColumnConfig) -> Result<Input, Error> {
         Ok(match self {
             Checked::Open(input) => *input,
@@ -260,14 +274,14 @@ impl Checked {
 }
 
 /// Looks at the inputs before anything is written: a bad one fails the run early. The first one is opened to be read.
-fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf]) -> Result<Vec<Checked>, Error> {
+fn check_inputs(purifier: &Purifier<'_>, paths: &[PathBuf], wants_all: bool) -> Result<Vec<Checked>, Error> {
     let look = |(k, path): (usize, &PathBuf)| {
-        if k > 0 && Format::of(path) == Some(Format::JsonLines) {
+        if k > 0 && !wants_all && Format::of(path) == Some(Format::JsonLines) {
             return Ok(Checked::Unread(path.clone()));
         }
         let input = Input::open(path, &purifier.options().columns)?;
         check(purifier, path, input.columns.response.is_some())?;
-        Ok(if k == 0 { Checked::Open(Box::new(input)) } else { Checked::Known(Box::new(input.close())) })
+        Ok(if k == 0 && !wants_all { Checked::Open(Box::new(input)) } else { Checked::Known(Box::new(input.close())) })
     };
     paths.iter().enumerate().map(look).collect()
 }
@@ -304,25 +318,25 @@ fn finish_outputs(
     Ok(())
 }
 
-/// Ties a finished part to its input, the settings and the version.
-fn part_key(settings: &Options, input_hash: &str) -> Result<String, Error> {
-    let text = format!("{} {input_hash} {}", env!("CARGO_PKG_VERSION"), to_text(settings)?);
+/// Ties a finished part to its input, the settings, the baselines of all inputs, and the version.
+fn part_key((settings, baselines): (&Options, &str), input_hash: &str) -> Result<String, Error> {
+    let text = format!("{} {input_hash} {baselines} {}", env!("CARGO_PKG_VERSION"), to_text(settings)?);
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
 /// The marker of a part that an earlier run has done with this input and these settings, if its files still stand.
-fn finished(part: &PartPaths, settings: &Options, input: &Path) -> Result<Option<Marker>, Error> {
+fn finished(part: &PartPaths, decided_by: (&Options, &str), input: &Path) -> Result<Option<Marker>, Error> {
     let text = part.marker.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     let Some(marker) = text.and_then(|text| serde_json::from_str::<Marker>(&text).ok()) else { return Ok(None) };
     let stands = |file: &FileRecord| std::fs::metadata(part.root.join(&file.file)).is_ok_and(|m| m.len() == file.bytes);
-    let is_same = marker.key == part_key(settings, &hash_file(input)?)?;
+    let is_same = marker.key == part_key(decided_by, &hash_file(input)?)?;
     Ok((is_same && marker.result.files.iter().all(stands)).then_some(marker))
 }
 
 /// Purifies one input and marks it as done.
 fn do_part(
     purifier: &Purifier<'_>,
-    settings: &Options,
+    decided_by: (&Options, &str),
     input: Input,
     part: Option<&PartPaths>,
     run: &Run<'_>,
@@ -331,12 +345,12 @@ fn do_part(
     let (hash, result) = std::thread::scope(|scope| {
         // The pool's, so that one thread stays one; done beside the rest, since only the record needs it.
         let hash = scope.spawn(|| run.install(|| hash_file(&path)));
-        let result = part::purify(purifier, input, part, settings.compression_level, run);
+        let result = part::purify(purifier, input, part, decided_by.0.compression_level, run);
         (hash.join(), result)
     });
     let (result, hash) = (result?, hash.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let key = part_key(settings, &hash)?;
+    let key = part_key(decided_by, &hash)?;
     let input = InputRecord { file, format, bytes, rows: result.counts.rows_in, blake3: hash };
     let marker = Marker { key, input, result };
     if let Some(path) = part.and_then(|p| p.marker.as_ref()) {

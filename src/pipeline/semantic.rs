@@ -18,7 +18,7 @@ use crate::options::{Fraction, Options, SimilarityMetric, TextKind};
 use crate::purifier::UnfitOptions;
 use crate::rollout::Rollout;
 use crate::run::{Run, Task};
-use crate::saar::{Comparison, Plan, Planner, step_text};
+use crate::saar::{Comparison, Known, Plan, Planner, step_text};
 use crate::similarity::semantic::{Vectors, default_threshold};
 use crate::similarity::{Measure, Similarity};
 use crate::steps::Trajectory;
@@ -235,7 +235,7 @@ pub(super) fn for_each_plan<X: Send>(
             for row in (0..batch.rows()).filter(|&row| purifier.is_ours(batch.group(row), &batch.id(row))) {
                 let Ok(rollout) = batch.rollout(row) else { continue };
                 let trajectory = Trajectory::new(&rollout, purifier.detector());
-                let Ok(plan) = planner.plan(&trajectory, None) else { continue };
+                let Ok(plan) = planner.plan(&trajectory, Known::nothing()) else { continue };
                 out.push((batch.number(row), look(&trajectory, &plan)));
             }
         }

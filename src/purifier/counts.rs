@@ -60,6 +60,9 @@ pub struct StageCounts {
     pub guards: GuardCounts,
     /// Recovered runs that were left as they are, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// All failure runs that were left as they are, recovered or not, by reason.
+    #[serde(default)]
+    pub left: BTreeMap<String, u64>,
     /// Failed attempts of repaired runs, by error type.
     pub error_types: BTreeMap<String, u64>,
     /// Rejected rows, by reason.
@@ -150,8 +153,11 @@ impl StageCounts {
         self.recovered += plan.recovered as u64;
         self.unrecovered += plan.unrecovered as u64;
         self.masked_attempts += plan.masked.len() as u64;
-        for skip in &plan.skipped {
-            *self.skipped.entry(skip.name().to_owned()).or_default() += 1;
+        for reason in plan.skipped() {
+            *self.skipped.entry(reason.name().to_owned()).or_default() += 1;
+        }
+        for reason in plan.runs.iter().filter_map(|run| run.reason) {
+            *self.left.entry(reason.name().to_owned()).or_default() += 1;
         }
         self.guards.made_shallow += plan.repairs.iter().filter(|repair| repair.made_shallow).count() as u64;
         for record in records {
@@ -212,6 +218,7 @@ impl StageCounts {
             gate_unjudged,
             guards,
             skipped,
+            left,
             error_types,
             rejects,
             log_is,
@@ -237,6 +244,7 @@ impl StageCounts {
         self.gate_unjudged += gate_unjudged;
         self.guards.add(guards);
         add_all(&mut self.skipped, skipped);
+        add_all(&mut self.left, left);
         add_all(&mut self.error_types, error_types);
         add_all(&mut self.rejects, rejects);
         add_all(&mut self.log_is, log_is);

@@ -3,11 +3,13 @@
 //! Owns what follows from a finding. With `flag`, the default, nothing follows: the plan is what it was.
 
 use super::{Guarded, Purifier};
+use crate::decide::{Decider, Reason, RunDecision};
+use crate::group::Advantage;
 use crate::guard::{Findings, GUARDS, dependency, residue};
-use crate::options::{OnDependency, OnResidue};
-use crate::record::RepairKind;
+use crate::options::{OnDependency, OnLoss, OnResidue};
+use crate::record::{AdvantageSign, RepairKind};
 use crate::rejects::RejectReason;
-use crate::saar::{Gate, Plan, Skip};
+use crate::saar::{Comparison, Gate, Known, Plan, step_text};
 use crate::steps::Trajectory;
 
 impl Purifier<'_> {
@@ -16,8 +18,18 @@ impl Purifier<'_> {
         &self,
         trajectory: &Trajectory<'_, '_>,
         gate: Option<Gate<'_>>,
+        advantage: Option<Advantage>,
     ) -> Result<Guarded, RejectReason> {
-        let mut plan = self.planner().plan(trajectory, gate)?;
+        let decisions = self.decisions(trajectory);
+        let decision = &self.options.decision;
+        let known = Known {
+            gate,
+            decisions: decisions.as_deref(),
+            sign: advantage.map(sign_of),
+            place: decision.repair_where,
+            unit: decision.repair_unit,
+        };
+        let mut plan = self.planner().plan(trajectory, known)?;
         // A repair that is not made leaves its names to those behind it, so this comes first.
         let dependent = self.dependent(trajectory, &mut plan);
         let mut findings = Vec::with_capacity(plan.repairs.len());
@@ -42,17 +54,42 @@ impl Purifier<'_> {
         }
     }
 
+    /// What speaks for and against each failure run; `None` where the options take whatever did its job.
+    fn decisions(&self, trajectory: &Trajectory<'_, '_>) -> Option<Vec<RunDecision>> {
+        let config = &self.options.decision;
+        if !config.judges() || trajectory.failed_attempts() == 0 {
+            return None;
+        }
+        let meaning = match self.comparison {
+            Comparison::Text(_) => None,
+            Comparison::TextAndMeaning(_, meaning) | Comparison::Meaning(meaning, _) => Some(meaning),
+        };
+        let message = |step: usize| &trajectory.rollout.messages[trajectory.steps[step].message];
+        let cosine = |old: usize, new: usize| {
+            let meaning = meaning?;
+            let text = |step: usize| step_text(message(step), meaning.of).into_owned();
+            meaning.vectors.similarity(&text(old), &text(new)).ok().map(|similarity| similarity.get())
+        };
+        let decider = Decider { config, meaning: meaning.is_some().then_some(&cosine) };
+        Some(trajectory.failure_runs().iter().map(|run| decider.decide(trajectory, run)).collect())
+    }
+
     /// Which repairs take away a name that is needed; with `skip`, they are not made.
     fn dependent(&self, trajectory: &Trajectory<'_, '_>, plan: &mut Plan) -> Vec<Option<bool>> {
         let on_dependency = self.options.guard.on_dependency;
         if plan.repairs.is_empty() || on_dependency == OnDependency::Keep {
             return vec![None; plan.repairs.len()];
         }
-        let skips = on_dependency == OnDependency::Skip;
-        let mut found = dependency::find(trajectory, plan, &self.options.guard.stateful_tools, skips);
-        if skips {
+        // A name that later code needs is a change that would be lost.
+        let reason = match (on_dependency, self.options.decision.on_side_effects) {
+            (OnDependency::Skip, _) => Some(Reason::Dependency),
+            (_, OnLoss::Skip) => Some(Reason::SideEffects),
+            (_, OnLoss::Keep | OnLoss::Flag) => None,
+        };
+        let mut found = dependency::find(trajectory, plan, &self.options.guard.stateful_tools, reason.is_some());
+        if let Some(reason) = reason {
             let marked: Vec<bool> = found.iter().map(|f| *f == Some(true)).collect();
-            plan.leave_out(&marked, Skip::Dependency);
+            plan.leave_out(&marked, reason);
             found.retain(|f| *f != Some(true));
         }
         found
@@ -70,5 +107,12 @@ impl Purifier<'_> {
             return Some(!repair.made_shallow);
         }
         Some(found.is_any())
+    }
+}
+
+fn sign_of(advantage: Advantage) -> AdvantageSign {
+    match advantage.is_positive() {
+        true => AdvantageSign::Positive,
+        false => AdvantageSign::Negative,
     }
 }

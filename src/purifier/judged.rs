@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 use super::rows::Refusal;
 use super::{Guarded, PurifiedRow, Purifier};
 use crate::batch::sample::{Sample, SampleTokens};
+use crate::group::Advantage;
 use crate::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use crate::options::{Mode, Unrecovered};
 use crate::record::{RepairKind, RepairRecord};
 use crate::rejects::RejectReason;
-use crate::rewrite::{self, MessageSource, PurifiedRollout};
+use crate::rewrite::{self, CallSource, MessageSource, PurifiedRollout};
 use crate::rollout::{Message, Rollout};
 use crate::saar::Gate;
 use crate::steps::Trajectory;
@@ -26,15 +27,15 @@ impl Purifier<'_> {
         &self,
         rollout: &Rollout<'_>,
         sample: &Sample,
-        judge: &dyn Judge,
-        threshold: f64,
+        (judge, threshold): (&dyn Judge, f64),
+        advantage: Option<Advantage>,
     ) -> Result<PurifiedRow, Refusal> {
         let trajectory = Trajectory::new(rollout, &self.detector);
         let mut refused: Vec<bool> = Vec::new();
         let mut judged = Vec::new();
         loop {
             let gate = Gate { refused: &refused };
-            let guarded = self.guarded(&trajectory, Some(gate))?;
+            let guarded = self.guarded(&trajectory, Some(gate), advantage)?;
             let mut row = self.applied(&trajectory, guarded)?;
             let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
                 row.judged = judged;
@@ -92,6 +93,11 @@ fn purified_sample(raw: &Sample, purified: &PurifiedRollout) -> Sample {
                     None => out.shift_remove(name),
                 };
             }
+            if let Some(calls) = &source.calls {
+                let call =
+                    |of: &CallSource| field(of.message, "tool_calls").and_then(|calls| calls.get(of.call).cloned());
+                out.insert("tool_calls".to_owned(), calls.iter().filter_map(call).collect());
+            }
             if let Some(text) = &source.content {
                 out.insert("content".to_owned(), Value::String(text.clone()));
             }
@@ -131,6 +137,7 @@ impl Purifier<'_> {
         for (record, findings) in records.iter_mut().zip(findings) {
             record.findings = findings;
         }
-        Ok(PurifiedRow { records, plan, rollout: purified, loss, judged: Vec::new() })
+        let runs = rewrite::runs(trajectory, &plan);
+        Ok(PurifiedRow { records, runs, plan, rollout: purified, loss, judged: Vec::new() })
     }
 }

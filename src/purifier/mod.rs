@@ -10,13 +10,15 @@ mod judged;
 mod rows;
 
 use crate::batch::row::RunLabels;
+use crate::group::{Advantage, Baselines};
 use crate::judge::{Judge, LogIs};
 use crate::options::{Mode, Options, Shard};
-use crate::record::{Findings, RepairRecord};
+use crate::record::{Findings, RepairRecord, RunRecord};
 use crate::rejects::RejectReason;
 use crate::rewrite::PurifiedRollout;
 use crate::rollout::Rollout;
 use crate::saar::{Comparison, Meaning, Plan, Planner};
+use crate::schema::{Changes, Columns};
 use crate::similarity::measure;
 use crate::similarity::semantic::Vectors;
 use crate::steps::Trajectory;
@@ -32,12 +34,15 @@ pub struct Purifier<'a> {
     detector: ErrorDetector,
     comparison: Comparison<'a>,
     marker: Option<CallMarker>,
+    baselines: Option<Baselines>,
 }
 
 /// A rollout with all that was decided on it.
 pub struct PurifiedRow {
     pub plan: Plan,
     pub records: Vec<RepairRecord>,
+    /// Every failure run, repaired or not.
+    pub runs: Vec<RunRecord>,
     /// `None`: it stays as it is.
     pub rollout: Option<PurifiedRollout>,
     /// Mode `mask`: the loss flag of each message; else empty.
@@ -110,6 +115,7 @@ impl<'a> Purifier<'a> {
         let ids = &options.columns.call_marker_ids;
         Ok(Purifier {
             judge: None,
+            baselines: None,
             labels,
             detector: ErrorDetector::new(&options.errors)?,
             comparison: comparison(&options, vectors)?,
@@ -129,6 +135,15 @@ impl<'a> Purifier<'a> {
         Purifier { marker, ..self }
     }
 
+    /// Tells what each group earned over the whole input, of which batches are parts.
+    pub fn with_baselines(self, baselines: Baselines) -> Self {
+        Purifier { baselines: Some(baselines), ..self }
+    }
+
+    pub fn baselines(&self) -> Option<&Baselines> {
+        self.baselines.as_ref()
+    }
+
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -142,25 +157,39 @@ impl<'a> Purifier<'a> {
         self.marker.as_ref()
     }
 
-    /// Decides and applies: the whole method on one rollout.
+    /// Decides and applies: the whole method on one rollout. `advantage` is what it earned beside its group, where that is known.
     ///
     /// # Errors
     /// Why the rollout is not written.
-    pub fn purify(&self, rollout: &Rollout<'_>) -> Result<PurifiedRow, RejectReason> {
-        self.decide(&Trajectory::new(rollout, &self.detector))
+    pub fn purify(&self, rollout: &Rollout<'_>, advantage: Option<Advantage>) -> Result<PurifiedRow, RejectReason> {
+        self.decide(&Trajectory::new(rollout, &self.detector), advantage)
     }
 
     /// The same where the failures of the rollout are found already.
     ///
     /// # Errors
     /// As [`Purifier::purify`].
-    pub fn decide(&self, trajectory: &Trajectory<'_, '_>) -> Result<PurifiedRow, RejectReason> {
-        let guarded = self.guarded(trajectory, None)?;
+    pub fn decide(
+        &self,
+        trajectory: &Trajectory<'_, '_>,
+        advantage: Option<Advantage>,
+    ) -> Result<PurifiedRow, RejectReason> {
+        let guarded = self.guarded(trajectory, None, advantage)?;
         self.applied(trajectory, guarded)
     }
 
     fn planner(&self) -> Planner<'_> {
         Planner { config: &self.options.method, comparison: self.comparison, marker: self.marker.as_ref() }
+    }
+
+    /// How the columns of what is written differ from those read.
+    pub fn changes(&self, columns: &Columns) -> Changes {
+        let knows_advantages = columns.group.is_some() && columns.reward.is_some();
+        Changes {
+            drops_tokens: self.options.columns.drops_tokens(),
+            marks_loss: self.options.method.mode == Mode::Mask,
+            adds_advantage: self.options.decision.advantage_column && knows_advantages && columns.advantage.is_none(),
+        }
     }
 
     /// Whether a row belongs to this shard: its group decides, so that groups stay whole.

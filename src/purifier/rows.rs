@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -17,9 +17,9 @@ use crate::batch::columns;
 use crate::batch::row::WrittenRow;
 use crate::batch::sample::SampleReader;
 use crate::batch::{Decoded, RowError, RowNumbers, pairs, rejects};
+use crate::group::{Advantage, Baselines};
 use crate::guard::calls::{self, CallFaults, ListedTools};
 use crate::judge::JudgeError;
-use crate::options::Mode;
 use crate::record::{RecordReader, RowRecord};
 use crate::rejects::RejectReason;
 use crate::schema::{Columns, OutputSchema, SchemaError};
@@ -84,6 +84,8 @@ impl From<JudgeError> for Refusal {
 impl Purifier<'_> {
     /// Purifies a batch on its own: columns are recognised by the options, rows are counted from 0.
     ///
+    /// Without [`Purifier::with_baselines`] the batch counts as the whole input: advantages are those of the groups in it.
+    ///
     /// Rows without an id of their own are called `batch:0` and so on. Batches of one source, whose rows are to be told apart,
     /// go through [`Purifier::rows`].
     ///
@@ -93,9 +95,13 @@ impl Purifier<'_> {
     pub fn purify_batch(&self, batch: &RecordBatch) -> Result<PurifiedBatch, PurifyError> {
         let schema = batch.schema();
         let columns = Columns::recognise(&schema, &self.options.columns)?;
-        let rows = self.rows(&schema, &columns, UNNAMED)?;
         let decoded = Decoded::new(batch.clone(), &columns, &UNNAMED.into(), RowNumbers::From(0))?;
-        rows.purify(&decoded)
+        let mut own = Baselines::default();
+        if self.baselines.is_none() && self.options.decision.needs_advantages() {
+            (0..decoded.rows()).for_each(|row| own.add(decoded.group(row), decoded.reward(row)));
+        }
+        let baselines = self.baselines.as_ref().unwrap_or(&own);
+        self.rows_of(&schema, &columns, UNNAMED, baselines)?.purify(&decoded)
     }
 
     /// Ready for the batches of one source; `source` names it in the reasons of rejects.
@@ -108,15 +114,26 @@ impl Purifier<'_> {
         columns: &'p Columns,
         source: &str,
     ) -> Result<RowPurifier<'p>, PurifyError> {
+        static NONE: LazyLock<Baselines> = LazyLock::new(Baselines::default);
+        self.rows_of(input, columns, source, self.baselines.as_ref().unwrap_or(&NONE))
+    }
+
+    fn rows_of<'p>(
+        &'p self,
+        input: &Schema,
+        columns: &'p Columns,
+        source: &str,
+        baselines: &'p Baselines,
+    ) -> Result<RowPurifier<'p>, PurifyError> {
         if !self.can_cut(columns.response.is_some()) {
             return Err(PurifyError::NoCallMarker);
         }
-        let marks_loss = self.options.method.mode == Mode::Mask;
         Ok(RowPurifier {
             purifier: self,
             columns,
             source: source.to_owned(),
-            data: OutputSchema::new(input, columns, self.options.columns.drops_tokens(), marks_loss),
+            data: OutputSchema::new(input, columns, self.changes(columns)),
+            baselines,
             pairs: pairs::schema(input, columns),
             rejects: rejects::schema(input, false),
             only_counts: false,
@@ -130,6 +147,7 @@ pub struct RowPurifier<'p> {
     columns: &'p Columns,
     source: String,
     data: OutputSchema,
+    baselines: &'p Baselines,
     pairs: SchemaRef,
     rejects: SchemaRef,
     only_counts: bool,
@@ -186,11 +204,12 @@ impl RowPurifier<'_> {
             counts.rows_in += 1;
             match self.row(batch, (samples.as_ref(), records.as_ref()), row, &mut listed)? {
                 RowResult::Written(purified, earlier, faults) => {
-                    let PurifiedRow { plan, records, rollout, loss, judged } = *purified;
+                    let PurifiedRow { plan, records, runs, rollout, loss, judged } = *purified;
                     counts.add_row(&plan, &records, rollout.is_some());
                     counts.guards.add_faults(faults);
                     counts.add_judged(&judged);
-                    written.push(WrittenRow { row, plan, records, earlier, purified: rollout, loss });
+                    let advantage = self.advantage(batch, row).map(Advantage::get);
+                    written.push(WrittenRow { row, plan, records, runs, earlier, purified: rollout, loss, advantage });
                 }
                 RowResult::Rejected(reason) => {
                     counts.add_reject(reason.code());
@@ -207,6 +226,14 @@ impl RowPurifier<'_> {
         let (data, pairs) = self.assembled(batch, &written)?;
         counts.pairs += pairs.num_rows() as u64;
         Ok(PurifiedBatch { data, pairs, rejects, rejected, counts })
+    }
+
+    /// What a row earned beside its group: as it says itself, from before an earlier edit, else by the baselines.
+    fn advantage(&self, batch: &Decoded, row: usize) -> Option<Advantage> {
+        match self.columns.advantage {
+            Some(_) => batch.advantage(row).and_then(Advantage::new),
+            None => self.baselines.advantage(batch.group(row), batch.reward(row)),
+        }
     }
 
     fn assembled(&self, batch: &Decoded, rows: &[WrittenRow]) -> Result<(RecordBatch, RecordBatch), ArrowError> {
@@ -233,14 +260,15 @@ impl RowPurifier<'_> {
         if !self.purifier.is_ours(batch.group(row), &batch.id(row)) {
             return Ok(RowResult::Elsewhere);
         }
+        let advantage = self.advantage(batch, row);
         let purify = || -> Result<_, Refusal> {
             let rollout = batch.rollout(row)?;
             let earlier = records.map(|records| records.row(row)).transpose().map_err(RowError::from)?.flatten();
             let purified = match (self.purifier.judge, samples) {
-                (Some((judge, threshold)), Some(samples)) => {
-                    self.purifier.purify_judged(&rollout, &samples.row(row)?, judge, threshold)?
+                (Some(judge), Some(samples)) => {
+                    self.purifier.purify_judged(&rollout, &samples.row(row)?, judge, advantage)?
                 }
-                _ => self.purifier.purify(&rollout)?,
+                (None, _) | (_, None) => self.purifier.purify(&rollout, advantage)?,
             };
             Ok((purified, earlier, calls::faults(&rollout.messages, listed.of(batch.tools(row)))))
         };

@@ -238,6 +238,24 @@ impl<W: Word> Cell for W {
     }
 }
 
+impl<W: Word> Cell for Option<W> {
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+
+    fn write<'c>(cells: impl Iterator<Item = Option<&'c Self>>) -> Result<ArrayRef, ArrowError> {
+        Ok(Arc::new(cells.map(|cell| cell.and_then(|value| value.map(W::word))).collect::<StringArray>()))
+    }
+
+    fn read(path: &str, array: &ArrayRef, at: usize) -> Result<Self, RecordError> {
+        array.is_valid(at).then(|| W::read(path, array, at)).transpose()
+    }
+
+    fn shown(&self) -> Value {
+        json!(self.map(W::word))
+    }
+}
+
 /// The item of a list at a row; `None` of a null.
 fn items(array: &ArrayRef, at: usize) -> Option<ArrayRef> {
     let list = array.as_list::<i32>();
@@ -309,6 +327,24 @@ impl Cell for Option<Vec<Option<f32>>> {
 
     fn read(_: &str, array: &ArrayRef, at: usize) -> Result<Self, RecordError> {
         Ok(items(array, at).map(|items| items.as_primitive::<Float32Type>().iter().collect()))
+    }
+
+    fn shown(&self) -> Value {
+        json!(self)
+    }
+}
+
+impl Cell for Option<Vec<String>> {
+    fn data_type() -> DataType {
+        Vec::<String>::data_type()
+    }
+
+    fn write<'c>(cells: impl Iterator<Item = Option<&'c Self>>) -> Result<ArrayRef, ArrowError> {
+        Vec::<String>::write(cells.map(|cell| cell.and_then(Option::as_ref)))
+    }
+
+    fn read(path: &str, array: &ArrayRef, at: usize) -> Result<Self, RecordError> {
+        array.is_valid(at).then(|| Vec::<String>::read(path, array, at)).transpose()
     }
 
     fn shown(&self) -> Value {

@@ -243,6 +243,29 @@ pub fn read<R: Recorded>(path: &str, column: &StructArray, at: usize) -> Result<
     Ok(out)
 }
 
+/// Records that earlier versions did not write.
+impl<R: Recorded> Cell for Option<Vec<R>> {
+    fn data_type() -> DataType {
+        Vec::<R>::data_type()
+    }
+
+    fn lift(path: &str, array: &ArrayRef) -> Result<ArrayRef, LiftError> {
+        Vec::<R>::lift(path, array)
+    }
+
+    fn write<'c>(cells: impl Iterator<Item = Option<&'c Self>>) -> Result<ArrayRef, ArrowError> {
+        Vec::<R>::write(cells.map(|cell| cell.and_then(Option::as_ref)))
+    }
+
+    fn read(path: &str, array: &ArrayRef, at: usize) -> Result<Self, RecordError> {
+        array.is_valid(at).then(|| Vec::<R>::read(path, array, at)).transpose()
+    }
+
+    fn shown(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Cell::shown)
+    }
+}
+
 /// Records in a record.
 impl<R: Recorded> Cell for Vec<R> {
     fn data_type() -> DataType {

@@ -15,12 +15,15 @@ use arrow::array::{Array, ArrayRef, StructArray, new_empty_array};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
+use crate::decide::Reason;
+use crate::guard::effects::SideEffects;
+use crate::intent::Correction;
 use crate::options::{Mode, Profile, SimilarityMetric};
 use crate::types::described;
 pub use cell::Cell;
 pub use field::{Field, Recorded, Shown};
 pub use finding::{FINDINGS, Finding, Findings};
-pub use words::{Granularity, RepairKind, Word};
+pub use words::{AdvantageSign, Granularity, RepairKind, RepairScope, RunOutcome, Word};
 
 /// The column.
 pub const PURIFICATION: &str = "purification";
@@ -50,6 +53,16 @@ pub struct RepairRecord {
     /// Absent without token columns.
     pub removed_tokens: Option<usize>,
     pub findings: Findings<Option<bool>>,
+    /// Absent in files of versions that always replaced whole steps.
+    pub scope: Option<RepairScope>,
+    /// What the later call is to the failed one; absent where nothing was asked, and the same below.
+    pub correction: Option<Correction>,
+    /// How near it comes, 0 to 1.
+    pub affinity: Option<f64>,
+    /// Names of the rules that say so (docs/method.md, "What is a correction").
+    pub evidence: Option<Vec<String>>,
+    pub side_effects: Option<SideEffects>,
+    pub cited_later: Option<bool>,
     /// `log pi(correction | purified context) - log pi(correction | raw context)`; filled in by scoring or by the gate.
     pub log_importance_ratio: Option<f64>,
     /// The same per token.
@@ -86,6 +99,14 @@ static REPAIR_FIELDS: LazyLock<Vec<Field<RepairRecord>>> = LazyLock::new(|| {
     ];
     out.extend(FINDINGS.iter().map(of_finding));
     out.extend([
+        field!(R, scope, "scope").since("0.2.0"),
+        field!(R, correction, "correction").since("0.2.0"),
+        field!(R, affinity, "affinity").since("0.2.0"),
+        field!(R, evidence, "evidence").since("0.2.0"),
+        field!(R, side_effects, "side effects").since("0.2.0"),
+        field!(R, cited_later, "cited later").since("0.2.0"),
+    ]);
+    out.extend([
         field!(R, log_importance_ratio, "log importance ratio").formerly("log_is"),
         field!(R, log_importance_ratio_mean, "log importance ratio per token").formerly("log_is_mean"),
     ]);
@@ -95,6 +116,50 @@ static REPAIR_FIELDS: LazyLock<Vec<Field<RepairRecord>>> = LazyLock::new(|| {
 impl Recorded for RepairRecord {
     fn fields() -> &'static [Field<Self>] {
         &REPAIR_FIELDS
+    }
+}
+
+/// What was decided on one failure run, repaired or not. Messages are counted in the raw rollout.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunRecord {
+    /// The first failed attempt.
+    pub first_message: usize,
+    /// That failed.
+    pub attempts: usize,
+    pub decision: RunOutcome,
+    /// Why it was left; absent where it was not.
+    pub reason: Option<Reason>,
+    /// What the later call is to the failed one; absent where there is none, or nothing was asked.
+    pub correction: Option<Correction>,
+    /// How near it comes, 0 to 1.
+    pub affinity: Option<f64>,
+    /// Names of the rules that say so.
+    pub evidence: Option<Vec<String>>,
+    pub side_effects: Option<SideEffects>,
+    pub cited_later: Option<bool>,
+    /// Of the rollout; absent where nothing tells.
+    pub advantage_sign: Option<AdvantageSign>,
+}
+
+static RUN_FIELDS: LazyLock<Vec<Field<RunRecord>>> = LazyLock::new(|| {
+    type R = RunRecord;
+    vec![
+        field!(R, first_message, "first message"),
+        field!(R, attempts, "attempts"),
+        field!(R, decision, "decision"),
+        field!(R, reason, "reason"),
+        field!(R, correction, "correction"),
+        field!(R, affinity, "affinity"),
+        field!(R, evidence, "evidence"),
+        field!(R, side_effects, "side effects"),
+        field!(R, cited_later, "cited later"),
+        field!(R, advantage_sign, "advantage"),
+    ]
+});
+
+impl Recorded for RunRecord {
+    fn fields() -> &'static [Field<Self>] {
+        &RUN_FIELDS
     }
 }
 
@@ -111,6 +176,8 @@ pub struct RowRecord {
     pub recovered: usize,
     pub unrecovered: usize,
     pub repairs: Vec<RepairRecord>,
+    /// Every failure run; absent in files of versions that did not say.
+    pub runs: Option<Vec<RunRecord>>,
     /// The behaviour log-probs that the tokens of a repaired row had.
     pub raw_logprobs: Option<Vec<Option<f32>>>,
 }
@@ -125,6 +192,7 @@ static ROW_FIELDS: LazyLock<Vec<Field<RowRecord>>> = LazyLock::new(|| {
         field!(R, recovered, "recovered runs"),
         field!(R, unrecovered, "unrecovered runs"),
         field!(R, repairs, "repairs"),
+        field!(R, runs, "failure runs").since("0.2.0"),
         field!(R, raw_logprobs, "raw log-probs").optional(),
     ]
 });

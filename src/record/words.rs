@@ -2,6 +2,9 @@
 //!
 //! Owns the words as files hold them. A word that no version has written is an error, never another word.
 
+use crate::decide::Reason;
+use crate::guard::effects::SideEffects;
+use crate::intent::Correction;
 use crate::options::{Mode, Profile, SimilarityMetric};
 
 /// One of a few values, each with its word.
@@ -50,6 +53,35 @@ pub enum RepairKind {
     Collapsed,
 }
 
+/// What of its steps a repair touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepairScope {
+    /// They became one step.
+    Steps,
+    /// Failed calls of the first step were replaced by calls of the last; what else the first asked for stayed.
+    Calls,
+    /// They went, and nothing took their place: the retry stands further on.
+    Removal,
+}
+
+/// What became of a failure run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunOutcome {
+    Repaired,
+    /// Its attempts are out of the loss.
+    Masked,
+    #[default]
+    Left,
+}
+
+/// Whether a rollout did better than its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvantageSign {
+    Positive,
+    /// No better: below the mean of its group, or at it.
+    Negative,
+}
+
 impl Granularity {
     pub fn name(self) -> &'static str {
         self.word()
@@ -64,9 +96,36 @@ impl RepairKind {
 
 words!(Granularity: Shallow = "shallow", Deep = "deep");
 words!(RepairKind: Recovered = "recovered", Collapsed = "collapsed");
-words!(Profile: Default = "default", OpenCleaner = "open-cleaner");
+words!(RepairScope: Steps = "steps", Calls = "calls", Removal = "removal");
+words!(RunOutcome: Repaired = "repaired", Masked = "masked", Left = "left");
+words!(AdvantageSign: Positive = "positive", Negative = "negative");
+words!(Profile: Default = "default", Saar = "saar", OpenCleaner = "open-cleaner");
 words!(Mode: Replace = "replace", Drop = "drop", Mask = "mask", Append = "append");
 words!(SimilarityMetric: Lexical = "lexical", Exact = "exact", Semantic = "semantic");
+
+impl Word for Reason {
+    const ALL: &'static [Self] = &Reason::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Word for Correction {
+    const ALL: &'static [Self] = &Correction::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Word for SideEffects {
+    const ALL: &'static [Self] = &SideEffects::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -86,5 +145,11 @@ mod tests {
         each_is_read_back::<Profile>();
         each_is_read_back::<Mode>();
         each_is_read_back::<SimilarityMetric>();
+        each_is_read_back::<RepairScope>();
+        each_is_read_back::<RunOutcome>();
+        each_is_read_back::<AdvantageSign>();
+        each_is_read_back::<Reason>();
+        each_is_read_back::<Correction>();
+        each_is_read_back::<SideEffects>();
     }
 }

@@ -6,10 +6,11 @@
 
 pub mod splice;
 
+use crate::decide::RunDecision;
 use crate::options::SimilarityMetric;
-use crate::record::{Findings, RepairRecord};
+use crate::record::{Findings, RepairRecord, RepairScope, RunRecord};
 use crate::rollout::{Message, Role, Rollout};
-use crate::saar::{Plan, Repair, RepairKind, ReplacedCall, Scope};
+use crate::saar::{Plan, Repair, RepairKind, ReplacedCall, RunPlan, Scope};
 use crate::steps::Trajectory;
 use crate::tokens::CallMarker;
 pub use splice::{SpliceError, TokenSplice};
@@ -108,27 +109,25 @@ pub fn apply(
     for (index, repair) in plan.repairs.iter().enumerate() {
         messages.extend((next..trajectory.steps[repair.first()].message).map(MessageSource::whole));
         let last = &trajectory.steps[repair.last()];
-        let (step, rejected) = match &repair.scope {
+        let raw = || MessageSource::whole(trajectory.steps[repair.first()].message);
+        let (message, results, rejected) = match &repair.scope {
             Scope::Steps => (
-                Some((joined(trajectory, repair.reasoning, repair.last()), last.results.clone().collect())),
-                Some(|| joined(trajectory, repair.rejected_reasoning, repair.last() - 1)),
+                joined(trajectory, repair.reasoning, repair.last()),
+                last.results.clone().collect(),
+                Some(joined(trajectory, repair.rejected_reasoning, repair.last() - 1)),
             ),
-            Scope::Calls(replaced) => (Some(partly_replaced(trajectory, repair, replaced)), None),
-            Scope::Removal => (None, None),
-        };
-        if let Some((message, results)) = step {
-            if repair.kind == RepairKind::Recovered {
-                let raw = || MessageSource::whole(trajectory.steps[repair.first()].message);
-                pairs.push(Pair {
-                    repair: index,
-                    prompt_len: messages.len(),
-                    chosen: message.clone(),
-                    rejected: rejected.map_or_else(raw, |rejected| rejected()),
-                });
+            Scope::Calls(replaced) => {
+                let (message, results) = partly_replaced(trajectory, repair, replaced);
+                (message, results, Some(raw()))
             }
-            messages.push(message);
-            messages.extend(results.into_iter().map(MessageSource::whole));
+            // What follows is no answer to the same question.
+            Scope::Removal => (MessageSource::whole(last.message), last.results.clone().collect(), None),
+        };
+        if let Some(rejected) = rejected.filter(|_| repair.kind == RepairKind::Recovered) {
+            pairs.push(Pair { repair: index, prompt_len: messages.len(), chosen: message.clone(), rejected });
         }
+        messages.push(message);
+        messages.extend(results.into_iter().map(MessageSource::whole));
         next = last.end();
     }
     messages.extend((next..rollout.messages.len()).map(MessageSource::whole));
@@ -187,11 +186,11 @@ fn joined(trajectory: &Trajectory<'_, '_>, reasoning: usize, call: usize) -> Mes
 /// Messages of a run and its correction that are not in the purified rollout.
 fn removed_messages(trajectory: &Trajectory<'_, '_>, repair: &Repair) -> usize {
     let (first, last) = (&trajectory.steps[repair.first()], &trajectory.steps[repair.last()]);
-    let all = last.end() - first.message;
     match &repair.scope {
-        Scope::Steps => last.message - first.message,
-        Scope::Calls(replaced) => all - 1 - partly_replaced(trajectory, repair, replaced).1.len(),
-        Scope::Removal => all,
+        Scope::Steps | Scope::Removal => last.message - first.message,
+        Scope::Calls(replaced) => {
+            last.end() - first.message - 1 - partly_replaced(trajectory, repair, replaced).1.len()
+        }
     }
 }
 
@@ -206,6 +205,7 @@ pub fn records(
 ) -> Vec<RepairRecord> {
     let removed_tokens = purified.and_then(PurifiedRollout::tokens).map(|t| t.removed.as_slice());
     let message = |step: usize| trajectory.steps[step].message;
+    let decision = |repair: &Repair| plan.runs.get(repair.run).and_then(|run| run.decision.as_ref());
     let record = |(k, repair): (usize, &Repair)| RepairRecord {
         first_message: message(repair.first()),
         attempts: repair.attempts(),
@@ -219,10 +219,44 @@ pub fn records(
         removed_messages: removed_messages(trajectory, repair),
         removed_tokens: removed_tokens.and_then(|removed| removed.get(k).copied()),
         findings: Findings::default(),
+        scope: Some(match repair.scope {
+            Scope::Steps => RepairScope::Steps,
+            Scope::Calls(_) => RepairScope::Calls,
+            Scope::Removal => RepairScope::Removal,
+        }),
+        correction: decision(repair).map(|found| found.correction),
+        affinity: decision(repair).map(|found| found.affinity),
+        evidence: decision(repair).map(evidence),
+        side_effects: decision(repair).and_then(|found| found.side_effects),
+        cited_later: decision(repair).and_then(|found| found.cited_later),
         log_importance_ratio: None,
         log_importance_ratio_mean: None,
     };
     plan.repairs.iter().enumerate().map(record).collect()
+}
+
+fn evidence(decision: &RunDecision) -> Vec<String> {
+    decision.evidence.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+/// The records of a plan's failure runs, in order.
+pub fn runs(trajectory: &Trajectory<'_, '_>, plan: &Plan) -> Vec<RunRecord> {
+    let record = |run: &RunPlan| {
+        let decision = run.decision.as_ref();
+        RunRecord {
+            first_message: trajectory.steps[run.steps.start].message,
+            attempts: run.steps.len(),
+            decision: run.outcome,
+            reason: run.reason,
+            correction: decision.filter(|found| found.later.is_some()).map(|found| found.correction),
+            affinity: decision.filter(|found| found.later.is_some()).map(|found| found.affinity),
+            evidence: decision.map(evidence),
+            side_effects: decision.and_then(|found| found.side_effects),
+            cited_later: decision.and_then(|found| found.cited_later),
+            advantage_sign: plan.sign,
+        }
+    };
+    plan.runs.iter().map(record).collect()
 }
 
 /// Mode `mask`: which messages stay in the loss. Only what the policy wrote is ever trained on.

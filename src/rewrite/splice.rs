@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::saar::{Plan, Scope};
+use crate::saar::Plan;
 use crate::steps::Trajectory;
 use crate::tokens::{AlignError, CallMarker, Tokens};
 
@@ -64,12 +64,7 @@ pub(super) fn splice(
     for repair in &plan.repairs {
         let (first, last) = (run_of(repair.first())?, run_of(repair.last())?);
         out.kept.push(next..first.start);
-        let joint = if repair.scope == Scope::Removal {
-            match runs[trajectory.steps[repair.last()].end()..].iter().flatten().next() {
-                Some(following) => following.start,
-                None => tokens.ids.len(),
-            }
-        } else if repair.reasoning == repair.last() {
+        let joint = if repair.reasoning == repair.last() {
             last.start
         } else {
             let reasoning = run_of(repair.reasoning)?;

@@ -5,25 +5,61 @@
 //! probability is a hash of (seed, rollout id).
 
 pub mod plan;
+mod scope;
 mod texts;
 
 use std::borrow::Cow;
 
-use crate::options::{Compare, Mode, Pairing, RepairFaults, SaarConfig, TextKind, Unrecovered};
+use crate::decide::{Reason, RunDecision};
+use crate::options::{
+    Compare, Mode, Pairing, RepairFaults, RepairUnit, RepairWhere, SaarConfig, TextKind, Unrecovered,
+};
+use crate::record::AdvantageSign;
 use crate::rollout::Message;
 use crate::similarity::Measure;
 use crate::similarity::semantic::{NoVector, Vectors};
 use crate::steps::{FailureRun, RunEnd, Trajectory};
 use crate::tokens::CallMarker;
 use crate::verdict::Fault;
-pub use plan::{Granularity, Plan, Repair, RepairKind, ReplacedCall, Scope, Skip};
-pub use texts::{CalledCode, call_code, call_segment, called_code, step_text};
+pub use plan::{Granularity, Plan, Repair, RepairKind, ReplacedCall, RunOutcome, RunPlan, Scope};
+pub use texts::{CalledCode, call_code, call_segment, called_code, calls_of, code_of, step_text};
 
 /// The importance gate's word on the recovered runs of one rollout, in order (saar.md, section 8): whether a run is not to
 /// be repaired. Runs behind the last entry are.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'g> {
     pub refused: &'g [bool],
+}
+
+/// What is known of a rollout besides its messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'k> {
+    pub gate: Option<Gate<'k>>,
+    /// What speaks for and against each failure run, in order; absent: whatever did its job is a correction.
+    pub decisions: Option<&'k [RunDecision]>,
+    /// Whether the rollout did better than its group; absent where nothing tells.
+    pub sign: Option<AdvantageSign>,
+    pub place: RepairWhere,
+    pub unit: RepairUnit,
+}
+
+impl Known<'_> {
+    /// The paper's rule: whatever did its job is a correction, whole steps, everywhere.
+    pub fn nothing() -> Self {
+        Known { place: RepairWhere::All, unit: RepairUnit::Step, ..Known::default() }
+    }
+
+    /// Whether nothing is done in the rollout since it did no better than its group.
+    fn is_worse(&self) -> bool {
+        self.place == RepairWhere::Positive && self.sign == Some(AdvantageSign::Negative)
+    }
+}
+
+/// Which run a repair is of: its index among all, and among the recovered ones.
+#[derive(Clone, Copy)]
+struct Place {
+    run: usize,
+    recovered_run: usize,
 }
 
 /// Where the calls of a rollout's token columns start, by message; `None`: the rollout has no tokens.
@@ -69,77 +105,144 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// Attempts are compared by meaning, and a text has no vector.
-    pub fn plan(&self, trajectory: &Trajectory<'_, '_>, gate: Option<Gate<'_>>) -> Result<Plan, NoVector> {
-        let config = self.config;
+    pub fn plan(&self, trajectory: &Trajectory<'_, '_>, known: Known<'_>) -> Result<Plan, NoVector> {
         let mut plan = Plan {
-            selected: is_selected(config, &trajectory.rollout.id),
+            selected: is_selected(self.config, &trajectory.rollout.id),
             attempts: trajectory.attempts(),
             failed_attempts: trajectory.failed_attempts(),
+            sign: known.sign,
             ..Plan::default()
         };
         if plan.failed_attempts == 0 {
             return Ok(plan);
         }
-        if config.mode == Mode::Mask && plan.selected {
+        if self.config.mode == Mode::Mask && plan.selected && !known.is_worse() {
             plan.masked = self.steps_to_mask(trajectory);
         }
         let mut stopped = false;
-        for run in trajectory.failure_runs() {
-            match run.end {
-                RunEnd::Correction(correction) if run.steps.len() <= config.max_retries.get() as usize => {
+        for (index, run) in trajectory.failure_runs().into_iter().enumerate() {
+            let decision = known.decisions.and_then(|decisions| decisions.get(index));
+            let reason = self.reason_against(trajectory, &run, &plan, stopped, known);
+            let mut planned = RunPlan {
+                steps: run.steps.clone(),
+                outcome: RunOutcome::Left,
+                reason,
+                is_recovered: false,
+                decision: decision.cloned(),
+            };
+            match self.correction_of(&run) {
+                Ok(correction) => {
+                    planned.is_recovered = true;
+                    let recovered = plan.recovered;
                     plan.recovered += 1;
-                    let refused = gate.is_some_and(|gate| gate.refuses(plan.recovered - 1));
-                    match self.reason_to_skip(trajectory, &run, &plan, stopped, refused) {
-                        Some(skip) => plan.skipped.push(skip),
-                        None if config.mode == Mode::Mask => {}
-                        None => {
-                            let index = plan.recovered - 1;
-                            plan.repairs.push(self.fold(trajectory, &run, RepairKind::Recovered, correction, index)?);
+                    let refused = || known.gate.is_some_and(|gate| gate.refuses(recovered)).then_some(Reason::Gate);
+                    if self.config.mode != Mode::Mask && planned.reason.is_none() {
+                        let scope = match decision.and_then(|decision| decision.reason) {
+                            Some(reason) => Err(reason),
+                            None => scope::of(trajectory, &run, correction, decision, known.unit),
+                        };
+                        match scope.and_then(|scope| refused().map_or(Ok(scope), Err)) {
+                            Err(reason) => planned.reason = Some(reason),
+                            Ok(scope) => {
+                                let place = Place { run: index, recovered_run: recovered };
+                                plan.repairs.push(self.repair(trajectory, &run, correction, scope, place)?);
+                                planned.outcome = RunOutcome::Repaired;
+                            }
                         }
                     }
                 }
-                _ => {
+                Err(why) => {
                     plan.unrecovered += 1;
-                    let collapses = config.unrecovered == Unrecovered::Collapse && config.mode != Mode::Mask;
-                    let last = run.steps.start + run.steps.len().min(config.max_retries.get() as usize + 1) - 1;
-                    if collapses
-                        && last > run.steps.start
-                        && self.reason_to_skip(trajectory, &run, &plan, stopped, false).is_none()
-                    {
-                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last, plan.recovered)?);
+                    let collapses = self.config.unrecovered == Unrecovered::Collapse && self.config.mode != Mode::Mask;
+                    let last = run.steps.start + run.steps.len().min(self.config.max_retries.get() as usize + 1) - 1;
+                    if collapses && last > run.steps.start && planned.reason.is_none() {
+                        let place = Place { run: index, recovered_run: plan.recovered };
+                        plan.repairs.push(self.fold(trajectory, &run, RepairKind::Collapsed, last, place)?);
                     }
-                    stopped |= config.stop_after_unrecovered;
+                    planned.reason = planned.reason.or(Some(why));
+                    stopped |= self.config.stop_after_unrecovered;
                 }
             }
+            let is_masked = |step| trajectory.steps.get(step).is_some() && plan.masked.contains(&step);
+            if run.steps.clone().any(is_masked) {
+                (planned.outcome, planned.reason) = (RunOutcome::Masked, None);
+            }
+            plan.runs.push(planned);
         }
         Ok(plan)
     }
 
-    fn reason_to_skip(
+    /// The attempt that did its job directly after a run that is not too long, or why there is none.
+    fn correction_of(&self, run: &FailureRun) -> Result<usize, Reason> {
+        match run.end {
+            RunEnd::Correction(correction) if run.steps.len() <= self.config.max_retries.get() as usize => {
+                Ok(correction)
+            }
+            RunEnd::Correction(_) => Err(Reason::TooManyFailures),
+            RunEnd::Other => Err(Reason::NoCorrection),
+        }
+    }
+
+    /// Why nothing is done about a run, whatever follows it.
+    fn reason_against(
         &self,
         trajectory: &Trajectory<'_, '_>,
         run: &FailureRun,
         plan: &Plan,
         stopped: bool,
-        refused: bool,
-    ) -> Option<Skip> {
+        known: Known<'_>,
+    ) -> Option<Reason> {
         let attempts_before = || trajectory.steps[..run.steps.start].iter().filter(|s| s.attempt.is_some()).count();
         let limit = self.config.max_attempts as usize;
         if !plan.selected {
-            Some(Skip::NotSelected)
+            Some(Reason::NotSelected)
+        } else if known.is_worse() {
+            Some(Reason::NegativeAdvantage)
         } else if stopped {
-            Some(Skip::BehindUnrecovered)
+            Some(Reason::BehindUnrecovered)
         } else if limit > 0 && attempts_before() >= limit {
-            Some(Skip::TooManyAttempts)
+            Some(Reason::TooManyAttempts)
         } else if self.config.repair_faults == RepairFaults::Model
             && run.steps.clone().all(|s| trajectory.failure(s).is_some_and(|f| f.fault == Fault::Environment))
         {
-            Some(Skip::EnvironmentFault)
-        } else if refused {
-            Some(Skip::Gate)
+            Some(Reason::EnvironmentFault)
         } else {
             None
         }
+    }
+
+    fn repair(
+        &self,
+        trajectory: &Trajectory<'_, '_>,
+        run: &FailureRun,
+        correction: usize,
+        scope: Scope,
+        place: Place,
+    ) -> Result<Repair, NoVector> {
+        Ok(match scope {
+            Scope::Steps => self.fold(trajectory, run, RepairKind::Recovered, correction, place)?,
+            // What stays beside the replaced calls was reasoned for along with them.
+            Scope::Calls(_) => {
+                let mut repair = self.fold(trajectory, run, RepairKind::Recovered, correction, place)?;
+                (repair.reasoning, repair.rejected_reasoning) = (repair.first(), repair.first());
+                Repair { scope, granularity: Granularity::Shallow, ..repair }
+            }
+            Scope::Removal => Repair {
+                kind: RepairKind::Recovered,
+                scope,
+                run: place.run,
+                recovered_run: place.recovered_run,
+                steps: run.steps.start..=correction,
+                reasoning: correction,
+                rejected_reasoning: run.steps.start,
+                is_separable: true,
+                made_shallow: false,
+                granularity: Granularity::Deep,
+                similarity: Vec::new(),
+                semantic_similarity: None,
+                error_types: error_types(trajectory, run.steps.clone()),
+            },
+        })
     }
 
     fn steps_to_mask(&self, trajectory: &Trajectory<'_, '_>) -> Vec<usize> {
@@ -154,7 +257,7 @@ impl Planner<'_> {
         run: &FailureRun,
         kind: RepairKind,
         last: usize,
-        recovered_run: usize,
+        place: Place,
     ) -> Result<Repair, NoVector> {
         let first = run.steps.start;
         let calls = self.calls(trajectory, first, last);
@@ -185,7 +288,9 @@ impl Planner<'_> {
         }
         Ok(Repair {
             kind,
-            recovered_run,
+            scope: Scope::Steps,
+            run: place.run,
+            recovered_run: place.recovered_run,
             steps: first..=last,
             reasoning,
             rejected_reasoning,
@@ -194,10 +299,7 @@ impl Planner<'_> {
             granularity: if reasoning == first { Granularity::Shallow } else { Granularity::Deep },
             similarity: compared.iter().map(|c| c.similarity).collect(),
             semantic_similarity: compared.iter().map(|c| c.semantic).collect(),
-            error_types: (first..=last)
-                .filter_map(|s| trajectory.failure(s))
-                .map(|f| f.error_type.clone().into_owned())
-                .collect(),
+            error_types: error_types(trajectory, first..last + 1),
         })
     }
 
@@ -255,6 +357,11 @@ impl Planner<'_> {
             Compare::Code => Cow::Owned(call_code(message)),
         }
     }
+}
+
+/// One for each failed attempt.
+fn error_types(trajectory: &Trajectory<'_, '_>, steps: std::ops::Range<usize>) -> Vec<String> {
+    steps.filter_map(|s| trajectory.failure(s)).map(|f| f.error_type.clone().into_owned()).collect()
 }
 
 impl Gate<'_> {

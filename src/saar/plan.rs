@@ -3,9 +3,11 @@
 //! Made by [`crate::saar`], applied by [`crate::rewrite`], shown by a dry run and by audits. It holds step
 //! and message indices into the raw rollout and never text of it.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
-pub use crate::record::{Granularity, RepairKind};
+use crate::decide::{Reason, RunDecision};
+use crate::record::AdvantageSign;
+pub use crate::record::{Granularity, RepairKind, RunOutcome};
 
 /// A call of a run's first step, and the call of its last that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub enum Scope {
     /// Failed calls of the first step are replaced by calls of the last; the other calls of the first stay, with what
     /// answered them.
     Calls(Vec<ReplacedCall>),
-    /// They go, and nothing takes their place: the retry stands further on and stays there.
+    /// The failed ones go and the last stays as it is: it did its job and is no retry, which stands further on.
     Removal,
 }
 
@@ -32,6 +34,8 @@ pub enum Scope {
 pub struct Repair {
     pub kind: RepairKind,
     pub scope: Scope,
+    /// Index into [`Plan::runs`].
+    pub run: usize,
     /// Which of the rollout's recovered runs it is (for a collapsed one: those before it).
     pub recovered_run: usize,
     /// Steps from the first failed attempt to the one whose call and results stay.
@@ -77,34 +81,18 @@ impl Repair {
     }
 }
 
-/// Why a recovered run was left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Skip {
-    /// The draw of the repair probability went against the rollout.
-    NotSelected,
-    /// It stands behind the rollout's first unrecovered run, and the settings stop there.
-    BehindUnrecovered,
-    /// It starts behind the attempt at which repairs stop.
-    TooManyAttempts,
-    /// All its failures were the environment's.
-    EnvironmentFault,
-    /// The importance gate refused it.
-    Gate,
-    /// What stays needs a name that only its failed attempts define.
-    Dependency,
-}
-
-impl Skip {
-    pub fn name(self) -> &'static str {
-        match self {
-            Skip::NotSelected => "not_selected",
-            Skip::BehindUnrecovered => "behind_unrecovered",
-            Skip::TooManyAttempts => "too_many_attempts",
-            Skip::EnvironmentFault => "environment_fault",
-            Skip::Gate => "gate",
-            Skip::Dependency => "dependency",
-        }
-    }
+/// What becomes of one failure run, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunPlan {
+    /// Its failed steps.
+    pub steps: Range<usize>,
+    pub outcome: RunOutcome,
+    /// Why it is left.
+    pub reason: Option<Reason>,
+    /// Whether an attempt that did its job follows it, and it is not too long.
+    pub is_recovered: bool,
+    /// What speaks for and against it; absent where nothing was asked.
+    pub decision: Option<RunDecision>,
 }
 
 /// All decisions on one rollout.
@@ -119,17 +107,30 @@ pub struct Plan {
     pub unrecovered: usize,
     /// In order, never overlapping.
     pub repairs: Vec<Repair>,
-    pub skipped: Vec<Skip>,
+    /// Every failure run, in order.
+    pub runs: Vec<RunPlan>,
+    /// Whether the rollout did better than its group; absent where nothing tells.
+    pub sign: Option<AdvantageSign>,
     /// Steps that mode `mask` takes out of the loss.
     pub masked: Vec<usize>,
 }
 
 impl Plan {
     /// Leaves out the repairs that a list marks, for one reason.
-    pub fn leave_out(&mut self, marked: &[bool], reason: Skip) {
+    pub fn leave_out(&mut self, marked: &[bool], reason: Reason) {
         let mut marks = marked.iter();
-        let before = self.repairs.len();
-        self.repairs.retain(|_| marks.next() != Some(&true));
-        self.skipped.extend(std::iter::repeat_n(reason, before - self.repairs.len()));
+        let runs = &mut self.runs;
+        self.repairs.retain(|repair| {
+            let goes = marks.next() == Some(&true);
+            if goes && let Some(run) = runs.get_mut(repair.run) {
+                (run.outcome, run.reason) = (RunOutcome::Left, Some(reason));
+            }
+            !goes
+        });
+    }
+
+    /// Why recovered runs are left as they are, one reason each.
+    pub fn skipped(&self) -> impl Iterator<Item = Reason> {
+        self.runs.iter().filter(|run| run.is_recovered).filter_map(|run| run.reason)
     }
 }

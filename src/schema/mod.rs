@@ -18,6 +18,8 @@ pub use crate::types::{is_text, list_item};
 
 pub const REJECT_REASON: &str = "reject_reason";
 pub const LOSS: &str = "loss";
+/// What a rollout earned beside its group: float64.
+pub const ADVANTAGE: &str = "advantage";
 /// Metadata of a field under which its use stands, where its name doesn't tell.
 const USE: &str = "purify.use";
 /// File metadata under which `datasets` keeps its description of the features.
@@ -78,7 +80,7 @@ pub fn quoted(names: &[String]) -> String {
 }
 
 /// Indices of the recognised columns of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     pub id: Option<usize>,
     pub group: Option<usize>,
@@ -88,6 +90,8 @@ pub struct Columns {
     pub tools: Option<usize>,
     pub prompt_ids: Option<usize>,
     pub response: Option<ResponseColumns>,
+    /// What the rollout earned beside its group, from before any edit: ours, or the data's own.
+    pub advantage: Option<usize>,
     /// The column that an earlier run of ours has added.
     pub purification: Option<usize>,
     pub preference: Option<PreferenceColumns>,
@@ -180,6 +184,7 @@ impl Columns {
             }),
             prompt_ids: known(PROMPT_IDS),
             response,
+            advantage: known(&[ADVANTAGE]).filter(|&k| schema.field(k).data_type().is_floating()),
             purification,
             preference,
         })
@@ -197,6 +202,7 @@ impl Columns {
             ("response tokens", self.response.map(|r| r.ids)),
             ("response mask", self.response.map(|r| r.mask)),
             ("log-probs", self.response.and_then(|r| r.logprobs)),
+            ("advantage", self.advantage),
             ("earlier purification", self.purification),
         ]
         .into_iter()
@@ -297,10 +303,21 @@ pub struct OutputSchema {
     pub kept: Vec<usize>,
     /// Whether messages gain (or keep) a `loss` flag.
     pub marks_loss: bool,
+    /// Whether the column `advantage` comes after those kept.
+    pub adds_advantage: bool,
+}
+
+/// What a run changes about the columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub drops_tokens: bool,
+    pub marks_loss: bool,
+    pub adds_advantage: bool,
 }
 
 impl OutputSchema {
-    pub fn new(input: &Schema, columns: &Columns, drops_tokens: bool, marks_loss: bool) -> Self {
+    pub fn new(input: &Schema, columns: &Columns, changes: Changes) -> Self {
+        let Changes { drops_tokens, marks_loss, adds_advantage } = changes;
         let dropped = |index: usize| {
             let name = input.field(index).name().as_str();
             let is_token = [RESPONSE_IDS, RESPONSE_MASK, RESPONSE_LOGPROBS, PROMPT_IDS].concat().contains(&name);
@@ -322,10 +339,13 @@ impl OutputSchema {
             .collect();
         // What an earlier run has kept is kept on.
         let earlier = columns.purification.and_then(|k| record::has_logprobs(input.field(k).data_type()).ok());
+        if adds_advantage {
+            fields.push(Arc::new(Field::new(ADVANTAGE, DataType::Float64, true)));
+        }
         let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some()) || earlier == Some(true);
         fields.push(Arc::new(Field::new(PURIFICATION, record::data_type(with_logprobs), true)));
         let metadata = updated_metadata(input.metadata(), &fields);
-        OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss }
+        OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss, adds_advantage }
     }
 }
 

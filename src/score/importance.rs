@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::judge::LogIs;
 use crate::policy::sequence::Sequence;
-use crate::record::{Granularity, RepairKind, RepairRecord};
+use crate::record::{Granularity, RepairKind, RepairRecord, RepairScope};
 
 /// Tokens that a repair moved: the same ids in both sequences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,9 +33,11 @@ pub fn moved(
         .map(|repair| {
             let message = repair.first_message.checked_sub(removed)?;
             removed += repair.removed_messages;
-            match repair.kind {
-                RepairKind::Recovered => {}
-                RepairKind::Collapsed => return None,
+            match (repair.kind, repair.scope) {
+                (RepairKind::Recovered, Some(RepairScope::Steps) | None) => {}
+                // Single calls, and steps that were only taken out, have no tokens of a correction of their own.
+                (RepairKind::Recovered, Some(RepairScope::Calls | RepairScope::Removal)) => return None,
+                (RepairKind::Collapsed, _) => return None,
             }
             let place = purified.places.get(message)?.clone()?;
             let last = repair.first_message + repair.removed_messages;

@@ -1,0 +1,118 @@
+//! The decision on a failure run as plain data, and every reason for which one is left as it is.
+//!
+//! Owns the words alone. Made by [`super::Decider`] and by [`crate::saar`], kept by [`crate::record`].
+
+use std::ops::Range;
+
+use crate::guard::effects::SideEffects;
+use crate::intent::Correction;
+
+/// Why a run is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The draw of the repair probability went against the rollout.
+    NotSelected,
+    /// The rollout did no better than its group, and repairs are made in the better ones.
+    NegativeAdvantage,
+    /// It stands after the rollout's first unrecovered run, and the options stop there.
+    BehindUnrecovered,
+    /// It starts after the attempt at which repairs stop.
+    TooManyAttempts,
+    /// It is longer than the most retries that are repaired.
+    TooManyFailures,
+    /// All its failures were the environment's.
+    EnvironmentFault,
+    /// The importance gate refused it.
+    Gate,
+    /// What stays needs a name that only its failed attempts define.
+    Dependency,
+    /// Nothing in reach did its job.
+    NoCorrection,
+    /// The failing output is what the call was for.
+    Informative,
+    /// What follows it does something else.
+    NotARetry,
+    /// What follows it goes another way to the same end.
+    Workaround,
+    /// Some of its calls did their job, and they can't be told from those that failed.
+    PartialStep,
+    /// Its failed calls have changed something.
+    SideEffects,
+    /// Later text relies on the failure.
+    CitedLater,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 15] = [
+        Reason::NotSelected,
+        Reason::NegativeAdvantage,
+        Reason::BehindUnrecovered,
+        Reason::TooManyAttempts,
+        Reason::TooManyFailures,
+        Reason::EnvironmentFault,
+        Reason::Gate,
+        Reason::Dependency,
+        Reason::NoCorrection,
+        Reason::Informative,
+        Reason::NotARetry,
+        Reason::Workaround,
+        Reason::PartialStep,
+        Reason::SideEffects,
+        Reason::CitedLater,
+    ];
+
+    /// As records and reports have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::NotSelected => "not_selected",
+            Reason::NegativeAdvantage => "negative_advantage",
+            Reason::BehindUnrecovered => "behind_unrecovered",
+            Reason::TooManyAttempts => "too_many_attempts",
+            Reason::TooManyFailures => "too_many_failures",
+            Reason::EnvironmentFault => "environment_fault",
+            Reason::Gate => "gate",
+            Reason::Dependency => "dependency",
+            Reason::NoCorrection => "no_correction",
+            Reason::Informative => "informative",
+            Reason::NotARetry => "not_a_retry",
+            Reason::Workaround => "workaround",
+            Reason::PartialStep => "partial_step",
+            Reason::SideEffects => "side_effects",
+            Reason::CitedLater => "cited_later",
+        }
+    }
+}
+
+/// What speaks for and against repairing one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunDecision {
+    /// The failed steps.
+    pub steps: Range<usize>,
+    /// The step that corrects them, or that was looked at in vain; `None`: there is none in reach.
+    pub later: Option<usize>,
+    pub correction: Correction,
+    /// How near the later step comes, 0 to 1: of the failed attempts' affinities the least.
+    pub affinity: f64,
+    /// Names of the rules that spoke on the attempt with the least affinity.
+    pub evidence: Vec<&'static str>,
+    /// Each failed call of the last failed step with the later call that comes nearest to it: what a step that failed in
+    /// part takes over, the other calls of both staying as they are.
+    pub calls: Vec<(usize, usize)>,
+    /// `None`: not looked at, since nothing would be repaired.
+    pub side_effects: Option<SideEffects>,
+    /// The same.
+    pub cited_later: Option<bool>,
+    /// `None`: it is repaired.
+    pub reason: Option<Reason>,
+}
+
+impl RunDecision {
+    pub fn is_repaired(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// Steps that did their job and stand between the run and its correction; they stay.
+    pub fn detour(&self) -> usize {
+        self.later.map_or(0, |later| later - self.steps.end)
+    }
+}
