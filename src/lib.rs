@@ -99,6 +99,7 @@ pub mod audit;
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod decide;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 #[cfg(feature = "files")]

@@ -1,21 +1,26 @@
 //! Whether a later call is the failed one again, now right (docs/method.md, "What is a correction").
 //!
 //! Owns the judgement: from evidence to [`Correction`] with an affinity. What counts as evidence is one table
-//! ([`rules::RULES`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
+//! ([`RULES`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
 //! cosine of two vectors is one more piece of evidence where there are any.
 
 mod call;
 mod evidence;
+mod pair;
 mod programs;
 pub mod rules;
 mod table;
 mod tools;
 
 pub use call::{Attempt, Call, Subject, base_of};
-pub use tools::{ENDING, Kind, words as tool_words};
+pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
 use crate::similarity::{Exact, Measure};
-use rules::{Effect, RULES, Rule};
+pub use evidence::is_unknown_tool;
+pub use pair::{Pair, Settings};
+pub use programs::missing as missing_programs;
+use rules::{Effect, Rule};
+pub use table::RULES;
 
 /// What a later call is to a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,40 +61,23 @@ pub const RETRY: f64 = 0.5;
 /// Affinity from which on it counts as another way to the same end.
 pub const WORKAROUND: f64 = 0.25;
 
-/// What the judge depends on besides the calls.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings<'s> {
-    /// Tools that end, hand in, plan or think, besides [`ENDING`].
-    pub ending_tools: &'s [String],
-}
-
 /// A judgement, and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
     pub correction: Correction,
     /// From 0 (nothing in common) to 1 (the same call).
     pub affinity: f64,
-    /// Names of the rules that spoke, in the table's order.
+    /// Names of the rules that spoke on the pair that decides, in the table's order.
     pub evidence: Vec<&'static str>,
+    /// Each failed call with the later call that comes nearest to it, by their places in their steps.
+    pub calls: Vec<(usize, usize)>,
 }
 
 impl Judgement {
-    fn none() -> Self {
-        Judgement { correction: Correction::Other, affinity: 0.0, evidence: Vec::new() }
+    /// Nothing that could be a correction is there.
+    pub fn none() -> Self {
+        Judgement { correction: Correction::Other, affinity: 0.0, evidence: Vec::new(), calls: Vec::new() }
     }
-}
-
-/// A failed call and a later one, in their steps.
-pub struct Pair<'p, 't> {
-    pub failed: &'p Subject<'t>,
-    pub later: &'p Subject<'t>,
-    pub failed_step: &'p Attempt<'t>,
-    pub later_step: &'p Attempt<'t>,
-    /// Of what is inside the two calls.
-    pub similarity: f64,
-    /// The cosine of their vectors, if there are any.
-    pub meaning: Option<f64>,
-    pub settings: Settings<'p>,
 }
 
 /// Calls of a step that are compared; behind them a step of hundreds of calls is known well enough.
@@ -109,20 +97,23 @@ pub fn judge(
     meaning: Option<f64>,
     settings: Settings<'_>,
 ) -> Judgement {
-    let of_call = |call: &Subject<'_>| {
-        let candidates = later.calls.iter().take(MOST_CALLS).filter(|c| among_failed || c.call.error_type.is_none());
-        candidates.map(|candidate| weigh(&pair(call, candidate, failed, later, meaning, settings))).fold(
-            Judgement::none(),
-            |best, next| {
-                if next.affinity > best.affinity || best.evidence.is_empty() { next } else { best }
-            },
-        )
+    let of_call = |(place, call): (usize, &Subject<'_>)| {
+        let candidates = later.calls.iter().enumerate().take(MOST_CALLS);
+        candidates
+            .filter(|(_, candidate)| among_failed || candidate.call.error_type.is_none())
+            .map(|(at, candidate)| {
+                let found = weigh(&pair(call, candidate, failed, later, meaning, settings));
+                Judgement { calls: vec![(place, at)], ..found }
+            })
+            .reduce(|best, next| if next.affinity > best.affinity { next } else { best })
+            .unwrap_or_else(Judgement::none)
     };
-    let failures = failed.calls.iter().filter(|c| c.call.error_type.is_some()).take(MOST_CALLS);
-    failures
-        .map(of_call)
-        .reduce(|least, next| if next.affinity < least.affinity { next } else { least })
-        .unwrap_or_else(Judgement::none)
+    let failures = failed.calls.iter().enumerate().filter(|(_, call)| call.call.error_type.is_some());
+    let weaker = |least: Judgement, next: Judgement| {
+        let calls = [least.calls.as_slice(), next.calls.as_slice()].concat();
+        Judgement { calls, ..if next.affinity < least.affinity { next } else { least } }
+    };
+    failures.map(of_call).reduce(weaker).unwrap_or_else(Judgement::none)
 }
 
 fn pair<'p, 't>(
@@ -150,16 +141,63 @@ pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
         }
         evidence.push(rule.name);
         affinity = match rule.effect {
-            Effect::Never => return Judgement { correction: Correction::Other, affinity: 0.0, evidence },
+            Effect::Never => return Judgement { evidence, ..Judgement::none() },
             Effect::AtLeast(least) => affinity.max(least),
             Effect::Times(factor) => affinity * factor,
             Effect::Plus(more) => (affinity + more).clamp(0.0, 1.0),
         };
     }
-    Judgement { correction: Correction::of(affinity), affinity, evidence }
+    Judgement { correction: Correction::of(affinity), affinity, evidence, calls: Vec::new() }
 }
 
 /// The reason of a rule, by its name.
 pub fn reason(name: &str) -> Option<&'static str> {
     RULES.iter().find(|rule: &&Rule| rule.name == name).map(|rule| rule.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use rules::Example;
+
+    /// Whether a rule speaks on an example; `cosine` stands in for vectors.
+    fn speaks(rule: &Rule, example: &Example, cosine: f64) -> bool {
+        let failed = Call {
+            tool: Cow::Borrowed(example.tool),
+            arguments: Cow::Borrowed(example.failed),
+            result: Cow::Borrowed(example.result),
+            error_type: Some(Cow::Borrowed(example.error_type)),
+        };
+        let later = Call {
+            tool: Cow::Borrowed(example.later_tool),
+            arguments: Cow::Borrowed(example.later),
+            result: Cow::Borrowed(example.later_result),
+            error_type: None,
+        };
+        let failed = Attempt::new(Cow::Borrowed(""), [failed]);
+        let later = Attempt::new(Cow::Borrowed(example.reasoning), [later]);
+        rule.speaks(&pair(&failed.calls[0], &later.calls[0], &failed, &later, Some(cosine), Settings::default()))
+    }
+
+    #[test]
+    fn every_rule_speaks_on_its_example_and_is_silent_on_the_other() {
+        let silent = RULES.iter().filter(|rule| !speaks(rule, &rule.examples[0], 0.95));
+        let loud = RULES.iter().filter(|rule| speaks(rule, &rule.examples[1], 0.2));
+        let wrong: Vec<String> = silent
+            .map(|rule| format!("{} is silent on its example", rule.name))
+            .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own_and_a_reason() {
+        let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+        assert!(RULES.iter().all(|rule| rule.reason.len() > 20));
+    }
 }

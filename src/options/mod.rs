@@ -8,6 +8,7 @@
 
 mod audit;
 mod columns;
+mod decide;
 mod embed;
 mod export;
 mod guard;
@@ -24,6 +25,7 @@ use smart_default::SmartDefault;
 
 pub use audit::AuditConfig;
 pub use columns::{ColumnConfig, TokenColumns};
+pub use decide::{Corrections, DecideConfig, OnLoss};
 pub use embed::{
     CalibrateConfig, DEFAULT_EMBED_BATCH_TOKENS, EmbedConfig, EmbedModel, EmbedPrecision, EngineChoice, PoolingChoice,
     SemanticConfig, TextKind,

@@ -17,7 +17,7 @@ use crate::steps::{FailureRun, RunEnd, Trajectory};
 use crate::tokens::CallMarker;
 use crate::verdict::Fault;
 pub use plan::{Granularity, Plan, Repair, RepairKind, Skip};
-pub use texts::{CalledCode, call_code, call_segment, called_code, step_text};
+pub use texts::{CalledCode, call_code, call_segment, called_code, calls_of, code_of, step_text};
 
 /// The importance gate's word on the recovered runs of one rollout, in order (saar.md, section 8): whether a run is not to
 /// be repaired. Runs behind the last entry are.

@@ -76,19 +76,34 @@ pub fn call_code(message: &Message<'_>) -> String {
 
 /// The code of each call of an attempt.
 pub fn called_code(message: &Message<'_>) -> Vec<CalledCode> {
-    let code = |arguments: &str| -> String {
-        let parsed: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(arguments).ok();
-        parsed
-            .as_ref()
-            .and_then(|object| CODE_ARGUMENTS.iter().find_map(|name| object.get(*name)?.as_str()))
-            .map_or_else(|| arguments.to_owned(), str::to_owned)
-    };
     match message.inline_call() {
         Some(at) => inline_calls(&message.content.unwrap_or_default()[at..])
             .into_iter()
-            .map(|(tool, arguments)| CalledCode { tool, code: code(&arguments) })
+            .map(|(tool, arguments)| CalledCode { tool, code: code_of(&arguments) })
             .collect(),
-        None => message.calls.iter().map(|c| CalledCode { tool: c.name.to_owned(), code: code(c.arguments) }).collect(),
+        None => {
+            message.calls.iter().map(|c| CalledCode { tool: c.name.to_owned(), code: code_of(c.arguments) }).collect()
+        }
+    }
+}
+
+/// The code argument of a call if there is one, else its arguments.
+pub fn code_of(arguments: &str) -> String {
+    let parsed: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(arguments).ok();
+    parsed
+        .as_ref()
+        .and_then(|object| CODE_ARGUMENTS.iter().find_map(|name| object.get(*name)?.as_str()))
+        .map_or_else(|| arguments.to_owned(), str::to_owned)
+}
+
+/// Tool and arguments of each call of an attempt, wherever they stand.
+pub fn calls_of<'r>(message: &'r Message<'_>) -> Vec<(Cow<'r, str>, Cow<'r, str>)> {
+    match message.inline_call() {
+        Some(at) => inline_calls(&message.content.unwrap_or_default()[at..])
+            .into_iter()
+            .map(|(tool, arguments)| (Cow::Owned(tool), Cow::Owned(arguments)))
+            .collect(),
+        None => message.calls.iter().map(|c| (Cow::Borrowed(c.name), Cow::Borrowed(c.arguments))).collect(),
     }
 }
 
