@@ -4,69 +4,142 @@
 //! holds before it failed, unless it never ran (a syntax error). Those who use a name are the correction and every
 //! later step that stays and succeeds. Code that can't be read makes the answer unknown, not false.
 //!
-//! Most repairs are cleared by a glance at the words (`glance`); the others are parsed.
+//! Three sieves, each finer and dearer: the lines that a correction leaves out, without unpacking a call (`raw`); the words of
+//! the code (`glance`); its tree (`python`), of those steps alone that mention a name in doubt, and of each at most once.
 
-use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashSet;
 
+use super::builtins::is_builtin;
 use super::glance;
-use super::python::{Names, Reader};
-use crate::saar::{Plan, RepairKind, called_code};
+use super::pass::Pass;
+use super::python::{self, Names};
+use super::raw::Code;
+use crate::intent::{Kind, kind_of};
+use crate::rollout::Message;
+use crate::saar::{Plan, Repair, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
 /// Steps behind a repair at which one glances; if that is not enough, the code is parsed.
 const MOST_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
-/// Python names. `unmakes`: a repair that is found is not made, so that its names are there for the steps behind.
+/// Python names. `stateful_tools`: tools that do, besides those whose name or `code` argument says that they run Python; one that
+/// keeps no names is no harm, since a call that ran there defines all that it uses. `unmakes`: a repair that is found is not
+/// made, so that its names are there for the steps behind.
 pub fn find(
     trajectory: &Trajectory<'_, '_>,
     plan: &Plan,
     stateful_tools: &[String],
     unmakes: bool,
 ) -> Vec<Option<bool>> {
-    let codes = Codes { trajectory, stateful_tools, of_step: vec![OnceCell::new(); trajectory.steps.len()] };
-    let mut out: Vec<Option<bool>> = Vec::with_capacity(plan.repairs.len());
-    let mut parsed = None;
-    for (index, repair) in plan.repairs.iter().enumerate() {
-        let removes_python = (repair.first()..repair.last()).any(|step| codes.get(step).is_some());
-        out.push(match repair.kind {
-            RepairKind::Recovered if removes_python => {
-                if codes.get(repair.last()).is_some_and(glance::is_broken) {
-                    None
-                } else if is_clear(&codes, plan, index) {
-                    Some(false)
-                } else {
-                    parsed.get_or_insert_with(|| Pass::over(&codes, plan, unmakes))[index]
-                }
-            }
-            _ => None,
-        });
-    }
-    out
+    let codes = Codes::new(trajectory, stateful_tools);
+    let doubts: Vec<Doubt<'_>> = plan
+        .repairs
+        .iter()
+        .enumerate()
+        .map(|(index, repair)| match repair.kind {
+            RepairKind::Recovered => doubt(&codes, plan, index),
+            RepairKind::Collapsed => Doubt::Unknown,
+        })
+        .collect();
+    let named: HashSet<&str> = doubts.iter().flat_map(Doubt::names).map(Cow::as_ref).collect();
+    let is_any = doubts.iter().any(|doubt| matches!(doubt, Doubt::Any));
+    let passed = match named.is_empty() && !is_any {
+        true => Vec::new(),
+        false => read(&codes, plan, (!is_any).then_some(&named), unmakes),
+    };
+    let answer = |(index, doubt): (usize, &Doubt<'_>)| match doubt {
+        Doubt::None => Some(false),
+        Doubt::Unknown => None,
+        Doubt::Names(_) | Doubt::Any => passed[index],
+    };
+    doubts.iter().enumerate().map(answer).collect()
 }
 
-/// The Python of each step, read from its calls when it is needed.
+/// What the words leave open of one repair.
+enum Doubt<'c> {
+    /// Nothing of what it removes is needed.
+    None,
+    /// Its code can't be told, or is none.
+    Unknown,
+    /// These names may be.
+    Names(Vec<Cow<'c, str>>),
+    /// Any name may be.
+    Any,
+}
+
+impl<'c> Doubt<'c> {
+    fn names(&self) -> &[Cow<'c, str>] {
+        match self {
+            Doubt::Names(names) => names,
+            Doubt::None | Doubt::Unknown | Doubt::Any => &[],
+        }
+    }
+}
+
+/// The Python of each step, read when it is needed.
 struct Codes<'t> {
     trajectory: &'t Trajectory<'t, 't>,
     stateful_tools: &'t [String],
-    of_step: Vec<OnceCell<Option<String>>>,
+    of_step: Vec<OnceCell<Option<Code<'t>>>>,
+    unpacked: Vec<OnceCell<String>>,
+    names: Vec<OnceCell<Option<Names>>>,
+    /// The tool that was asked for last, and whether it runs Python: mostly it is the same again.
+    last_tool: Cell<Option<(&'t str, bool)>>,
 }
 
-impl Codes<'_> {
-    fn get(&self, step: usize) -> Option<&str> {
-        let read = || {
-            let message = &self.trajectory.rollout.messages[self.trajectory.steps[step].message];
-            let is_stateful = |tool: &str| self.stateful_tools.iter().any(|known| known.eq_ignore_ascii_case(tool));
-            let codes: Vec<String> = called_code(message)
-                .into_iter()
-                .filter(|called| is_stateful(&called.tool))
-                .map(|called| called.code)
-                .collect();
-            (!codes.is_empty()).then(|| codes.join("\n"))
+impl<'t> Codes<'t> {
+    fn new(trajectory: &'t Trajectory<'t, 't>, stateful_tools: &'t [String]) -> Self {
+        let steps = trajectory.steps.len();
+        Codes {
+            trajectory,
+            stateful_tools,
+            of_step: vec![OnceCell::new(); steps],
+            unpacked: vec![OnceCell::new(); steps],
+            names: vec![OnceCell::new(); steps],
+            last_tool: Cell::new(None),
+        }
+    }
+
+    fn get(&self, step: usize) -> Option<&Code<'t>> {
+        self.of_step[step].get_or_init(|| self.read(step)).as_ref()
+    }
+
+    fn read(&self, step: usize) -> Option<Code<'t>> {
+        let message: &'t Message<'t> = &self.trajectory.rollout.messages[self.trajectory.steps[step].message];
+        if let [call] = message.calls.as_slice() {
+            return self.runs_python(call.name, call.arguments).then(|| Code::of(call.arguments));
+        }
+        let called = called_code(message).into_iter();
+        let codes: Vec<String> = called.filter(|c| self.runs_python_by_name(&c.tool)).map(|c| c.code).collect();
+        (!codes.is_empty()).then(|| Code::Plain(Cow::Owned(codes.join("\n"))))
+    }
+
+    fn runs_python(&self, tool: &'t str, arguments: &str) -> bool {
+        let by_name = match self.last_tool.get() {
+            Some((last, answer)) if last == tool => answer,
+            _ => {
+                let answer = self.runs_python_by_name(tool);
+                self.last_tool.set(Some((tool, answer)));
+                answer
+            }
         };
-        self.of_step[step].get_or_init(read).as_deref()
+        by_name || arguments.trim_start_matches(['{', ' ', '\n']).starts_with("\"code\"")
+    }
+
+    fn runs_python_by_name(&self, tool: &str) -> bool {
+        self.stateful_tools.iter().any(|known| known.eq_ignore_ascii_case(tool)) || kind_of(tool) == Kind::Python
+    }
+
+    fn unpacked(&self, step: usize) -> &str {
+        self.unpacked[step].get_or_init(|| self.get(step).map(|code| code.unpacked().into_owned()).unwrap_or_default())
+    }
+
+    /// `None`: it is no Python that can be read.
+    fn names(&self, step: usize) -> Option<&Names> {
+        self.names[step].get_or_init(|| python::names(self.unpacked(step))).as_ref()
     }
 
     /// Whether the step failed before any of its code ran.
@@ -89,193 +162,87 @@ fn removed_by(plan: &Plan, steps: usize) -> Vec<Option<usize>> {
     out
 }
 
-/// Whether the words alone tell that nothing of what a repair removes is needed.
-fn is_clear(codes: &Codes<'_>, plan: &Plan, index: usize) -> bool {
+/// What the words tell of a repair.
+fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
     let repair = &plan.repairs[index];
-    let mut names = HashSet::new();
-    for step in (repair.first()..repair.last()).filter(|&step| !codes.never_ran(step)) {
-        match codes.get(step).map(glance::may_define) {
-            Some(Some(defined)) => names.extend(defined),
-            Some(None) => return false,
-            None => {}
-        }
+    let removed = || (repair.first()..repair.last()).filter(|&step| codes.get(step).is_some());
+    if removed().next().is_none() {
+        return Doubt::Unknown;
     }
-    names.retain(|name| !is_builtin(name));
-    let removed: HashSet<usize> =
-        plan.repairs[index + 1..].iter().take(MOST_GLANCES).flat_map(|r| r.first()..r.last()).collect();
-    let stays = |step: &usize| codes.is_ok(*step) && !removed.contains(step);
-    for (count, step) in (repair.last()..codes.of_step.len()).filter(stays).enumerate() {
+    let Some(mut names) = left_out(codes, repair) else { return Doubt::Any };
+    if names.is_empty() {
+        return Doubt::None;
+    }
+    let correction = codes.unpacked(repair.last());
+    if glance::is_broken(correction) {
+        return Doubt::Unknown;
+    }
+    let all: Vec<Cow<'_, str>> = names.iter().cloned().collect();
+    let is_removed = |step: usize| {
+        let behind = plan.repairs[index + 1..].iter().take(MOST_GLANCES);
+        behind.into_iter().any(|r| (r.first()..r.last()).contains(&step))
+    };
+    let stays = (repair.last()..codes.of_step.len()).filter(|&step| codes.is_ok(step) && !is_removed(step));
+    for (count, step) in stays.enumerate() {
         if names.is_empty() {
-            return true;
+            return Doubt::None;
         }
         if count >= MOST_GLANCES {
-            return false;
+            return Doubt::Names(all);
         }
-        let Some(code) = codes.get(step) else { continue };
-        if glance::may_need(code, &names) {
-            return false;
+        let is_mentioned = |code: &Code<'_>| names.iter().any(|name| code.mentions(name));
+        if !codes.get(step).is_some_and(is_mentioned) {
+            continue;
         }
-        for defined in glance::surely_defines(code) {
+        let text = codes.unpacked(step);
+        if glance::may_need(text, &names.iter().map(Cow::as_ref).collect()) {
+            return Doubt::Names(all);
+        }
+        for defined in glance::surely_defines(text) {
             names.remove(defined);
         }
     }
-    true
+    Doubt::None
 }
 
-/// One pass over the steps in order, with every name that is known so far.
-struct Pass<'p> {
-    plan: &'p Plan,
-    /// Defined by what stays.
-    kept: HashSet<String>,
-    /// What stays may have defined any name.
-    kept_is_open: bool,
-    /// Defined by nothing but these repairs' removed attempts.
-    removed: HashMap<String, Vec<usize>>,
-    /// Repairs whose removed attempts may have defined any name.
-    open: Vec<usize>,
-    /// Names of each repair in `removed`.
-    pending: Vec<usize>,
-    proven: Vec<bool>,
-    unknown: Vec<bool>,
-    unmakes: bool,
-}
-
-impl<'p> Pass<'p> {
-    fn over(codes: &Codes<'_>, plan: &'p Plan, unmakes: bool) -> Vec<Option<bool>> {
-        let repairs = plan.repairs.len();
-        let mut pass = Pass {
-            plan,
-            kept: HashSet::new(),
-            kept_is_open: false,
-            removed: HashMap::new(),
-            open: Vec::new(),
-            pending: vec![0; repairs],
-            proven: vec![false; repairs],
-            unknown: vec![false; repairs],
-            unmakes,
+/// Names that the removed attempts may have defined, on lines that the correction does not have; `None`: any.
+fn left_out<'c>(codes: &'c Codes<'_>, repair: &Repair) -> Option<HashSet<Cow<'c, str>>> {
+    let mut names = HashSet::new();
+    let correction = codes.get(repair.last());
+    for step in (repair.first()..repair.last()).filter(|&step| !codes.never_ran(step)) {
+        let Some(code) = codes.get(step) else { continue };
+        let lines = match correction {
+            Some(correction) => code.lines_unlike(correction),
+            None => code.unpacked(),
         };
-        let mut reader = Reader::new();
-        let removed_by = removed_by(plan, codes.of_step.len());
-        for (step, repair) in removed_by.into_iter().enumerate() {
-            let Some(code) = codes.get(step).filter(|_| !codes.never_ran(step)) else { continue };
-            match (repair, reader.names(code)) {
-                (Some(repair), names) => pass.remove(repair, names),
-                (None, Some(names)) => pass.keep(names, codes.is_ok(step)),
-                (None, None) => {
-                    pass.give_up(step);
-                    break;
-                }
-            }
-        }
-        let answer = |k: usize| match (pass.proven[k], pass.unknown[k]) {
-            (true, _) => Some(true),
-            (false, true) => None,
-            (false, false) => Some(false),
+        let defined = glance::lines_may_define(&lines)?;
+        names.extend(defined.into_iter().filter(|name| !is_builtin(name)).map(|name| Cow::Owned(name.to_owned())));
+    }
+    Some(names)
+}
+
+/// The answers of a pass over the steps that mention one of the names, or over all.
+fn read(codes: &Codes<'_>, plan: &Plan, named: Option<&HashSet<&str>>, unmakes: bool) -> Vec<Option<bool>> {
+    let mut pass = Pass::new(plan, unmakes);
+    for (step, repair) in removed_by(plan, codes.of_step.len()).into_iter().enumerate() {
+        let Some(code) = codes.get(step).filter(|_| !codes.never_ran(step)) else { continue };
+        let concerns = |names: &HashSet<&str>| {
+            OPENING.iter().any(|word| code.mentions(word)) || names.iter().any(|name| code.mentions(name))
         };
-        (0..repairs).map(answer).collect()
-    }
-
-    fn remove(&mut self, repair: usize, names: Option<Names>) {
-        if names.as_ref().is_none_or(|n| n.is_open) && self.open.last() != Some(&repair) {
-            self.open.push(repair);
+        if !named.is_none_or(concerns) {
+            continue;
         }
-        for name in names.map(|n| n.defined).unwrap_or_default() {
-            let repairs = self.removed.entry(name).or_default();
-            if repairs.last() != Some(&repair) {
-                repairs.push(repair);
-                self.pending[repair] += 1;
+        match (repair, codes.names(step)) {
+            (Some(repair), names) => pass.remove(repair, names),
+            (None, Some(names)) => pass.keep(names, codes.is_ok(step)),
+            (None, None) => {
+                pass.give_up(step);
+                break;
             }
         }
     }
-
-    fn keep(&mut self, names: Names, is_ok: bool) {
-        if is_ok {
-            for name in &names.used {
-                self.need(name);
-            }
-            for name in names.doubtful.iter().filter(|name| !self.kept.contains(*name) && !is_builtin(name)) {
-                self.removed.get(name).into_iter().flatten().for_each(|&r| self.unknown[r] = true);
-            }
-        }
-        for name in names.defined {
-            for repair in self.removed.remove(&name).unwrap_or_default() {
-                self.pending[repair] -= 1;
-            }
-            self.kept.insert(name);
-        }
-        self.kept_is_open |= names.is_open;
-    }
-
-    fn need(&mut self, name: &str) {
-        if self.kept.contains(name) || is_builtin(name) {
-            return;
-        }
-        match self.removed.get(name) {
-            Some(repairs) if self.kept_is_open => repairs.iter().for_each(|&r| self.unknown[r] = true),
-            Some(repairs) => {
-                let found = repairs.clone();
-                found.iter().for_each(|&r| self.proven[r] = true);
-                if self.unmakes {
-                    self.unmake(&found);
-                }
-            }
-            // It came from nowhere that is seen: from the tool's own start, or from what could not be read.
-            None if !self.kept_is_open => self.open.iter().for_each(|&r| self.unknown[r] = true),
-            None => {}
-        }
-    }
-
-    /// The attempts of these repairs stay after all.
-    fn unmake(&mut self, repairs: &[usize]) {
-        let back: Vec<String> = self
-            .removed
-            .iter()
-            .filter(|(_, by)| by.iter().any(|r| repairs.contains(r)))
-            .map(|(n, _)| n.clone())
-            .collect();
-        for name in back {
-            for repair in self.removed.remove(&name).unwrap_or_default() {
-                self.pending[repair] -= 1;
-            }
-            self.kept.insert(name);
-        }
-        self.kept_is_open |= self.open.iter().any(|r| repairs.contains(r));
-        self.open.retain(|r| !repairs.contains(r));
-    }
-
-    /// Code that stays and can't be read: it may need what is gone, and may have defined all that is used behind it.
-    fn give_up(&mut self, step: usize) {
-        for (index, repair) in self.plan.repairs.iter().enumerate() {
-            self.unknown[index] |= self.pending[index] > 0 || repair.last() >= step;
-        }
-        self.open.iter().for_each(|&r| self.unknown[r] = true);
-    }
+    pass.answers()
 }
 
-/// Names that are always there: Python's own, and a notebook's.
-fn is_builtin(name: &str) -> bool {
-    BUILTINS.contains(name) || (name.starts_with("__") && name.ends_with("__"))
-}
-
-static BUILTINS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
-    "ArithmeticError AssertionError AttributeError BaseException BaseExceptionGroup BlockingIOError \
-     BrokenPipeError BufferError BytesWarning ChildProcessError ConnectionAbortedError ConnectionError \
-     ConnectionRefusedError ConnectionResetError DeprecationWarning EOFError Ellipsis EncodingWarning \
-     EnvironmentError Exception ExceptionGroup False FileExistsError FileNotFoundError FloatingPointError \
-     FutureWarning GeneratorExit IOError ImportError ImportWarning In IndentationError IndexError \
-     InterruptedError IsADirectoryError KeyError KeyboardInterrupt LookupError MemoryError \
-     ModuleNotFoundError NameError None NotADirectoryError NotImplemented NotImplementedError OSError Out \
-     OverflowError PendingDeprecationWarning PermissionError ProcessLookupError RecursionError \
-     ReferenceError ResourceWarning RuntimeError RuntimeWarning StopAsyncIteration StopIteration \
-     SyntaxError SyntaxWarning SystemError SystemExit TabError TimeoutError True TypeError \
-     UnboundLocalError UnicodeDecodeError UnicodeEncodeError UnicodeError UnicodeTranslateError \
-     UnicodeWarning UserWarning ValueError Warning ZeroDivisionError _ __ abs aiter all anext any ascii \
-     basestring bin bool breakpoint bytearray bytes callable chr classmethod compile complex copyright \
-     credits delattr dict dir display divmod enumerate eval exec exit filter float format frozenset \
-     get_ipython getattr globals hasattr hash help hex id input int isinstance issubclass iter len \
-     license list locals long map max memoryview min next object oct open ord pow print property quit \
-     range raw_input reduce repr reversed round set setattr slice sorted staticmethod str sum super tuple \
-     type unicode vars xrange zip"
-        .split_whitespace()
-        .collect()
-});
+/// Words of code that may define any name: a step with one of them concerns every name.
+const OPENING: &[&str] = &["exec", "globals", "import *", "%run", "%load"];

@@ -6,6 +6,9 @@
 
 use std::collections::HashSet;
 
+/// Levels of a tree that are walked: each is a call, and so is its end.
+const MOST_NESTED: usize = 600;
+
 /// Names that code may define at its top level; `None`: any.
 pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
     let mut out = HashSet::new();
@@ -19,6 +22,29 @@ pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
         out.extend(text.match_indices(":=").filter_map(|(at, _)| words(&text[..at]).last()).map(|(_, word)| word));
         out.extend(text.strip_prefix("global ").into_iter().flat_map(|names| words(names).map(|(_, word)| word)));
     }
+    Some(out)
+}
+
+/// Names that a few lines out of some code may define, wherever the brackets and strings around them began; `None`: any.
+pub(super) fn lines_may_define(lines: &str) -> Option<HashSet<&str>> {
+    let mut out = HashSet::new();
+    for text in lines.lines().flat_map(|line| line.split(';')).map(str::trim) {
+        let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
+        if makes_any || (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') {
+            return None;
+        }
+        out.extend(targets(text));
+        out.extend(text.match_indices(":=").filter_map(|(at, _)| words(&text[..at]).last()).map(|(_, word)| word));
+        // Names alone may be the rest of an import or of a tuple of targets.
+        let is_list = text.chars().all(|c| is_word(c) || " ,()[]*".contains(c));
+        let target = if is_list { text } else { text.split_once('=').map_or("", |(left, _)| left) };
+        if !target.contains('.') && target.chars().all(|c| is_word(c) || " ,()[]*".contains(c))
+            || text.starts_with("global ")
+        {
+            out.extend(words(if text.starts_with("global ") { text } else { target }).map(|(_, word)| word));
+        }
+    }
+    out.retain(|name| !name.starts_with(|c: char| c.is_numeric()));
     Some(out)
 }
 
@@ -195,6 +221,53 @@ pub(super) fn is_broken(code: &str) -> bool {
     opens
 }
 
+/// Whether a tree of the code might be too deep to walk: brackets within brackets, or long chains of operators. Words and
+/// operators since the last comma count for each open bracket.
+pub(super) fn is_deep(code: &str) -> bool {
+    LogicalLines::of(code).any(|line| is_deep_line(line.text.as_bytes()))
+}
+
+fn is_deep_line(bytes: &[u8]) -> bool {
+    let mut open = vec![0usize];
+    let (mut sum, mut at) = (0usize, 0);
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+    while at < bytes.len() && sum <= MOST_NESTED {
+        let start = at;
+        at += 1;
+        match bytes[start] {
+            b' ' | b'\t' | b'\n' | b'\r' => continue,
+            b'(' | b'[' | b'{' => {
+                open.push(1);
+                sum += 1;
+                continue;
+            }
+            b')' | b']' | b'}' if open.len() > 1 => {
+                sum -= open.pop().unwrap_or_default();
+                continue;
+            }
+            b',' | b';' => {
+                sum -= open.last_mut().map(std::mem::take).unwrap_or_default();
+                continue;
+            }
+            // What stands in braces of such a string is code; all others are passed over.
+            quote @ (b'"' | b'\'') if !has_code(&bytes[..start]) => {
+                at = string_end(bytes, start, quote).unwrap_or(bytes.len());
+            }
+            byte if is_word(byte) => at += bytes[at..].iter().take_while(|b| is_word(**b)).count(),
+            _ => {}
+        }
+        sum += 1;
+        open.last_mut().into_iter().for_each(|count| *count += 1);
+    }
+    sum > MOST_NESTED
+}
+
+/// Whether the letters before a quote make it an f-string or a template.
+fn has_code(before: &[u8]) -> bool {
+    let letters = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic());
+    letters.take(3).any(|byte| matches!(byte, b'f' | b'F' | b't' | b'T'))
+}
+
 /// A statement without its comment, whatever number of lines its brackets and strings take.
 struct LogicalLine<'c> {
     indent: usize,
@@ -300,7 +373,7 @@ fn string_end(bytes: &[u8], start: usize, quote: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::python::Reader;
+    use super::super::python;
     use super::*;
 
     const CODES: &[&str] = &[
@@ -328,12 +401,12 @@ mod tests {
     /// A glance may doubt, but not miss: the parser is the judge.
     #[test]
     fn a_glance_errs_on_the_safe_side() {
-        let mut reader = Reader::new();
         for code in CODES {
-            let names = reader.names(code).unwrap_or_else(|| panic!("can't be read: {code}"));
-            let may = may_define(code).expect("names");
-            let missed: Vec<_> = names.defined.iter().filter(|n| !may.contains(n.as_str())).collect();
-            assert!(missed.is_empty(), "{code}: may define {missed:?}");
+            let names = python::names(code).unwrap_or_else(|| panic!("can't be read: {code}"));
+            for may in [may_define(code).expect("names"), lines_may_define(code).expect("names")] {
+                let missed: Vec<_> = names.defined.iter().filter(|n| !may.contains(n.as_str())).collect();
+                assert!(missed.is_empty(), "{code}: may define {missed:?}");
+            }
             for sure in surely_defines(code) {
                 assert!(names.defined.contains(sure), "{code}: does not define {sure}");
             }

@@ -3,13 +3,16 @@
 //! Owns what a finding means; the findings themselves are fields of the record ([`crate::record::finding`]). Pure: each guard reads a [`crate::steps::Trajectory`] and a [`crate::saar::Plan`] and returns
 //! plain data. What follows from a finding (`--on-residue`, `--on-dependency`) is [`crate::pipeline`]'s to decide.
 
+mod builtins;
 pub mod calls;
 mod changes;
 pub mod cited;
 pub mod dependency;
 pub mod effects;
 mod glance;
+mod pass;
 mod python;
+mod raw;
 pub mod residue;
 pub mod results;
 

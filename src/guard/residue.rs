@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::cited::Facts;
 use crate::options::TextKind;
 use crate::rollout::Role;
 use crate::saar::{Plan, called_code, step_text};
@@ -60,6 +61,8 @@ pub fn find(trajectory: &Trajectory<'_, '_>, plan: &Plan, index: usize) -> Resid
 
 /// What one repair has removed, as far as later text may repeat it.
 struct Gone {
+    /// What the errors found out: text that states it has no ground any more.
+    facts: Facts,
     /// Names of exceptions, as one writes them in a sentence: `keyerror`, `key error`.
     names: Vec<String>,
     /// The telling words of each message.
@@ -76,10 +79,17 @@ const LEAST_SHARE: f64 = 0.6;
 impl Gone {
     fn new(trajectory: &Trajectory<'_, '_>, steps: std::ops::Range<usize>, error_types: &[String]) -> Self {
         let classes = error_types.iter().filter(|t| t.ends_with("Error") || t.ends_with("Exception"));
+        let mut facts = Facts::default();
+        for (step, error) in steps.clone().zip(error_types) {
+            for message in &trajectory.rollout.messages[trajectory.steps[step].results.clone()] {
+                facts.extend(Facts::of(message.content.unwrap_or_default(), error));
+            }
+        }
         let results = steps.rev().take(MOST_ERRORS).flat_map(|step| {
             trajectory.rollout.messages[trajectory.steps[step].results.clone()].iter().filter(|m| m.role == Role::Tool)
         });
         Gone {
+            facts,
             names: classes.flat_map(|class| [class.to_lowercase(), spelled_out(class)]).collect(),
             messages: results
                 .map(|m| telling_words(m.content.unwrap_or_default()))
@@ -90,7 +100,7 @@ impl Gone {
 
     /// Whether a text that was written behind the errors speaks of them.
     fn is_named_in(&self, text: &str) -> bool {
-        if looks_back(text) {
+        if looks_back(text) || self.facts.are_cited_in(text) {
             return true;
         }
         let lower = text.to_lowercase();
@@ -233,6 +243,22 @@ static HINT: LazyLock<Regex> = LazyLock::new(|| {
         "original",
         " now",
         "now ",
+        "approach",
+        "differently",
+        "another way",
+        "timing out",
+        "timed out",
+        "too long",
+        "very long",
+        "too slow",
+        "hanging",
+        "roadblock",
+        "technical",
+        "trouble",
+        "issues",
+        "since ",
+        "instead",
+        "without",
     ])
 });
 
@@ -267,6 +293,17 @@ static LOOKING_BACK: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:hopefully|should|let's hope)\b[^.!?\n]{0,60}\bthis time\b|\bthis time (?:it|with|using|I|we)\b",
         r"\b(?:previous|earlier|last|first|prior|failed|initial|original) (?:attempt|try|tries|call|query|command|execution|import|calculation)s?\b[^.!?\n]{0,30}\b(?:fail|didn't|did not|was|were|might have been|had|error|incorrect|wrong)",
         r"\b(?:failed|previous|earlier) (?:attempt|try)s?\b",
+        // Another way, as agents announce it.
+        r"\b(?:try|trying|take|use|using|need|find|switch to|adjust) (?:an? |the |some |my |our )?(?:(?:\w+ ){0,2}(?:different|alternative|another|other|new|simpler|better|faster|more \w+) )?(?:approach|strategy|technique)(?:es)?\b",
+        r"\b(?:a|some|using) (?:completely |totally |slightly )?(?:different|alternative|simpler) (?:approach|method|way|strategy|technique|ports?|versions?)\b",
+        r"\b(?:try|check|do|approach|think about|handle)\b[^.!?\n]{0,50}\bdifferently\b",
+        r"\b(?:try|use|do|run|rewrite|work)(?:ing)?\b[^.!?\n]{0,30}\bwithout\b[^.!?\n]{0,30}\b(?:flag|option|dependency|parameter|module|library|package)s?\b",
+        // What stood in the way.
+        r"\b(?:is|are|was|were|keeps?|kept|been) (?:still )?(?:timing out|hanging|too slow|taking (?:too|so|very|a very) long|causing (?:issues|problems|errors|trouble))\b",
+        r"\b(?:timed out|timing out)\b",
+        r"\b(?:hit|ran into|running into|encounter(?:ed|ing)) (?:a |an |some )?(?:roadblock|snag|technical|issue|problem|difficult)\w*\b|\btechnical (?:issues|difficulties|problems)\b",
+        r"\b(?:having|had) (?:some )?(?:trouble|issues|difficult(?:y|ies)|problems) (?:with |access|us|connect|read|find)\w*\b",
+        r"\bsince [^ ,.\n]+(?: [^ ,.\n]+)? (?:(?:is|are|was)(?:n't| not) (?:\w+ )?(?:installed|available|there|supported|accessible|working)|requires|failed|fails)\b",
         // It is well now.
         r"\b(?:works?|working|runs?|running|passes|passing|passed|evaluates?|returns?|returning|executes?|handles?|correct|defined|installed|imported)(?: \w+){0,2} now\b",
         r"\bnow (?:\w+ly )?(?:works|working|runs|running|passes|passing|handles|evaluates|returns|returning|compiles|succeeds|correct|fixed)\b",
@@ -284,6 +321,15 @@ static COMPLAINT: LazyLock<Regex> = LazyLock::new(|| {
         r"\bno [^ \n]+ (?:column|table|module|file|attribute)\b",
         r"\bdoes(?:n't| not) have (?:an?|enough)\b",
         r"\b(?:did|does)(?:n't| not) work\b|\bnot working\b",
+        r"\b(?:does|do|did|will|would|can)(?:n't| not|not) (?:\w+ )?(?:recogni[sz]e|like|allow|support|have|accept|understand|know|see|take|let|find|expect|install|match|provide)\b",
+        r"\b(?:breaks|broke|refuses?|complains?|conflicts? with|clashes|not (?:a )?valid|has the wrong|wrong form|unsupported|temporarily)\b",
+        r"\bstill (?:see|show|fail|get|has|have|not|there|wrong|broken|visible|running into|timing)\w*\b",
+        r"\b(?:the|this|that|my|main|real) (?:issue|problem|trouble|bug)s? (?:is|was|are|seems|must|here|could|might)\b|\bhaving issues\b|\bhave a bug\b",
+        r"\b(?:oh|ah|aha|hmm|i see|right)\b ?[,.!:-]",
+        r"\b(?:let me|let's|i'll|i will|i need to|we need to|i should|i have to|i must) (?:now |just |quickly |actually )?(?:fix|correct|adjust|repair|wrap|rewrite|simplify|put it|escape)\b",
+        r"\b(?:let me|let's|i'll|i will) (?:now |just )?(?:try|use) (?:with |it with |using )?(?:the |an? )?(?:just|only|correct|proper|right|available|existing)\b|\b(?:proper|correct|right) (?:\w+ )?(?:types?|formats?|tools?|names?|syntax|paths?|versions?)\b",
+        r"\btak(?:es|ing) (?:a |too |so |very )*(?:very )?long\b|\btoo (?:long|slow|large|big|many)\b|\bis stuck\b",
+        r"\b(?:try|use|switch to|go with) (?:\w+ ){0,4}instead\b|\bmore (?:robust|compatible|efficient|conservative|direct|practical) (?:approach|way|version|method)s?\b",
         r"\bis empty\b|\bstill have an? (?:issue|problem)\b|\bconfirmed the (?:issue|problem|error|bug)\b",
     ])
 });
@@ -294,6 +340,7 @@ mod tests {
 
     fn gone(error_types: &[&str], results: &[&str]) -> Gone {
         Gone {
+            facts: Facts::default(),
             names: error_types.iter().flat_map(|t| [t.to_lowercase(), spelled_out(t)]).collect(),
             messages: results.iter().map(|r| telling_words(r)).filter(|w| w.len() >= LEAST_WORDS).collect(),
         }

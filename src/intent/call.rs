@@ -12,7 +12,6 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::tools::{self, Kind};
-use super::{evidence, programs};
 use crate::shell::{self, Script};
 
 /// A call with its result.
@@ -189,16 +188,6 @@ impl<'t> Subject<'t> {
             }
             out
         })
-    }
-
-    /// Whether its tool, as the result says, does not exist.
-    pub fn is_unknown_tool(&self) -> bool {
-        evidence::is_unknown_tool(self)
-    }
-
-    /// Programs of its command that the result says are not there.
-    pub fn missing_programs(&self) -> BTreeSet<String> {
-        programs::missing(self)
     }
 
     /// Paths and addresses in its text, by the part behind the last slash.

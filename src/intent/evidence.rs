@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::call::{Subject, first_bytes, pattern};
+use super::call::{Attempt, Subject, first_bytes, pattern};
+use super::pair::Pair;
 use super::programs::{self, Does};
 use super::tools::{self, Kind};
-use super::{Attempt, Pair};
 use crate::similarity::{Exact, Measure};
 
 /// Share of the failed code's names that the later code must use as well.
@@ -71,7 +71,8 @@ pattern!(
     r#"(?i)\b(?:tool|function|action)\s+[`'"]?.{1,2000}?[`'"]?\s+(?:does not exist|not found|is not (?:available|defined|found|a valid)|is unknown)|\b(?:unknown|invalid|no such|undefined) (?:tool|function|action)\b"#
 );
 
-pub(super) fn is_unknown_tool(failed: &Subject<'_>) -> bool {
+/// Whether the call's tool, as the result says, does not exist.
+pub fn is_unknown_tool(failed: &Subject<'_>) -> bool {
     let error = failed.error();
     let looks_so = || {
         let result = failed.result().trim_start();

@@ -1,11 +1,12 @@
 //! Whether a later call is the failed one again, now right (docs/method.md, "What is a correction").
 //!
 //! Owns the judgement: from evidence to [`Correction`] with an affinity. What counts as evidence is one table
-//! ([`rules::RULES`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
+//! ([`RULES`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
 //! cosine of two vectors is one more piece of evidence where there are any.
 
 mod call;
 mod evidence;
+mod pair;
 mod programs;
 pub mod rules;
 mod table;
@@ -15,7 +16,11 @@ pub use call::{Attempt, Call, Subject, base_of};
 pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
 use crate::similarity::{Exact, Measure};
-use rules::{Effect, RULES, Rule};
+pub use evidence::is_unknown_tool;
+pub use pair::{Pair, Settings};
+pub use programs::missing as missing_programs;
+use rules::{Effect, Rule};
+pub use table::RULES;
 
 /// What a later call is to a failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,13 +61,6 @@ pub const RETRY: f64 = 0.5;
 /// Affinity from which on it counts as another way to the same end.
 pub const WORKAROUND: f64 = 0.25;
 
-/// What the judge depends on besides the calls.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings<'s> {
-    /// Tools that end, hand in, plan or think, besides [`ENDING`].
-    pub ending_tools: &'s [String],
-}
-
 /// A judgement, and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
@@ -80,19 +78,6 @@ impl Judgement {
     pub fn none() -> Self {
         Judgement { correction: Correction::Other, affinity: 0.0, evidence: Vec::new(), calls: Vec::new() }
     }
-}
-
-/// A failed call and a later one, in their steps.
-pub struct Pair<'p, 't> {
-    pub failed: &'p Subject<'t>,
-    pub later: &'p Subject<'t>,
-    pub failed_step: &'p Attempt<'t>,
-    pub later_step: &'p Attempt<'t>,
-    /// Of what is inside the two calls.
-    pub similarity: f64,
-    /// The cosine of their vectors, if there are any.
-    pub meaning: Option<f64>,
-    pub settings: Settings<'p>,
 }
 
 /// Calls of a step that are compared; behind them a step of hundreds of calls is known well enough.
@@ -168,4 +153,51 @@ pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
 /// The reason of a rule, by its name.
 pub fn reason(name: &str) -> Option<&'static str> {
     RULES.iter().find(|rule: &&Rule| rule.name == name).map(|rule| rule.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use rules::Example;
+
+    /// Whether a rule speaks on an example; `cosine` stands in for vectors.
+    fn speaks(rule: &Rule, example: &Example, cosine: f64) -> bool {
+        let failed = Call {
+            tool: Cow::Borrowed(example.tool),
+            arguments: Cow::Borrowed(example.failed),
+            result: Cow::Borrowed(example.result),
+            error_type: Some(Cow::Borrowed(example.error_type)),
+        };
+        let later = Call {
+            tool: Cow::Borrowed(example.later_tool),
+            arguments: Cow::Borrowed(example.later),
+            result: Cow::Borrowed(example.later_result),
+            error_type: None,
+        };
+        let failed = Attempt::new(Cow::Borrowed(""), [failed]);
+        let later = Attempt::new(Cow::Borrowed(example.reasoning), [later]);
+        rule.speaks(&pair(&failed.calls[0], &later.calls[0], &failed, &later, Some(cosine), Settings::default()))
+    }
+
+    #[test]
+    fn every_rule_speaks_on_its_example_and_is_silent_on_the_other() {
+        let silent = RULES.iter().filter(|rule| !speaks(rule, &rule.examples[0], 0.95));
+        let loud = RULES.iter().filter(|rule| speaks(rule, &rule.examples[1], 0.2));
+        let wrong: Vec<String> = silent
+            .map(|rule| format!("{} is silent on its example", rule.name))
+            .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
+            .collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_rule_has_a_name_of_its_own_and_a_reason() {
+        let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), RULES.len());
+        assert!(RULES.iter().all(|rule| rule.reason.len() > 20));
+    }
 }

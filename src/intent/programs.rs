@@ -315,7 +315,7 @@ pattern!(
 );
 
 /// Programs that a result says are not there.
-pub(super) fn missing(subject: &Subject<'_>) -> BTreeSet<String> {
+pub fn missing(subject: &Subject<'_>) -> BTreeSet<String> {
     let found = MISSING.captures_iter(subject.result()).take(20);
     let names: BTreeSet<String> = found
         .filter_map(|c| (1..5).find_map(|k| c.get(k)))

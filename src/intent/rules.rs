@@ -1,10 +1,9 @@
 //! What a rule of evidence is: a name, a reason, an effect, and an example for and against it.
 //!
 //! Owns the type alone: the rules are in `table.rs`, and how each finds out whether it speaks in `evidence.rs`.
-//! The test at the foot runs every rule's examples.
+//! A test runs every rule's examples.
 
-use super::Pair;
-pub use super::table::RULES;
+use super::pair::Pair;
 
 /// What a rule does to the affinity, which starts at the similarity of the two calls.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,52 +59,5 @@ impl Example {
 
     pub(super) const fn with_reasoning(self, reasoning: &'static str) -> Self {
         Example { reasoning, ..self }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use super::super::{Attempt, Call, Settings, pair};
-    use super::*;
-
-    /// Whether a rule speaks on an example; `cosine` stands in for vectors.
-    fn speaks(rule: &Rule, example: &Example, cosine: f64) -> bool {
-        let failed = Call {
-            tool: Cow::Borrowed(example.tool),
-            arguments: Cow::Borrowed(example.failed),
-            result: Cow::Borrowed(example.result),
-            error_type: Some(Cow::Borrowed(example.error_type)),
-        };
-        let later = Call {
-            tool: Cow::Borrowed(example.later_tool),
-            arguments: Cow::Borrowed(example.later),
-            result: Cow::Borrowed(example.later_result),
-            error_type: None,
-        };
-        let failed = Attempt::new(Cow::Borrowed(""), [failed]);
-        let later = Attempt::new(Cow::Borrowed(example.reasoning), [later]);
-        rule.speaks(&pair(&failed.calls[0], &later.calls[0], &failed, &later, Some(cosine), Settings::default()))
-    }
-
-    #[test]
-    fn every_rule_speaks_on_its_example_and_is_silent_on_the_other() {
-        let silent = RULES.iter().filter(|rule| !speaks(rule, &rule.examples[0], 0.95));
-        let loud = RULES.iter().filter(|rule| speaks(rule, &rule.examples[1], 0.2));
-        let wrong: Vec<String> = silent
-            .map(|rule| format!("{} is silent on its example", rule.name))
-            .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
-            .collect();
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-
-    #[test]
-    fn every_rule_has_a_name_of_its_own_and_a_reason() {
-        let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), RULES.len());
-        assert!(RULES.iter().all(|rule| rule.reason.len() > 20));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Owns the scanner's way through a text; its words are cut in [`super::quotes`]. It never fails: what is not closed ends at the end of the text, and the caller is told.
 
-use super::{Join, Redirect};
+use super::command::{Join, Redirect};
+use super::words::assigned_name;
 
 /// A simple command as it stands, before wrappers are taken off.
 #[derive(Debug, Default)]
@@ -276,7 +277,7 @@ impl Scanner<'_> {
         match self.expects {
             Expects::Command => {
                 self.now.words.push(text);
-                let only_assigns = self.now.words.iter().all(|word| super::assigned_name(word).is_some());
+                let only_assigns = self.now.words.iter().all(|word| assigned_name(word).is_some());
                 self.expects = if only_assigns { Expects::Command } else { Expects::Argument };
             }
             Expects::Argument => self.now.words.push(text),

@@ -48,7 +48,7 @@ pub fn base_name(word: &str) -> &str {
 }
 
 /// The name of `NAME=value`.
-pub fn assigned_name(word: &str) -> Option<&str> {
+pub(super) fn assigned_name(word: &str) -> Option<&str> {
     let (name, _) = word.split_once('=')?;
     let name = name.strip_suffix('+').unwrap_or(name);
     let is_name = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_numeric());
