@@ -39,7 +39,7 @@ impl<'e> Evidence<'e> {
 
     /// A text so long that its first line is a title rather than a message.
     pub fn is_document(&self) -> bool {
-        self.head.len() > LONGEST_MESSAGE || (self.head.len() > 5 && self.asked.reads())
+        self.head.len() > LONGEST_MESSAGE || (self.head.len() > 5 && self.asked.shows_file())
     }
 
     /// The text's two ends, as far as rules look.

@@ -108,14 +108,15 @@ fn traceback(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let indented = text[line_start..].starts_with([' ', '\t']);
     let in_place =
         !indented && before.split_whitespace().count() <= 1 && !before.ends_with(':') || STREAM_LABEL.is_match(before);
-    if !in_place || asked.arguments().contains(TRACEBACK) || asked.handles() {
+    let has_failed = evidence.status.is_some_and(|status| status != 0);
+    let is_printed = || !has_failed && (asked.arguments().contains(TRACEBACK) || asked.handles());
+    if !in_place || is_printed() {
         return None;
     }
     let after = &text[at + TRACEBACK.len()..];
     // A log that code reads may hold a traceback anywhere but, as a rule, not as the first thing printed; and a program that
     // failed says why, and is gone.
     let is_first = line_start == 0;
-    let has_failed = evidence.status.is_some_and(|status| status != 0);
     let is_own = has_failed
         || CURRENT_FRAME.is_match(text)
         || ran_here(&text[at..], asked)

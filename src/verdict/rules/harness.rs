@@ -20,7 +20,7 @@ pub(super) const RULES: &[Rule] = &[
         name: "harness.invalid-arguments",
         harness: Harness::FunctionCalling,
         reason: "the arguments do not fit the tool's schema, in pydantic's, MCP's or a parser's words",
-        find: Find::First(
+        find: Find::Heading(
             r"^(?i:(?:<tool_use_error>)?(?:error: ?)?(?:error (?:calling|executing|in) (?:tool|function).{0,80}?: ?)?(?:\d+ validation errors? (?:for|in) |(?:\w+ )?validation error\b|inputvalidationerror|invalid (?:json|arguments?|parameters?|params|input)\b|invalid type for |(?:mcp error )?-3260[0-3]\b|mcp error -3260[0-3]|missing (?:\d+ )?required (?:argument|parameter|field|property|positional)|required (?:argument|parameter|property|field)|unexpected keyword argument|(?:failed|unable) to (?:parse|decode) (?:the )?(?:tool |function )?(?:arguments|json|input|call)|arguments? .{1,60} (?:is|are) (?:required|missing|invalid)|expecting (?:value|property name|',' delimiter|':' delimiter)|jsondecodeerror))",
         ),
         gives: Gives::Error("invalid_arguments"),

@@ -140,7 +140,7 @@ fn type_of(line: &str) -> &'static str {
 
 pattern!(
     COMPILER,
-    r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: )"
+    r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: |error: subprocess-exited-with-error|ERROR: (?:Could not|Failed|No matching|Cannot)|E: )"
 );
 
 fn compiler(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
