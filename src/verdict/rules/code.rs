@@ -72,7 +72,17 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-const TRACEBACK: &str = "Traceback (most recent call last)";
+pub(super) const TRACEBACK: &str = "Traceback (most recent call last)";
+
+pattern!(
+    /// The same, found at the speed of a search for a text.
+    ANY_TRACEBACK,
+    r"Traceback \(most recent call last\)"
+);
+
+pub(super) fn has_traceback(text: &str) -> bool {
+    ANY_TRACEBACK.is_match(text)
+}
 
 pattern!(
     EXCEPTION_LINE,
@@ -101,7 +111,8 @@ pub(super) fn is_exception_line(line: &str) -> bool {
 
 fn traceback(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let (text, asked) = (evidence.text, evidence.asked);
-    let at = text.rfind(TRACEBACK)?;
+    let first = ANY_TRACEBACK.find(text)?.start();
+    let at = first + text[first..].rfind(TRACEBACK)?;
     let line_start = text[..at].rfind('\n').map_or(0, |n| n + 1);
     let before = text[line_start..at].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '\u{1b}');
     // IPython puts the class before the words; a logger or a listing puts other things there.
@@ -132,7 +143,7 @@ fn exception_line(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let (tail, asked) = (&evidence.tail, evidence.asked);
     let last = tail.first()?;
     let class = class_of(last)?;
-    if evidence.text.contains(TRACEBACK) || asked.spells(last) {
+    if has_traceback(evidence.text) || asked.spells(last) {
         return None;
     }
     let is_current = || CURRENT_FRAME.is_match(evidence.text);

@@ -109,7 +109,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// Memory of the automaton, for each thread.
-const AUTOMATON_BYTES: usize = 32 * 1024 * 1024;
+const AUTOMATON_BYTES: usize = 4 * 1024 * 1024;
 /// So much of a line is looked at.
 const LINE_BYTES: usize = 1024;
 

@@ -162,12 +162,9 @@ pub(super) fn is_nothing_but_errors(evidence: &Evidence<'_>) -> bool {
     if evidence.is_silent() || asked.is_reading_tool() {
         return false;
     }
-    let ends_in_exception = evidence.tail.first().is_some_and(|last| code::is_exception_line(last));
-    if ends_in_exception && evidence.text.contains("Traceback (most recent call last)") {
-        return true;
-    }
     let is_error = |line: &&str| ITSELF.is_match(line) || is_complaint(line, asked) || super::is_told(line);
-    evidence.head.len() <= MESSAGE_LINES
-        && evidence.head.iter().all(is_error)
-        && !evidence.head.iter().any(|line| asked.spells(line))
+    if evidence.head.len() <= MESSAGE_LINES && evidence.head.iter().all(is_error) {
+        return !evidence.head.iter().any(|line| asked.spells(line));
+    }
+    code::has_traceback(evidence.text) && evidence.tail.first().is_some_and(|last| code::is_exception_line(last))
 }
