@@ -60,7 +60,7 @@ pattern!(
 );
 pattern!(
     WRAPPER_HEAD,
-    r"^(?i:observation|output|result|execution result|tool result|tool output|stdout)s?:[ \t]*\r?\n"
+    r"^(?i:(?:observation|output|result|execution result|tool result|tool output|stdout)s?:|#{1,4} (?:result|output))[ \t]*\r?\n"
 );
 pattern!(SHORT_WRAPPER_HEAD, r"^(?:Observation|OBSERVATION):[ \t]*");
 pattern!(

@@ -60,6 +60,17 @@ pub(super) const RULES: &[Rule] = &[
         spares: example("bash", r#"{"command": "cat a.txt"}"#, "x and y\n    at home (12:1)\n    at work (1:2)"),
     },
     Rule {
+        name: "code.errno",
+        harness: Harness::CodeInterpreter,
+        reason: "the system's name of an error, as Node prints it",
+        find: Find::First(
+            r"^(?:Error: )?E(?:NO|AC|PERM|IS|EXIST|IN|CONN|TIME|ADDR|PIPE|BUSY|M|NET|HOST|AI|AGAIN|BAD|ROFS|XDEV|LOOP)[A-Z]{0,12}: [a-z]",
+        ),
+        gives: Gives::Error("system_error"),
+        decides: example("Read", r#"{"file_path": "/a"}"#, "ENOENT: no such file or directory, open '/a'"),
+        spares: example("Read", r#"{"file_path": "/a"}"#, "EXTRA: how to read a file"),
+    },
+    Rule {
         name: "code.bare-message",
         harness: Harness::CodeInterpreter,
         reason: "Python's own words for an error, alone: a tool that prints `str(e)`",
