@@ -29,6 +29,7 @@ const MOST_DECIDING: usize = 6;
 const LONGEST_COMMAND: usize = 256 * 1024;
 
 pattern!(READING_TOOL, r"(?i)(^|_|\b)(read|view|cat|show|search|grep|browse|fetch|log|logs|tail|head|list|ls)(_|\b|$)");
+pattern!(FILE_ARGUMENT, r#"(?i)"(?:file|path|file_?path|file_?name|uri|url)"\s*:"#);
 pattern!(EDITING_TOOL, r"(?i)edit|replace");
 pattern!(
     SHELL_TOOL,
@@ -96,9 +97,20 @@ impl<'a> Asked<'a> {
     /// It shows text that exists already and does nothing else: a file, a log, a search.
     pub(super) fn reads(&self) -> bool {
         *self.reads.get_or_init(|| {
+            let script = || &self.script().commands;
             self.is_reading_tool()
-                || (READING_COMMAND.is_match(&self.arguments) && !RUNNING_COMMAND.is_match(&self.arguments))
+                || match self.command() {
+                    Some(_) => {
+                        script().iter().any(only_reads) && script().iter().all(|c| only_reads(c) || goes_along(c))
+                    }
+                    None => READING_COMMAND.is_match(&self.arguments) && !RUNNING_COMMAND.is_match(&self.arguments),
+                }
         })
+    }
+
+    /// It shows a file: what it says is as long as the file.
+    pub(super) fn shows_file(&self) -> bool {
+        self.reads() && (self.command().is_some() || FILE_ARGUMENT.is_match(&self.arguments))
     }
 
     /// Its code reads files, among other things.
@@ -145,6 +157,61 @@ impl<'a> Asked<'a> {
         let is_link = |c: &Command| matches!(c.join, Join::Pipe | Join::Or);
         commands.iter().any(is_link) || (commands.len() > self.deciding().len())
     }
+}
+
+/// Programs that show what is there.
+const READERS: &[&str] = &[
+    "cat",
+    "ls",
+    "find",
+    "tree",
+    "head",
+    "tail",
+    "less",
+    "more",
+    "grep",
+    "egrep",
+    "fgrep",
+    "zgrep",
+    "rg",
+    "ag",
+    "sed",
+    "awk",
+    "nl",
+    "zcat",
+    "bat",
+    "strings",
+    "journalctl",
+    "dmesg",
+    "view",
+    "open",
+    "scroll_down",
+    "scroll_up",
+    "goto",
+    "search_file",
+    "search_dir",
+    "find_file",
+    "man",
+];
+/// Programs that stand beside readers and leave no errors of their own.
+const COMPANIONS: &[&str] = &[
+    "cd", "echo", "printf", "true", "set", "export", "pwd", "sort", "uniq", "cut", "tr", "wc", "column", "fold", "tee",
+    "xargs", "", "sleep", "clear",
+];
+/// What programs show when they are told to.
+const READING_WORDS: &[(&str, &[&str])] =
+    &[("git", &["log", "show", "diff", "grep", "blame"]), ("docker", &["logs"]), ("kubectl", &["logs"])];
+
+fn only_reads(command: &Command) -> bool {
+    let (program, told) = (command.program(), command.subcommand());
+    let writes = command.written().next().is_some() || (program == "sed" && command.has_option(&["-i", "--in-place"]));
+    let reads = READERS.contains(&program)
+        || READING_WORDS.iter().any(|(known, words)| *known == program && words.contains(&told));
+    reads && !writes
+}
+
+fn goes_along(command: &Command) -> bool {
+    COMPANIONS.contains(&command.program())
 }
 
 fn command_of(tool: &str, arguments: &str) -> Option<String> {

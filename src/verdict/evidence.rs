@@ -39,7 +39,7 @@ impl<'e> Evidence<'e> {
 
     /// A text so long that its first line is a title rather than a message.
     pub fn is_document(&self) -> bool {
-        self.head.len() > LONGEST_MESSAGE || (self.head.len() > 5 && self.asked.reads())
+        self.head.len() > LONGEST_MESSAGE || (self.head.len() > 5 && self.asked.shows_file())
     }
 
     /// The text's two ends, as far as rules look.
@@ -60,7 +60,7 @@ pattern!(
 );
 pattern!(
     WRAPPER_HEAD,
-    r"^(?i:observation|output|result|execution result|tool result|tool output|stdout)s?:[ \t]*\r?\n"
+    r"^(?i:(?:observation|output|result|execution result|tool result|tool output|stdout)s?:|#{1,4} (?:result|output))[ \t]*\r?\n"
 );
 pattern!(SHORT_WRAPPER_HEAD, r"^(?:Observation|OBSERVATION):[ \t]*");
 pattern!(

@@ -11,6 +11,7 @@ mod export;
 mod formats;
 mod guards;
 mod harness;
+mod inspect;
 mod lineage;
 mod purify;
 mod records;

@@ -100,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::FunctionCalling,
         reason: "the message begins with what could not be done, or with what is wrong with the request",
         find: Find::First(
-            r"^(?i:fail(?:ed|ure)?: |fatal: |failed to |failed (?:in|while|with) |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation|date|value|type|name)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option|key|field|type)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|unsupported (?:tool|action|operation|command|type|format)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:failed|raised an?|could not be)|your (?:proposed )?(?:edit|command|action) (?:failed|was not|could not|is not|did not pass the)|file .{1,200} (?:not found|does not exist)|\S+ verification failed|the term .{1,80} is not recognized|e: unable|\S+ ?: the term |assertion failed|(?:request|call) failed|code execution failed|execution failed|compilation failed)",
+            r"^(?:\[[\w -]{1,30}\] )?(?i:fail(?:ed|ure)?: |fatal: |failed to |failed (?:in|while|with) |unable to |could not |couldn't |cannot |can't |invalid (?:tool|function|action|command|argument|arguments|input|json|parameter|parameters|syntax|request|api|`\w+`|column|query|path|url|format|id|option|operation|date|value|type|name)\b|unknown (?:function|tool|command|action|argument|parameter|column|table|database|error|option|key|field|type)\b|unrecognized |malformed |no such |permission denied|access denied|unauthorized|forbidden|not found\b|bad request|unsupported (?:tool|action|operation|command|type|format)|illegal |(?:the )?(?:tool|function|action|api|command) .{1,80}? (?:failed|raised an?|could not be)|your (?:proposed )?(?:edit|command|action) (?:failed|was not|could not|is not|did not pass the)|(?:the )?(?:file|path|directory|folder|url|file content)\b.{0,200}? (?:not found|does not exist|doesn't exist|must be (?:an )?(?:absolute|relative)|exceeds (?:the )?max)|\S+ verification failed|the term .{1,80} is not recognized|e: unable|\S+ ?: the term |assertion failed|(?:request|call) failed|code execution failed|execution failed|compilation failed)",
         ),
         gives: Gives::Worded,
         decides: example("deploy", "{}", "Failed to deploy: the bucket is gone"),
@@ -118,12 +118,38 @@ pub(super) const RULES: &[Rule] = &[
         spares: example("bash", r#"{"command": "cat README"}"#, "Batteries are not included."),
     },
     Rule {
+        name: "calls.not-found",
+        harness: Harness::FunctionCalling,
+        reason: "a short message that says that what the call names is not there; of a search it is an answer",
+        find: Find::Error(|evidence| {
+            let line = *evidence.head.first()?;
+            let is_message = evidence.head.len() == 1 && NOT_FOUND.is_match(line) && !super::is_told(line);
+            let is_answer = || evidence.asked.command().is_some() || evidence.asked.is_reading_tool();
+            (is_message && !is_answer() && !evidence.asked.spells(line))
+                .then_some(std::borrow::Cow::Borrowed("not_found"))
+        }),
+        gives: Gives::Error("not_found"),
+        decides: example("multiply", "{}", "One or both matrices not found in the store."),
+        spares: example("search_code", "{}", "Definition not found in the index."),
+    },
+    Rule {
+        name: "calls.result-repr",
+        harness: Harness::FunctionCalling,
+        reason: "MCP's result as Python prints it, with isError",
+        find: Find::Heading(r"^\x22?meta=.{0,200} isError=True\b"),
+        gives: Gives::Worded,
+        decides: example("delete", "{}", "\"meta=None content=[] structuredContent=None isError=True\""),
+        spares: example("delete", "{}", "\"meta=None content=[] structuredContent=None isError=False\""),
+    },
+    Rule {
         name: "calls.validation-report",
         harness: Harness::FunctionCalling,
         reason: "the output ends in pydantic's report of what does not fit",
         find: Find::Error(|evidence| {
             let ends = evidence.tail.first().is_some_and(|line| line.contains("https://errors.pydantic.dev/"));
-            (ends && !evidence.asked.reads()).then_some(std::borrow::Cow::Borrowed("ValidationError"))
+            // Where the message begins with it, the first line says more.
+            let is_told = || evidence.head.first().is_some_and(|line| super::is_told(line));
+            (ends && !evidence.asked.reads() && !is_told()).then_some(std::borrow::Cow::Borrowed("ValidationError"))
         }),
         gives: Gives::Error("ValidationError"),
         decides: example(
@@ -134,7 +160,7 @@ pub(super) const RULES: &[Rule] = &[
         spares: example(
             "bash",
             r#"{"command": "cat run.log"}"#,
-            "1 validation error for Model\nname\n  Field required\n    For further information visit https://errors.pydantic.dev/2.11/v/missing",
+            "1 validation error for Model\nname\n  Field required\nreading the next\n2 validation errors for Model\nage\n    For further information visit https://errors.pydantic.dev/2.11/v/missing",
         ),
     },
     Rule {
@@ -157,6 +183,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
+pattern!(NOT_FOUND, r"^(?i).{1,100} (?:was |were |is |are )?not found(?: in (?:the )?[\w -]{1,40})?\.?$");
 pattern!(RATE_LIMITED, r"(?i)rate.?limit|too many requests|quota exceeded|\b429\b");
 pattern!(
     SERVER_FAILED,
@@ -170,8 +197,11 @@ pattern!(
     NO_TOOL,
     r"(?i)(?:unknown|no such|invalid|unrecognized) (?:function|tool|action)|(?:function|tool|action) .*(?:not found|does not exist|doesn't exist|not available|not defined|is not (?:a )?valid)"
 );
-pattern!(SQL, r"(?i)\b(?:column|table|sql|database|relation|group by|syntax to use|view|subquery|select)\b");
-pattern!(BAD_ARGUMENTS, r"(?i)argument|parameter|json|schema|required|validation|unexpected keyword");
+pattern!(SQL, r"(?i)\b(?:column|table|sql|database|relation|group by|syntax to use|subquery)\b");
+pattern!(
+    BAD_ARGUMENTS,
+    r"(?i)argument|parameter|(?:invalid|malformed|bad|parse|parsing|decode) (?:\w+ )?json|json (?:decode|parse|is|was)|schema|required|validation|unexpected keyword|unknown (?:command|option|field)"
+);
 pattern!(NOT_THERE, r"(?i)not found|no such|does(?: not|n't) exist|unknown|missing");
 
 /// The type of an error that is told in words.

@@ -60,6 +60,17 @@ pub(super) const RULES: &[Rule] = &[
         spares: example("bash", r#"{"command": "cat a.txt"}"#, "x and y\n    at home (12:1)\n    at work (1:2)"),
     },
     Rule {
+        name: "code.errno",
+        harness: Harness::CodeInterpreter,
+        reason: "the system's name of an error, as Node prints it",
+        find: Find::First(
+            r"^(?:Error: )?E(?:NO|AC|PERM|IS|EXIST|IN|CONN|TIME|ADDR|PIPE|BUSY|M|NET|HOST|AI|AGAIN|BAD|ROFS|XDEV|LOOP)[A-Z]{0,12}: [a-z]",
+        ),
+        gives: Gives::Error("system_error"),
+        decides: example("Read", r#"{"file_path": "/a"}"#, "ENOENT: no such file or directory, open '/a'"),
+        spares: example("Read", r#"{"file_path": "/a"}"#, "EXTRA: how to read a file"),
+    },
+    Rule {
         name: "code.bare-message",
         harness: Harness::CodeInterpreter,
         reason: "Python's own words for an error, alone: a tool that prints `str(e)`",
@@ -72,7 +83,17 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-const TRACEBACK: &str = "Traceback (most recent call last)";
+pub(super) const TRACEBACK: &str = "Traceback (most recent call last)";
+
+pattern!(
+    /// The same, found at the speed of a search for a text.
+    ANY_TRACEBACK,
+    r"Traceback \(most recent call last\)"
+);
+
+pub(super) fn has_traceback(text: &str) -> bool {
+    ANY_TRACEBACK.is_match(text)
+}
 
 pattern!(
     EXCEPTION_LINE,
@@ -101,21 +122,23 @@ pub(super) fn is_exception_line(line: &str) -> bool {
 
 fn traceback(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let (text, asked) = (evidence.text, evidence.asked);
-    let at = text.rfind(TRACEBACK)?;
+    let first = ANY_TRACEBACK.find(text)?.start();
+    let at = first + text[first..].rfind(TRACEBACK)?;
     let line_start = text[..at].rfind('\n').map_or(0, |n| n + 1);
     let before = text[line_start..at].trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '\u{1b}');
     // IPython puts the class before the words; a logger or a listing puts other things there.
     let indented = text[line_start..].starts_with([' ', '\t']);
     let in_place =
         !indented && before.split_whitespace().count() <= 1 && !before.ends_with(':') || STREAM_LABEL.is_match(before);
-    if !in_place || asked.arguments().contains(TRACEBACK) || asked.handles() {
+    let has_failed = evidence.status.is_some_and(|status| status != 0);
+    let is_printed = || !has_failed && (asked.arguments().contains(TRACEBACK) || asked.handles());
+    if !in_place || is_printed() {
         return None;
     }
     let after = &text[at + TRACEBACK.len()..];
     // A log that code reads may hold a traceback anywhere but, as a rule, not as the first thing printed; and a program that
     // failed says why, and is gone.
     let is_first = line_start == 0;
-    let has_failed = evidence.status.is_some_and(|status| status != 0);
     let is_own = has_failed
         || CURRENT_FRAME.is_match(text)
         || ran_here(&text[at..], asked)
@@ -131,7 +154,7 @@ fn exception_line(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let (tail, asked) = (&evidence.tail, evidence.asked);
     let last = tail.first()?;
     let class = class_of(last)?;
-    if evidence.text.contains(TRACEBACK) || asked.spells(last) {
+    if has_traceback(evidence.text) || asked.spells(last) {
         return None;
     }
     let is_current = || CURRENT_FRAME.is_match(evidence.text);

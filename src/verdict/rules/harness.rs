@@ -20,8 +20,8 @@ pub(super) const RULES: &[Rule] = &[
         name: "harness.invalid-arguments",
         harness: Harness::FunctionCalling,
         reason: "the arguments do not fit the tool's schema, in pydantic's, MCP's or a parser's words",
-        find: Find::First(
-            r"^(?i:(?:<tool_use_error>)?(?:error: ?)?(?:error (?:calling|executing|in) (?:tool|function).{0,80}?: ?)?(?:\d+ validation errors? (?:for|in) |(?:\w+ )?validation error\b|inputvalidationerror|invalid (?:json|arguments?|parameters?|params|input)\b|invalid type for |(?:mcp error )?-3260[0-3]\b|mcp error -3260[0-3]|missing (?:\d+ )?required (?:argument|parameter|field|property|positional)|required (?:argument|parameter|property|field)|unexpected keyword argument|(?:failed|unable) to (?:parse|decode) (?:the )?(?:tool |function )?(?:arguments|json|input|call)|arguments? .{1,60} (?:is|are) (?:required|missing|invalid)|expecting (?:value|property name|',' delimiter|':' delimiter)|jsondecodeerror))",
+        find: Find::Heading(
+            r"^(?i:(?:<tool_use_error>)?(?:error: ?)?(?:error (?:calling|executing|in) (?:tool|function).{0,80}?: ?)?(?:\d+ validation errors? (?:for|in) |(?:\w+ )?validation error\b|inputvalidationerror|invalid (?:json|arguments?|parameters?|params|input)\b|invalid type for |(?:mcp error )?-3260[0-3]\b|mcp error -3260[0-3]|missing (?:\d+ )?required (?:argument|parameter|field|property|positional)|required (?:argument|parameter|property|field)|unexpected keyword argument|(?:failed|unable) to (?:parse|decode) (?:the )?(?:tool |function )?(?:arguments|json|input|call)|arguments? .{1,60} (?:is|are) (?:required|missing|invalid)|(?:params|data|input|arguments|body)\S{0,40} must (?:have|be|not|match)\b|expecting (?:value|property name|',' delimiter|':' delimiter)|jsondecodeerror))",
         ),
         gives: Gives::Error("invalid_arguments"),
         decides: example(
@@ -51,7 +51,7 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::Any,
         reason: "the call was stopped before it was done",
         find: Find::First(
-            r"^(?i:[\[(<]?(?:error: ?)?(?:(?:command|request|execution|operation|process|tool|call|run|task)(?: execution| call)? (?:was |has been |got )?(?:aborted|interrupted|cancelled|canceled|terminated|killed)|(?:request|conversation|execution) interrupted|interrupted by |aborted\b|cancelled by |canceled by |killed$|segmentation fault|core dumped|bus error|out of memory|the operation was (?:aborted|cancelled|canceled)|keyboardinterrupt))",
+            r"^(?i:[\[(<]?(?:error: ?)?(?:(?:command|request|execution|operation|process|tool|call|run|task)(?: execution| call)? (?:was |has been |got )?(?:aborted|interrupted|cancelled|canceled|terminated|killed)|(?:request|conversation|execution) interrupted|interrupted by |aborted\b|cancell?ed(?: by |: )|killed$|segmentation fault|core dumped|bus error|out of memory|the operation was (?:aborted|cancelled|canceled)|keyboardinterrupt))",
         ),
         gives: Gives::Error("aborted"),
         decides: example("shell", r#"{"command": "sleep 9"}"#, "Command aborted"),

@@ -286,7 +286,9 @@ fn checks(command: &Command) -> bool {
         || is_told(command, CHECK_COMMANDS)
         || is_told(command, CHECK_OPTIONS)
         || command.python_module().is_some_and(|m| CHECK_MODULES.contains(&m))
-        || command.python_code().is_some_and(|code| code.contains("py_compile") || code.contains("compileall"))
+        || command
+            .python_code()
+            .is_some_and(|code| ["py_compile", "compileall", "ast.parse("].iter().any(|c| code.contains(c)))
         || (command.program() == "git" && command.has_option(&["--check"]))
 }
 

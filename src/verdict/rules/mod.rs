@@ -109,7 +109,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// Memory of the automaton, for each thread.
-const AUTOMATON_BYTES: usize = 32 * 1024 * 1024;
+const AUTOMATON_BYTES: usize = 4 * 1024 * 1024;
 /// So much of a line is looked at.
 const LINE_BYTES: usize = 1024;
 
@@ -220,7 +220,7 @@ fn first_line(evidence: &Evidence<'_>) -> Option<Failure> {
     let line = &line[..line.floor_char_boundary(LINE_BYTES)];
     let rule = found.set.matches(line.as_bytes()).into_iter().map(|k| found.rules[k]).find(|rule| match rule.find {
         Find::Brief(_) => is_brief,
-        Find::Heading(_) => true,
+        Find::Heading(_) => !(is_document && evidence.asked.command().is_some() && evidence.asked.reads()),
         Find::First(_) | Find::Error(_) | Find::Job(_) | Find::Elsewhere => !is_document,
     })?;
     if evidence.asked.spells(line) || NONE_AT_ALL.is_match(line) {

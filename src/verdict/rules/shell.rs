@@ -140,7 +140,7 @@ fn type_of(line: &str) -> &'static str {
 
 pattern!(
     COMPILER,
-    r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: )"
+    r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: |error: subprocess-exited-with-error|ERROR: (?:Could not|Failed|No matching|Cannot)|E: )"
 );
 
 fn compiler(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
@@ -162,12 +162,9 @@ pub(super) fn is_nothing_but_errors(evidence: &Evidence<'_>) -> bool {
     if evidence.is_silent() || asked.is_reading_tool() {
         return false;
     }
-    let ends_in_exception = evidence.tail.first().is_some_and(|last| code::is_exception_line(last));
-    if ends_in_exception && evidence.text.contains("Traceback (most recent call last)") {
-        return true;
-    }
     let is_error = |line: &&str| ITSELF.is_match(line) || is_complaint(line, asked) || super::is_told(line);
-    evidence.head.len() <= MESSAGE_LINES
-        && evidence.head.iter().all(is_error)
-        && !evidence.head.iter().any(|line| asked.spells(line))
+    if evidence.head.len() <= MESSAGE_LINES && evidence.head.iter().all(is_error) {
+        return !evidence.head.iter().any(|line| asked.spells(line));
+    }
+    code::has_traceback(evidence.text) && evidence.tail.first().is_some_and(|last| code::is_exception_line(last))
 }
