@@ -5,7 +5,7 @@
 #
 # Three programs on the same two files (scripts/make_bench_data.py): this one, a plain pyarrow copy (zstd), and the same
 # job in Python (pyarrow + difflib; on the heavy file a slice, scaled). Python's interpreter start and imports are not
-# counted, ours is. Behind them `purify audit` of the light file, beside the main job. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
+# counted, ours is. After them `purify audit` of the light file, beside the main job. Each figure is the median of RUNS runs, the programs in turn. Needs python3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 light_rows=${1:-200000} heavy_rows=${2:-20000} slice=${SLICE:-400} runs=${RUNS:-5}

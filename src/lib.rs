@@ -1,6 +1,6 @@
 //! Offline trajectory purification for agentic RL.
 //!
-//! Small models that learn to use tools fail often, read the error and put themselves right a turn later. With a reward
+//! Small models that learn to use tools fail often, read the error and correct themselves a turn later. With a reward
 //! for the outcome alone, the failed calls of a successful rollout are rewarded too. This crate replaces them, in stored
 //! rollouts, by the model's own correction: SAAR, similarity-aware adaptive rollback (CLEANER, arXiv 2601.15141).
 //!
@@ -31,7 +31,7 @@
 //! - [`guard`] looks at a plan for what it would leave behind or take away: text about an error that is gone, names that
 //!   only removed code defines. What follows from a finding is the pipeline's to decide.
 //! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
-//! - [`export`] turns what is written into the rows that trainers eat, a pure function for each.
+//! - [`export`] turns what is written into the rows that trainers read, a pure function for each.
 //! - [`audit`] reads both sides of a purifying together, counts them and shows each repair: as JSON, as a page for the browser,
 //!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
 //! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the

@@ -249,7 +249,7 @@ const BROKEN: &[Broken] = &[
         "its `post_processor` is missing",
     ),
     (
-        "weights that are cut off",
+        "weights that are truncated",
         |f| write(f, "model.safetensors", "12345678901234"),
         &[],
         "model.safetensors` can't be used",
@@ -284,7 +284,7 @@ const BROKEN: &[Broken] = &[
         &[],
         "config.json` describes a model that can't be used: it is missing",
     ),
-    ("a config that is no JSON", |f| write(f, "config.json", "{"), &[], "it is no JSON"),
+    ("a config that is not JSON", |f| write(f, "config.json", "{"), &[], "it is not JSON"),
     (
         "another pooling",
         |f| edit(f, "1_Pooling/config.json", "mean_tokens\": true", "max_tokens\": true"),

@@ -26,7 +26,7 @@ fn matches(mut before: &[Message<'_>], mut after: &[Message<'_>], repairs: &[Rep
     (left.is_empty() && more.is_empty()).then_some(())
 }
 
-/// What stands behind the first messages of both, if these are the same.
+/// What comes after the first messages of both, if these are the same.
 fn same<'a, 'm, 'b, 'n>(
     before: &'a [Message<'m>],
     after: &'b [Message<'n>],

@@ -15,11 +15,11 @@ use super::python::{Names, Reader};
 use crate::saar::{Plan, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
-/// Steps behind a repair at which one glances; if that is not enough, the code is parsed.
+/// Steps after a repair at which one glances; if that is not enough, the code is parsed.
 const MOST_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
-/// Python names. `unmakes`: a repair that is found is not made, so that its names are there for the steps behind.
+/// Python names. `unmakes`: a repair that is found is not made, so that its names are there for the steps after.
 pub fn find(
     trajectory: &Trajectory<'_, '_>,
     plan: &Plan,
@@ -243,7 +243,7 @@ impl<'p> Pass<'p> {
         self.open.retain(|r| !repairs.contains(r));
     }
 
-    /// Code that stays and can't be read: it may need what is gone, and may have defined all that is used behind it.
+    /// Code that stays and can't be read: it may need what is gone, and may have defined all that is used after it.
     fn give_up(&mut self, step: usize) {
         for (index, repair) in self.plan.repairs.iter().enumerate() {
             self.unknown[index] |= self.pending[index] > 0 || repair.last() >= step;

@@ -14,7 +14,7 @@ use super::glance;
 pub(super) struct Names {
     /// Used, and not defined before by the code itself.
     pub used: BTreeSet<String>,
-    /// The same behind a `from m import *` of its own, which may have defined them.
+    /// The same after a `from m import *` of its own, which may have defined them.
     pub doubtful: BTreeSet<String>,
     /// Defined at the top level.
     pub defined: BTreeSet<String>,
@@ -36,7 +36,7 @@ impl Reader {
         Reader(parser.set_language(&tree_sitter_python::LANGUAGE.into()).is_ok().then_some(parser))
     }
 
-    /// The names of a piece of code; `None` if it is no Python that can be read.
+    /// The names of a piece of code; `None` if it is not Python that can be parsed.
     pub(super) fn names(&mut self, code: &str) -> Option<Names> {
         if code.len() > MOST_BYTES || glance::is_broken(code) {
             return None;

@@ -92,7 +92,7 @@ pub struct Pair<'p, 't> {
     pub settings: Settings<'p>,
 }
 
-/// Calls of a step that are compared; behind them a step of hundreds of calls is known well enough.
+/// Calls of a step that are compared; after them a step of hundreds of calls is known well enough.
 const MOST_CALLS: usize = 24;
 
 /// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`LEAST_COMPARED`].

@@ -18,7 +18,7 @@ impl Purifier<'_> {
         gate: Option<Gate<'_>>,
     ) -> Result<Guarded, RejectReason> {
         let mut plan = self.planner().plan(trajectory, gate)?;
-        // A repair that is not made leaves its names to those behind it, so this comes first.
+        // A repair that is not made leaves its names to those after it, so this comes first.
         let dependent = self.dependent(trajectory, &mut plan);
         let mut findings = Vec::with_capacity(plan.repairs.len());
         for (index, depends_on_removed) in dependent.into_iter().enumerate() {

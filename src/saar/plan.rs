@@ -24,7 +24,7 @@ pub struct Repair {
     pub granularity: Granularity,
     /// It would have been deep, and was made shallow for the sake of what stays.
     pub made_shallow: bool,
-    /// Every `s_i` of saar.md, section 3, in order.
+    /// Every `s_i` of docs/method.md, "Repair of one recovered run", in order.
     pub similarity: Vec<f64>,
     /// The cosine of each comparison; absent where nothing is compared by meaning.
     pub semantic_similarity: Option<Vec<f64>>,
@@ -61,9 +61,9 @@ impl Repair {
 pub enum Skip {
     /// The draw of the repair probability went against the rollout.
     NotSelected,
-    /// It stands behind the rollout's first unrecovered run, and the settings stop there.
+    /// It comes after the rollout's first unrecovered run, and the settings stop there.
     BehindUnrecovered,
-    /// It starts behind the attempt at which repairs stop.
+    /// It starts after the attempt at which repairs stop.
     TooManyAttempts,
     /// All its failures were the environment's.
     EnvironmentFault,

@@ -11,17 +11,17 @@ mod words;
 
 pub use words::{assigned_name, base_name};
 
-/// How a command hangs on the one before it.
+/// How a command depends on the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Join {
-    /// The first, or behind `;`, a line break or `&`: it runs whatever came before.
+    /// The first, or after `;`, a line break or `&`: it runs whatever came before.
     #[default]
     Then,
-    /// Behind `&&`: it runs if the one before went well.
+    /// After `&&`: it runs if the one before went well.
     And,
-    /// Behind `||`: it runs if the one before failed.
+    /// After `||`: it runs if the one before failed.
     Or,
-    /// Behind `|`: it runs beside the one before.
+    /// After `|`: it runs beside the one before.
     Pipe,
 }
 
@@ -66,7 +66,7 @@ impl Command {
         self.words.get(1..).unwrap_or_default()
     }
 
-    /// The first argument that is no option: what `git`, `apt-get`, `docker` or `npm` are told to do.
+    /// The first argument that is not an option: what `git`, `apt-get`, `docker` or `npm` are told to do.
     pub fn subcommand(&self) -> &str {
         self.arguments().iter().find(|word| !word.starts_with('-')).map_or("", String::as_str)
     }

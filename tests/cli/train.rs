@@ -511,8 +511,8 @@ fn models_that_do_not_fit_are_refused_by_what_is_wrong_with_them() {
     std::fs::create_dir_all(place.path("empty")).expect("a folder");
     let size = weights.len() / 2;
     let cases = [
-        ("none", 3, "`none` is no model: expected a folder with `config.json`, or a .gguf file".to_owned()),
-        ("empty", 3, "`empty` is no model: expected a folder with `config.json`, or a .gguf file".to_owned()),
+        ("none", 3, "`none` is not a model: expected a folder with `config.json`, or a .gguf file".to_owned()),
+        ("empty", 3, "`empty` is not a model: expected a folder with `config.json`, or a .gguf file".to_owned()),
         ("gemma", 3, "`gemma/config.json` is a model of type `gemma3`, expected qwen2, qwen3 or llama".to_owned()),
         (
             "deeper",
@@ -552,7 +552,7 @@ fn models_that_do_not_fit_are_refused_by_what_is_wrong_with_them() {
     let (code, text) = complaint(&cut);
     assert_eq!(code, 3);
     assert!(text.starts_with("`cut/model.safetensors` can't be used: tensor `"), "{text}");
-    assert!(text.ends_with(&format!("does not lie within the file's {size} bytes: it is cut off")), "{text}");
+    assert!(text.ends_with(&format!("does not lie within the file's {size} bytes: it is truncated")), "{text}");
     let other = format!("{}/adapter", self::tiny("tiny-llama"));
     let args = [
         "--model",
@@ -653,7 +653,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
         (
             "sft",
             "no_prompt",
-            "row 0 of `no_prompt.parquet` (`r0`): it has `response_ids` and no `prompt_ids`: what stood before the response is unknown",
+            "row 0 of `no_prompt.parquet` (`r0`): it has `response_ids` but no `prompt_ids`: what came before the response is unknown",
         ),
         ("sft", "empty", "there is nothing to train on: the files hold no row"),
         (
@@ -682,7 +682,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
         (
             "dpo",
             "no_reward",
-            "`no_reward.parquet` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same with `_ids`",
+            "`no_reward.parquet` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same names with `_ids`",
         ),
         ("grpo", "pairs", "`pairs.parquet` holds preference pairs, which grpo can't read"),
     ];
@@ -899,7 +899,7 @@ fn rows_that_cannot_be_scored_stay_and_are_counted() {
     assert_eq!(complaint(&own), (4, "`./rows.parquet` is the input itself".to_owned()));
     let raw = place.run(&[&args[..], &["--raw", "rows.parquet"]].concat());
     assert_eq!(raw.code, 3);
-    // A line that is no row can't be written: that is said, and `--strict` fails.
+    // A line that is not a row can't be written: that is said, and `--strict` fails.
     let line = json!({"prompt_ids": [1, 2], "response_ids": [3], "response_mask": [1]});
     std::fs::write(place.path("rows.jsonl"), format!("{line}\nnot JSON\n{line}\n")).expect("a file");
     let args = ["score", "--in", "rows.jsonl", "--model", &tiny("tiny-qwen3"), "--strict"];
