@@ -46,7 +46,7 @@ fn known_files() -> Vec<(&'static str, &'static [&'static str], Want)> {
         ("broken_page.parquet", &[], Refused("`broken_page.parquet` can't be read after row 0\ncaused by: Parquet argument error: Parquet error: Required field type_ is missing", "the file is damaged there; copy or write it again")),
         ("chat_text_cut_off.jsonl", &[], Rejected(1, one("no_json: row 1 of `chat_text_cut_off.jsonl`: line 2 is not a JSON object: EOF while parsing a string at column 21"))),
         ("chat_text_types.jsonl", &[], Rejected(1, one("wrong_format: row 1 of `chat_text_types.jsonl`: line 2 is not a row of the format `chat-text`: `text` is a list, expected text"))),
-        ("cut_off.parquet", &[], Refused("`cut_off.parquet` is truncated: a Parquet file ends with `PAR1`, its 3267 bytes end otherwise", "the file was not written to its end; copy or write it again")),
+        ("cut_off.parquet", &[], Refused("`cut_off.parquet` is truncated: a Parquet file ends with `PAR1`, but its 3267 bytes end differently", "the file was not written to its end; copy or write it again")),
         ("deep_arguments.parquet", &[], Rejected(1, vec![])),
         ("deep_json.jsonl", &[], Rejected(1, one("no_json: row 1 of `deep_json.jsonl`: line 2 is not a JSON object: recursion limit exceeded at column 657"))),
         ("empty_file.parquet", &[], Refused("`empty_file.parquet` is not a Parquet file: it starts with nothing (it is empty), expected `PAR1`", LINES_HINT)),

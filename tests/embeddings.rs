@@ -345,6 +345,6 @@ fn onnx_file_that_is_none_is_refused_and_nothing_panics() {
     remove(folder.path(), "config.json");
     edit(folder.path(), "tokenizer.json", "\"##~\": 139", "\"##~\": 139, \"zz\": 5000");
     let mut engine = embedder(folder.path(), &["--engine", "onnx"]);
-    let error = engine.embed(&["zz"]).expect_err("token 5000 is none of the model's");
+    let error = engine.embed(&["zz"]).expect_err("token 5000 is not in the model's vocabulary");
     assert!(matches!(error, EmbedError::Compute { .. }), "{error}");
 }

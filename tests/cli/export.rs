@@ -421,7 +421,7 @@ fn folder_refuses_what_is_not_of_this_run_or_not_purified() {
     place.with("rollouts/two_runs.parquet", "in/b.parquet");
     assert_eq!(place.run(&["--in", "in", "--out", "hub/", "--to", "folder"]).code, 0);
     let other = place.run(&["--in", "in/a.parquet", "--out", "hub/", "--to", "folder"]);
-    let expected = "error: `hub/data/train-00000-of-00002.parquet` is of another run: this one writes 1 such files\n\n\
+    let expected = "error: `hub/data/train-00000-of-00002.parquet` belongs to another run: this one writes 1 such files\n\n\
                     hint: remove it, or give another --out: a reader would take both for one data set\n";
     assert_eq!((other.code, other.stderr.as_str()), (4, expected));
     std::fs::create_dir(place.path("mine")).expect("a folder");

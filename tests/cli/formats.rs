@@ -739,7 +739,7 @@ fn what_python_writes_and_json_does_not_know_is_named_with_what_to_do() {
     let done = place.run(&["--in", "packed.jsonl"]);
     assert_eq!(done.code, 3);
     assert!(
-        done.stderr.starts_with("error: `packed.jsonl` is packed with gzip\n\nhint: unpack it first"),
+        done.stderr.starts_with("error: `packed.jsonl` is compressed with gzip\n\nhint: unpack it first"),
         "{}",
         done.stderr
     );
