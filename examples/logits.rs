@@ -1,6 +1,6 @@
 //! Logits of a model for some ids, as JSON: what `scripts/interop.sh` holds against PyTorch.
 //!
-//! `cargo run --release --features full --example logits -- MODEL [--adapter DIR] [--text] ID...`: the logits behind the
+//! `cargo run --release --features full --example logits -- MODEL [--adapter DIR] [--text] ID...`: the logits after the
 //! last id; with `--text`, arguments are rendered as a user's message by the model's template, and the ids are printed.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = args.remove(0);
     let mut policy = Policy::load(Path::new(&model), &Device::Cpu, DType::F32)?;
     if args.first().is_some_and(|a| a == "--adapter") {
-        policy.load_adapter(Path::new(args.get(1).ok_or("expected a folder behind --adapter")?))?;
+        policy.load_adapter(Path::new(args.get(1).ok_or("expected a folder after --adapter")?))?;
         args.drain(..2);
     }
     if args.first().is_some_and(|a| a == "--text") {

@@ -1,7 +1,7 @@
 //! Prints the ratio of pairs of texts, or times it: the Rust half of `scripts/compare_similarity.py`.
 //!
 //! Reads lines `[old, new]` or `[old, new, repeats]` of JSON; writes the bits of the ratio in hexadecimal, and the
-//! nanoseconds of one computation behind them if it was repeated.
+//! nanoseconds of one computation after them if it was repeated.
 
 use std::io::BufRead;
 

@@ -137,7 +137,7 @@ async function keyboardWorks(browser) {
 
 async function repairOpens(browser) {
   await opened(browser, "some", async (page) => {
-    await page.fill("#page", "9"); // behind the first block of lines
+    await page.fill("#page", "9"); // after the first block of lines
     await page.press("#page", "Enter");
     await page.click(".open >> nth=3");
     await page.waitForSelector(".detail .diff");

@@ -49,14 +49,14 @@ pub enum Error {
     Write(#[from] WriteError),
     #[error(transparent)]
     Unfit(#[from] UnfitOptions),
-    #[error("`{}` has token columns, and nothing says where a call starts in them", path.display())]
+    #[error("`{}` has token columns, and nothing tells where a call starts in them", path.display())]
     NoCallMarker { path: PathBuf },
     #[error("tokenizer `{}` can't be used: {detail}", path.display())]
     Tokenizer { path: PathBuf, detail: String },
     #[error("{message}")]
     Usage { message: String, hint: Option<String> },
     #[error(
-        "row {row} of `{}`: a {kind} that is compared has no vector, nor have {} of the {texts} texts that are compared",
+        "row {row} of `{}`: a {kind} to compare has no vector, and neither have {} of the {texts} texts to compare",
         path.display(), missing - 1
     )]
     NoVector { path: PathBuf, row: u64, kind: &'static str, missing: usize, texts: usize },

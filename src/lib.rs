@@ -1,8 +1,8 @@
 //! Offline trajectory purification for agentic RL.
 //!
-//! Small models that learn to use tools fail often, read the error and put themselves right a turn later. With a reward
+//! Small models that learn to use tools fail often, read the error and correct themselves a turn later. With a reward
 //! for the outcome alone, the failed calls of a successful rollout are rewarded too. This crate replaces them, in stored
-//! rollouts, by the model's own correction: SAAR, similarity-aware adaptive rollback (CLEANER, arXiv 2601.15141).
+//! rollouts, with the model's own correction: SAAR, similarity-aware adaptive rollback (CLEANER, arXiv 2601.15141).
 //!
 //! # Architecture
 //!
@@ -31,7 +31,7 @@
 //! - [`guard`] looks at a plan for what it would leave behind or take away: text about an error that is gone, names that
 //!   only removed code defines. What follows from a finding is the pipeline's to decide.
 //! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
-//! - [`export`] turns what is written into the rows that trainers eat, a pure function for each.
+//! - [`export`] turns what is written into the rows that trainers read, a pure function for each.
 //! - [`audit`] reads both sides of a purifying together, counts them and shows each repair: as JSON, as a page for the browser,
 //!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
 //! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the
@@ -75,10 +75,12 @@
 //! | advantage | a reward relative to its own group |
 //! | update | one change of the trained weights, from a mini-batch of rollouts |
 //! | behaviour log-prob | what the sampling policy gave a token; absent on spliced ones until they are scored |
-//! | importance | how much likelier a correction is without the error in its context than with it |
+//! | importance ratio | how much likelier a correction is without the error in its context than with it |
 //! | embedding, vector | the numbers that a model gives for one text; its **card** says which model, and how |
-//! | calibration | the search for the semantic threshold that decides most like the text does |
-//! | target, form | who an export is for; what one of its files holds |
+//! | calibration | the search for the semantic threshold whose decisions agree best with those by text |
+//! | container | what holds rows: Parquet, JSON lines, a JSON document |
+//! | form | what one row looks like |
+//! | target | who an export is written for |
 //! | purified | the product of [`rewrite`], and nothing else |
 //! | guard, finding | a look at one repair of a plan; what it says |
 //! | retry, workaround, other | what a later call is to a failed one: the same thing again; another way to the same end; something else |
@@ -92,6 +94,8 @@
 //! | sensitivity | what other settings would decide |
 //! | gate | a comparison over counted numbers that fails a run (`--fail-if`) |
 //! | trace | where the columns of one output come from |
+//! | decision, reason | what became of a failure run; why |
+//! | record | what was done to a row, in the column `purification` |
 //! | reject | a row that is not written, kept whole with its reason |
 
 #[cfg(feature = "files")]

@@ -15,7 +15,7 @@ pub struct Protocol {
     pub call: (&'static str, &'static str),
     /// What an answer stands between; a closing marker without text: the answer is the whole message.
     pub answer: (&'static str, &'static str),
-    /// Whether the markers of a call may as well be meant for the reader: then only an answer behind it makes it one.
+    /// Whether the markers of a call may as well be meant for the reader: then only an answer after it makes it one.
     pub needs_answer: bool,
 }
 
@@ -121,7 +121,7 @@ fn split_by<'t>(text: &'t str, protocol: &Protocol) -> Option<Vec<Piece<'t>>> {
     let (mut out, mut rest, mut from) = (Vec::new(), text, 0);
     while let Some(found) = rest[from..].find(open) {
         let (said, inner) = (&rest[..from + found], &rest[from + found + open.len()..]);
-        // An answer stands right behind a call; anything else is what the model wrote.
+        // An answer stands right after a call; anything else is what the model wrote.
         if !said.trim_end().ends_with(call_end) {
             from += found + open.len();
             continue;

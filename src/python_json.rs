@@ -1,6 +1,6 @@
 //! JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it, which is what chat templates print.
 //!
-//! Owns spaces behind `,` and `:`, Python's escapes and its way of writing floats. Keys keep their order.
+//! Owns spaces after `,` and `:`, Python's escapes and its way of writing floats. Keys keep their order.
 
 use std::fmt::Write;
 

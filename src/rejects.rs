@@ -20,9 +20,9 @@ pub enum RejectReason {
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
     Unrecovered { runs: usize },
-    #[error("{repairs} of its repairs leave text about an error that is gone")]
+    #[error("{repairs} of its repairs leave text about a removed error")]
     Residue { repairs: usize },
-    #[error("{0}, although the file was read for such texts before; it has changed since")]
+    #[error("{0}, although the file was read for such texts before: it has changed since")]
     NoVector(#[from] NoVector),
 }
 

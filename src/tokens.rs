@@ -37,7 +37,7 @@ impl Tokens<'_> {
     /// The run of each assistant message, by message index; `None` where a message has no tokens in the response.
     ///
     /// Context has no run, unless there are too many for the other messages. Fewer runs than messages are told apart by
-    /// what the runs hold: earlier messages stand in the prompt, later ones were cut off. An alignment that is not the
+    /// what the runs hold: earlier messages stand in the prompt, later ones were truncated. An alignment that is not the
     /// only possible one is refused, never guessed.
     pub fn runs_by_message(
         &self,

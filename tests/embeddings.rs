@@ -249,7 +249,7 @@ const BROKEN: &[Broken] = &[
         "its `post_processor` is missing",
     ),
     (
-        "weights that are cut off",
+        "weights that are truncated",
         |f| write(f, "model.safetensors", "12345678901234"),
         &[],
         "model.safetensors` can't be used",
@@ -284,7 +284,7 @@ const BROKEN: &[Broken] = &[
         &[],
         "config.json` describes a model that can't be used: it is missing",
     ),
-    ("a config that is no JSON", |f| write(f, "config.json", "{"), &[], "it is no JSON"),
+    ("a config that is not JSON", |f| write(f, "config.json", "{"), &[], "it is not JSON"),
     (
         "another pooling",
         |f| edit(f, "1_Pooling/config.json", "mean_tokens\": true", "max_tokens\": true"),
@@ -345,6 +345,6 @@ fn onnx_file_that_is_none_is_refused_and_nothing_panics() {
     remove(folder.path(), "config.json");
     edit(folder.path(), "tokenizer.json", "\"##~\": 139", "\"##~\": 139, \"zz\": 5000");
     let mut engine = embedder(folder.path(), &["--engine", "onnx"]);
-    let error = engine.embed(&["zz"]).expect_err("token 5000 is none of the model's");
+    let error = engine.embed(&["zz"]).expect_err("token 5000 is not in the model's vocabulary");
     assert!(matches!(error, EmbedError::Compute { .. }), "{error}");
 }

@@ -158,7 +158,7 @@ fn hostile_rows_are_refused_by_name() {
         (
             "sharegpt",
             json!({"conversations": [], "messages": []}),
-            "`messages` stands beside what is converted into it; remove one of them, or name the other's format with --format",
+            "`messages` already exists beside what is converted into it; remove one of them, or name the format of the other with --format",
         ),
         (
             "prompt-completion",

@@ -444,7 +444,7 @@ fn a_repair_that_takes_away_a_needed_name_can_be_skipped() {
     let skipped = purify(&raw, json!({"guard": { "on_dependency": "skip" }}));
     assert!(skipped.plan.repairs.is_empty() && skipped.rollout.is_none());
     assert_eq!(skipped.plan.skipped[0].name(), "dependency");
-    // A repair behind it may then use the names that stay.
+    // A repair after it may then use the names that stay.
     let raw = [raw, python("", "n = 3\nprint(k)", true), python("", "print(n)", false)].concat();
     let skipped = purify(&raw, json!({"guard": { "on_dependency": "skip" }}));
     assert_eq!((skipped.plan.repairs.len(), skipped.plan.skipped.len()), (1, 1));

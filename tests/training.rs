@@ -146,7 +146,7 @@ fn shards_and_both_generations_of_the_configuration_give_the_same_model() {
         let index = json!({"weight_map": {"x": "../model.safetensors"}});
         std::fs::write(place.path().join("model.safetensors.index.json"), index.to_string()).expect("a file");
         let error = Policy::load(place.path(), &Device::Cpu, DType::F32).expect_err("it points elsewhere");
-        assert!(error.to_string().ends_with("`../model.safetensors` is no name of a file beside it"), "{error}");
+        assert!(error.to_string().ends_with("`../model.safetensors` is not the name of a file beside it"), "{error}");
     }
 }
 

@@ -21,7 +21,7 @@ const BINS: usize = 20;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Done {
     pub record: RowRecord,
-    /// Recovered runs that were left as they were; known of plans alone.
+    /// Recovered runs that were left unchanged; known of plans alone.
     pub skipped: Vec<&'static str>,
 }
 
@@ -273,7 +273,7 @@ impl GuardCount {
 }
 
 impl Reference {
-    /// Counts the raw rollout as the reference's loop would have met it: each result is a call; a retry stands directly behind
+    /// Counts the raw rollout as the reference's loop would have met it: each result is a call; a retry stands directly after
     /// a failed attempt; a place at which a call failed is recovered if the run there has a correction within K attempts.
     pub(super) fn add(&mut self, trajectory: &Trajectory<'_, '_>, max_retries: usize) {
         let mut retried_until = None;

@@ -16,7 +16,7 @@ use crate::record::{RepairRecord, RepairScope};
 use crate::rollout::{Message, Role, Rollout};
 use crate::run::{Run, Task};
 
-/// Text of one side of a repair that is compared; what is behind it is cut.
+/// Text of one side of a repair that is compared; what is after it is cut.
 pub const MOST_CHARACTERS: usize = 20_000;
 
 /// Tells each repair of purified data to `each`, in their order.

@@ -18,7 +18,7 @@ pub const THRESHOLDS: usize = 101;
 pub const MOST_RETRIES: usize = 5;
 /// Failures in a row that are told apart; the last entry holds all longer ones.
 pub const MOST_STREAK: usize = 4;
-/// Attempts of a rollout that are told apart by position; the last entry holds all behind.
+/// Attempts of a rollout that are told apart by position; the last entry holds all after.
 pub const MOST_POSITIONS: usize = 32;
 
 /// Everything that an audit says.
@@ -77,7 +77,7 @@ pub struct RowCounts {
     pub purified: Option<u64>,
     /// Raw rows that the purified files do not have: rejected, or dropped by the settings.
     pub left_out: u64,
-    /// Purified rows whose messages or rewards are not what their record says: somebody has changed them since.
+    /// Purified rows whose messages or rewards are not what their record says: they have been changed since.
     pub edited: u64,
 }
 
@@ -147,7 +147,7 @@ pub struct Side {
     pub by_position: Vec<Tally>,
     /// Failure runs, by length.
     pub failure_runs: BTreeMap<u64, RunCounts>,
-    /// Runs with a correction directly behind them, of any length; and all others.
+    /// Runs with a correction directly after them, of any length; and all others.
     pub corrected: u64,
     pub uncorrected: u64,
     pub cascade: Cascade,
@@ -167,10 +167,10 @@ pub struct Cascade {
     /// The first attempt of a rollout.
     pub first: Tally,
     pub after_ok: Tally,
-    /// Behind 1, 2, 3 and [`MOST_STREAK`] or more failures in a row.
+    /// After 1, 2, 3 and [`MOST_STREAK`] or more failures in a row.
     pub after_failures: [Tally; MOST_STREAK],
     pub rate_after_ok: Option<f64>,
-    /// Behind any number of failures.
+    /// After any number of failures.
     pub rate_after_failure: Option<f64>,
     /// The second over the first: above 1, failures breed failures.
     pub ratio: Option<f64>,
@@ -195,7 +195,7 @@ pub struct Repairs {
     pub by_tool: BTreeMap<String, u64>,
     /// Failed attempts that were replaced, by error type.
     pub error_types: BTreeMap<String, u64>,
-    /// Recovered runs that were left as they were, by reason. Of purified data the manifest alone tells, and of all rows only.
+    /// Recovered runs that were left unchanged, by reason. Of purified data the manifest alone tells, and of all rows only.
     pub skipped: Option<BTreeMap<String, u64>>,
 }
 
@@ -350,7 +350,7 @@ pub struct RepairView {
     pub record: RepairRecord,
     /// The run as it was, and the step that it became, as lines.
     pub lines: Vec<DiffLine>,
-    /// Text behind the bound was cut.
+    /// Text after the bound was cut.
     pub is_cut: bool,
 }
 

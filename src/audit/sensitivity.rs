@@ -37,7 +37,7 @@ pub(super) struct InForce {
     pub max_retries: usize,
 }
 
-/// How far the threshold is moved to see what hangs on it.
+/// How far the threshold is moved to see what depends on it.
 const STEP: f64 = 0.1;
 
 impl Default for Runs {

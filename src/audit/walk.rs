@@ -24,7 +24,7 @@ use crate::schema::PURIFICATION;
 /// What is told of files that are no two sides of one data set.
 pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purified, and what purify made of it";
 
-/// Raw rows behind one that are asked whether they are what a purified row without a name was.
+/// Raw rows after one that are asked whether they are what a purified row without a name was.
 const MOST_AHEAD: usize = 64;
 
 /// What a view of any of a row's repairs says of it.
@@ -44,7 +44,7 @@ pub(super) struct Stretch {
     pub bad: Vec<BadLine>,
 }
 
-/// Files that are read one behind the other.
+/// Files that are read one after another.
 struct Files<'w> {
     rest: VecDeque<PathBuf>,
     open: Option<(Input, Shape)>,
@@ -149,7 +149,7 @@ impl<'w> Purified<'w> {
     }
 }
 
-/// Rows of files that are read one behind the other.
+/// Rows of files that are read one after another.
 struct Series<'w> {
     files: Files<'w>,
     records: Records,

@@ -44,17 +44,17 @@ pub enum RowError {
         "call {call} of message {message} of column `{column}` has no `function`, expected its name and arguments there"
     )]
     NoFunction { column: String, message: usize, call: usize },
-    #[error("line {line} is no UTF-8: byte {byte} of it can't be read")]
+    #[error("line {line} is not valid UTF-8: byte {byte} of it can't be read")]
     NoUtf8 { line: u64, byte: usize },
-    #[error("line {line} is no JSON object: {detail}")]
+    #[error("line {line} is not a JSON object: {detail}")]
     NoJson { line: u64, detail: String },
     #[error("{} does not fit the columns of the file: {detail}", subject(.line))]
     NoFit { line: Option<u64>, detail: String },
-    #[error("{} is no row of the format `{layout}`: {detail}", subject(.line))]
+    #[error("{} is not a row of the format `{layout}`: {detail}", subject(.line))]
     Layout { line: Option<u64>, layout: &'static str, detail: String },
     #[error("its record of what was done before can't be read: {0}")]
     Record(#[from] RecordError),
-    #[error("column `tools` is no JSON: {detail}")]
+    #[error("column `tools` is not JSON: {detail}")]
     NoTools { detail: String },
 }
 
@@ -155,7 +155,7 @@ impl List {
             DataType::List(_) => Ok(Self::of::<i32>(array)),
             DataType::LargeList(_) => Ok(Self::of::<i64>(array)),
             other => {
-                let item = list_item(other).ok_or_else(|| ArrowError::CastError(format!("{other} is no list")))?;
+                let item = list_item(other).ok_or_else(|| ArrowError::CastError(format!("{other} is not a list")))?;
                 Self::new(&strict_cast(array, &DataType::LargeList(Arc::clone(item)))?)
             }
         }
@@ -390,7 +390,7 @@ pub struct Decoded {
 #[derive(Debug)]
 pub enum RowNumbers {
     From(u64),
-    /// Lines of a text file, some of which are no rows.
+    /// Lines of a text file, some of which are not rows.
     Listed(Vec<u64>),
 }
 

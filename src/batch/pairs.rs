@@ -1,4 +1,4 @@
-//! `pairs.parquet`: one row per repair, ready for preference training (data.md, section 2).
+//! `pairs.parquet`: one row per repair, ready for preference training (docs/data.md, "Files beside the data").
 //!
 //! Owns the pairs' columns. Prompt, chosen and rejected have the type of the input's messages, so that what
 //! a trainer reads from one it reads from the other.

@@ -14,7 +14,7 @@ use crate::schema::REJECT_REASON;
 
 const RAW_LINE: &str = "raw_line";
 
-/// The input's columns, nullable, with the reason behind them.
+/// The input's columns, nullable, with the reason after them.
 pub fn schema(input: &Schema, has_lines: bool) -> SchemaRef {
     let mut fields: Vec<_> = input.fields().iter().map(|f| Arc::new(f.as_ref().clone().with_nullable(true))).collect();
     if has_lines {
@@ -35,7 +35,7 @@ pub fn of_rows(schema: &SchemaRef, batch: &RecordBatch, rows: &[(usize, String)]
     RecordBatch::try_new(Arc::clone(schema), arrays)
 }
 
-/// Lines that are no rows, as text and reason.
+/// Lines that are not rows, as text and reason.
 pub fn of_lines(schema: &SchemaRef, lines: &[(String, String)]) -> Result<RecordBatch, ArrowError> {
     let columns = schema.fields().len() - 2;
     let mut arrays: Vec<ArrayRef> =

@@ -56,24 +56,24 @@ pub(super) fn run(args: AuditArgs, printer: &Printer) -> Result<ExitStatus, Erro
     printer.line(&table(&report));
     if report.rows.edited > 0 {
         printer.warning(&format!(
-            "{} purified rows are not what their record says: somebody has changed them since",
+            "{} purified rows are not what their record says: they have been changed since",
             grouped(report.rows.edited)
         ));
     }
     if report.is_purified && report.rows.left_out > 0 {
         printer.warning(&format!(
-            "{} raw rows are not in the purified data: the raw side counts them, the other can't",
+            "{} raw rows are not in the purified data: only the raw side counts them",
             grouped(report.rows.left_out)
         ));
     }
     if !report.settings_known {
         printer.warning(
-            "no manifest stands beside the purified data: what decided is taken from the options given here, and may have been otherwise",
+            "there is no manifest beside the purified data: the options given here are taken for those that decided, and may differ from them",
         );
     }
     if !report.detects_alike {
         printer.warning(
-            "the data was purified with other options for errors: give the same ones, else both sides are no two sides of one thing",
+            "the data was purified with other error options: give the same ones, otherwise the two sides cannot be compared",
         );
     }
     for path in config.json.iter().chain(&config.html) {
@@ -203,7 +203,7 @@ fn lists(out: &mut String, report: &AuditReport) {
         let [orphans, doubles, unlisted] = faults.map(grouped);
         let _ = writeln!(
             out,
-            "  results without a call {orphans}, call ids used twice {doubles}, calls of unlisted tools {unlisted}"
+            "  results without a call {orphans}, repeated call ids {doubles}, calls to unlisted tools {unlisted}"
         );
     }
     let mut errors: Vec<(&String, &u64)> = report.before.error_types.iter().collect();

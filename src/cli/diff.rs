@@ -49,7 +49,7 @@ pub fn find(
         let Some(old) = find_raw(&mut before, &new)? else {
             return Err(Error::Mismatch {
                 path: raw.to_owned(),
-                detail: format!("it has no rollout `{}` behind those before it", new.id),
+                detail: format!("it has no rollout `{}` after the preceding ones", new.id),
                 hint: "give the raw file first, then what purify made of it",
             });
         };

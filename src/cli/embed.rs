@@ -37,7 +37,7 @@ pub(super) fn run(
     let summary = embed::embed(config, columns, engine(loaded.as_mut(), model), &run)?;
     let card = &summary.model;
     printer.line(&format!(
-        "{} rollouts, {} steps, {} texts, {} of them different ({:.1}% repeat another)",
+        "{} rollouts, {} steps, {} texts, {} of them distinct ({:.1}% repeat another)",
         summary.rows,
         summary.steps,
         summary.texts,
@@ -45,7 +45,7 @@ pub(super) fn run(
         100.0 * summary.repeated_share
     ));
     printer.line(&format!(
-        "{} embedded by `{}` ({}, {}, {}) at {:.0} texts/s; {} were in the file, {} in the journal of a killed run",
+        "{} embedded by `{}` ({}, {}, {}) at {:.0} texts/s; {} were already in the file, {} in the journal of a killed run",
         summary.embedded,
         escaped(&card.name),
         card.engine,
@@ -56,13 +56,13 @@ pub(super) fn run(
         summary.from_journal
     ));
     if summary.kept > 0 {
-        printer.line(&format!("texts in the file that these inputs do not have, kept: {}", summary.kept));
+        printer.line(&format!("texts in the file that these inputs do not contain (kept): {}", summary.kept));
     }
     if summary.cut > 0 {
-        printer.line(&format!("texts cut at the model's limit of {} tokens: {}", card.max_tokens, summary.cut));
+        printer.line(&format!("texts truncated at the model's limit of {} tokens: {}", card.max_tokens, summary.cut));
     }
     if summary.halved > 0 {
-        printer.line(&format!("batches halved for want of memory: {} times", summary.halved));
+        printer.line(&format!("batches halved because memory ran out: {} times", summary.halved));
     }
     let unreadable: u64 = summary.unreadable.values().sum();
     for (reason, rows) in &summary.unreadable {
@@ -118,7 +118,7 @@ fn table(found: &Calibration) -> Vec<String> {
     };
     let mut out = vec![
         format!(
-            "{} repairs; by text deep below {}, by meaning (`{}`, cosine of {}) deep below:",
+            "{} repairs; deep by text below {}, by meaning (`{}`, cosine of {}) deep below:",
             found.repairs,
             found.similarity_threshold,
             escaped(&found.model.name),
@@ -127,15 +127,15 @@ fn table(found: &Calibration) -> Vec<String> {
         "  threshold  both shallow   both deep  deep by text  deep by meaning   agree    kappa".to_owned(),
     ];
     out.extend(found.table.iter().map(line));
-    out.push("agreeing best, beyond chance:".to_owned());
+    out.push("best agreement beyond chance:".to_owned());
     out.push(line(&found.best));
     if found.best.kappa < LEAST_KAPPA {
         out.push(format!(
-            "a kappa below {LEAST_KAPPA}: on this data the two see different things, and no threshold makes one the other"
+            "kappa is below {LEAST_KAPPA}: on this data the two measure different things, and no threshold makes them agree"
         ));
     }
     if found.cut > 0 {
-        out.push(format!("texts cut at the model's limit of {} tokens: {}", found.model.max_tokens, found.cut));
+        out.push(format!("texts truncated at the model's limit of {} tokens: {}", found.model.max_tokens, found.cut));
     }
     out
 }
@@ -152,7 +152,7 @@ pub(super) fn vectors(
 ) -> Result<Option<Prepared>, Error> {
     if !settings.semantic.is_used(settings.method.similarity_metric) {
         if !files.is_empty() || settings.semantic.semantic_threshold.is_some() {
-            printer.line("nothing is compared by meaning: --similarity-metric semantic or --also-semantic does that");
+            printer.line("nothing is compared by meaning: give --similarity-metric semantic or --also-semantic");
         }
         return Ok(None);
     }
@@ -173,7 +173,7 @@ pub(super) fn vectors(
         ));
         if prepared.cut > 0 {
             let (cut, limit) = (prepared.cut, prepared.card.max_tokens);
-            printer.line(&format!("texts cut at the model's limit of {limit} tokens: {cut}"));
+            printer.line(&format!("texts truncated at the model's limit of {limit} tokens: {cut}"));
         }
     }
     Ok(prepared)

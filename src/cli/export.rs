@@ -1,4 +1,4 @@
-//! `purify export`, and `--to` behind the main job: what is said in the end.
+//! `purify export`, and `--to` after the main job: what is said in the end.
 
 use clap::Args;
 

@@ -74,7 +74,7 @@ fn refuse_misplaced(command: &Command, matches: &ArgMatches) -> Result<(), Layer
     let misplaced = command.get_arguments().find(|arg| !arg.is_global_set() && is_typed(arg.get_id().as_str()));
     let Some(long) = misplaced.and_then(Arg::get_long) else { return Ok(()) };
     let said = format!(
-        "`--{long}` in front of `{name}` belongs to the main job\n\nhint: write it behind `{name}` if it has such an option\n"
+        "`--{long}` in front of `{name}` belongs to the main job\n\nhint: write it after `{name}` if it has such an option\n"
     );
     Err(LayerError::Clap(command.clone().error(ErrorKind::ArgumentConflict, said)))
 }
@@ -122,14 +122,14 @@ fn with_defaults(mut command: Command, defaults: &Defaults) -> Command {
     command
 }
 
-/// The file's options by argument; a key that is no option is an error that names the nearest ones.
+/// The file's options by argument; a key that is not an option is an error that names the nearest ones.
 fn read(path: &Path, command: &Command) -> Result<Defaults, Error> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|e| Error::usage(format!("`{shown}` can't be read: {e}"), Some("check --config")))?;
     let table: toml::Table = text
         .parse()
-        .map_err(|e: toml::de::Error| Error::usage(format!("`{shown}` is no TOML: {}", e.message()), None))?;
+        .map_err(|e: toml::de::Error| Error::usage(format!("`{shown}` is not valid TOML: {}", e.message()), None))?;
     let arguments = || command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
     let known: Vec<String> = arguments()
         .filter_map(|a| a.get_long().map(str::to_owned))

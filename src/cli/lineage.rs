@@ -1,7 +1,7 @@
 //! Lineage of a run, told at its start and at its end: the clock, the files, and who hears of it.
 //!
 //! Owns when events are sent. Their form is [`crate::audit::lineage`]'s, their way [`crate::pipeline::emit`]'s. A receiver that is
-//! away is no reason to lose a run's work: that is a warning; a file that can't be written is an error.
+//! away is not a reason to lose a run's work: that is a warning; a file that can't be written is an error.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -42,7 +42,7 @@ use progress::TerminalProgress;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    a gate failed: --fail-if, or --strict with rejected rows; or training met a loss that is no number
+  1    a gate failed: --fail-if, or --strict with rejected rows; or training met a loss that is not a number
   2    usage
   3    an input can't be read
   4    an output can't be written
@@ -51,7 +51,7 @@ Exit codes:
 Options are taken from: defaults < --profile < purify.toml < PURIFY_* variables < flags.
 The last line on stdout is one JSON object with the counters.";
 
-/// Replace failed tool calls in stored agent rollouts by the model's own corrections (SAAR, arXiv 2601.15141)
+/// Replace failed tool calls in stored agent rollouts with the model's own corrections (SAAR, arXiv 2601.15141)
 #[derive(Parser, Debug)]
 #[command(
     name = "purify",
@@ -80,13 +80,13 @@ struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "General")]
 struct GlobalArgs {
-    /// Say nothing but errors; stdout still gets its JSON
+    /// Print only errors; stdout still gets its JSON
     #[arg(short, long, global = true, env = "PURIFY_QUIET", value_parser = clap::builder::BoolishValueParser::new())]
     quiet: bool,
-    /// Say more (repeatable)
+    /// Print more (repeatable)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// File of options in place of ./purify.toml
+    /// Options file to use instead of ./purify.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -147,7 +147,7 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Show this many results on which the detector and the data's labels differ
+        /// Show up to N results on which the detector and the labels in the data disagree
         #[arg(long, value_name = "N", default_value_t = 0)]
         disagreements: usize,
         /// Write what each tool result says: a Parquet file, one row for each
@@ -161,7 +161,7 @@ enum Command {
     Diff {
         raw: PathBuf,
         purified: PathBuf,
-        /// Name of the rollout; without it the first repaired ones
+        /// Id of the rollout; by default the first repaired ones are shown
         #[arg(long, value_name = "ID")]
         rollout: Option<String>,
         /// How many rollouts to show without --rollout
@@ -170,7 +170,7 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
-    /// Show the repairs of a purified file in the terminal: list, search, step through, before and after
+    /// Browse the repairs of a purified file in the terminal: list, search, before and after
     View {
         purified: PathBuf,
         /// The file that was purified
@@ -179,7 +179,7 @@ enum Command {
         #[command(flatten)]
         columns: ColumnConfig,
     },
-    /// Write the raw rows of a purified file again, byte for byte
+    /// Restore the raw rows of a purified file, byte for byte
     Revert {
         purified: PathBuf,
         /// The file that was purified
@@ -193,15 +193,15 @@ enum Command {
     },
     /// Embed the steps of rollouts: one vector for each distinct reasoning, call and code
     Embed(Box<EmbedArgs>),
-    /// Find the semantic threshold that decides most like the text does
+    /// Find the semantic threshold whose decisions agree best with those of the text similarity
     Calibrate(Box<CalibrateArgs>),
-    /// Compute the log-probs of rollouts under a policy, and how likely it finds each correction by itself
+    /// Compute the log-probs of rollouts under a policy, and the importance ratio of each repair
     Score(Box<ScoreArgs>),
     /// Train a policy on rollouts or pairs: a LoRA adapter, or every weight
     Train(Box<TrainArgs>),
-    /// Say what is wrong with a data set, what purifying did or would do to it, and what hangs on the settings
+    /// Report what is wrong with a data set, what purifying did or would do to it, and how much depends on the settings
     Audit(Box<audit::AuditArgs>),
-    /// Write purified rollouts or pairs in the form that a trainer eats
+    /// Write purified rollouts or pairs in the form that a trainer reads
     Export(Box<export::ExportArgs>),
     /// Print a completion script
     Completions { shell: Shell },
@@ -241,7 +241,7 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
     let matches = match layers::resolve(command(), &args) {
         Ok(matches) => matches,
         Err(layers::LayerError::Clap(error)) => {
-            // Help and version are no failure.
+            // Help and version are not failures.
             let status = if error.use_stderr() { ExitStatus::Usage } else { ExitStatus::Done };
             printer::clap_message(&error);
             return status;
@@ -414,7 +414,7 @@ mod tests {
         }
         let args: Vec<OsString> = [&["purify", "--in", "a.parquet"], args].concat().iter().map(Into::into).collect();
         let matches = layers::resolve(without_environment(command()), &args);
-        let matches = matches.unwrap_or_else(|_| panic!("{args:?} is no command line"));
+        let matches = matches.unwrap_or_else(|_| panic!("{args:?} is not a command line"));
         let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"));
         cli.options
     }

@@ -50,7 +50,7 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+/// Writes to stdout; a reader that has gone away (`| head`) is not an error.
 fn stdout(text: &str) {
     let mut out = anstream::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -106,7 +106,7 @@ impl Printer {
         }
     }
 
-    /// What went wrong and is no error: it is said even where nothing else is.
+    /// What went wrong and is not an error: it is said even where nothing else is.
     pub fn warning(&self, text: &str) {
         stderr(&format!("warning: {text}\n"));
     }
@@ -182,7 +182,7 @@ impl Printer {
             row("masked attempts", counts.masked_attempts, String::new());
         }
         if !counts.skipped.is_empty() {
-            row("left as they were", counts.skipped.values().sum(), listed(&counts.skipped));
+            row("left unchanged", counts.skipped.values().sum(), listed(&counts.skipped));
         }
         row("messages removed", counts.removed_messages, String::new());
         if counts.removed_tokens > 0 {
@@ -239,7 +239,7 @@ impl Printer {
     pub fn reverted(&self, report: &RevertReport) {
         if self.verbosity > Verbosity::Quiet {
             stderr(&format!(
-                "  {} rows, {} of them repaired before\n  {GREEN}wrote{GREEN:#} {}\n",
+                "  {} rows, {} of them had been repaired\n  {GREEN}wrote{GREEN:#} {}\n",
                 grouped(report.rows),
                 grouped(report.restored),
                 escaped(&report.path.to_string_lossy())

@@ -58,7 +58,7 @@ pub(super) fn run(
         printer.line(&format!("the first: {}", super::printer::escaped(first)));
     }
     for (reason, lines) in &summary.unwritten {
-        printer.line(&format!("lines left out, no rows ({reason}): {lines}"));
+        printer.line(&format!("lines dropped, not rows ({reason}): {lines}"));
     }
     if let Some(first) = &summary.first_unwritten {
         printer.line(&format!("the first: {}", super::printer::escaped(first)));
@@ -70,8 +70,8 @@ pub(super) fn run(
     if let Some(found) = &summary.importance {
         let [least, _, low, median, high, _, most] = found.log_is;
         printer.line(&format!(
-            "importance of {} repairs, log: {least:.2} | {low:.2} | {median:.2} | {high:.2} | {most:.2} (least, quartiles, \
-             most); ratio below 0.5: {:.1}%",
+            "log importance ratio of {} repairs: {least:.2} | {low:.2} | {median:.2} | {high:.2} | {most:.2} (min, quartiles, \
+             max); ratio below 0.5: {:.1}%",
             found.repairs,
             100.0 * found.below_half
         ));

@@ -2,7 +2,7 @@
 //!
 //! Owns batching: longest texts first, and only texts of the same number of tokens beside each other. So nothing is
 //! padded, no work is wasted on padding, and a vector can't depend on its neighbours. A batch that does not fit into memory
-//! is halved, and so are those behind it.
+//! is halved, and so are those after it.
 
 use super::{EmbedError, Embedder, Embedding, TextLength};
 use crate::run::Run;

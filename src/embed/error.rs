@@ -12,7 +12,7 @@ pub enum EmbedError {
     Write { path: PathBuf, source: io::Error },
     #[error("`{}` is being written by another run", path.display())]
     Busy { path: PathBuf },
-    #[error("`{}` is no embedding model: {detail}", path.display())]
+    #[error("`{}` is not an embedding model: {detail}", path.display())]
     NoModel { path: PathBuf, detail: String },
     #[error("`{}` describes a model that can't be used: {detail}", path.display())]
     Config { path: PathBuf, detail: String },
@@ -20,15 +20,15 @@ pub enum EmbedError {
     Tokenizer { path: PathBuf, detail: String },
     #[error("`{}` can't be used: {detail}", path.display())]
     Weights { path: PathBuf, detail: String },
-    #[error("ONNX Runtime is not there: {detail}")]
+    #[error("ONNX Runtime was not found: {detail}")]
     NoRuntime { detail: String },
     #[error("device `{device}` can't be used: {detail}")]
     Device { device: &'static str, detail: String },
     #[error("model `{}` can't be fetched from the hub: {detail}", name.escape_debug())]
     Download { name: String, detail: String, files: Vec<String> },
-    #[error("a text of {tokens} tokens needs more memory than there is: {detail}")]
+    #[error("a text of {tokens} tokens needs more memory than is available: {detail}")]
     TooLarge { tokens: usize, detail: String },
-    #[error("memory is too small: {detail}")]
+    #[error("not enough memory: {detail}")]
     Memory { detail: String },
     #[error("the model in `{}` failed: {detail}", path.display())]
     Compute { path: PathBuf, detail: String },
@@ -68,7 +68,7 @@ impl EmbedError {
             EmbedError::Download { files, .. } => {
                 format!("without a network, put {} into a folder and give that", files.join(", "))
             }
-            EmbedError::TooLarge { .. } => "cut texts earlier with --embed-max-tokens".to_owned(),
+            EmbedError::TooLarge { .. } => "truncate texts earlier with --embed-max-tokens".to_owned(),
             EmbedError::Interrupted { .. } => "run it again: what is embedded is kept".to_owned(),
             EmbedError::Memory { .. } => {
                 "free some memory, take a smaller model, or give --embed-batch-tokens a smaller number".to_owned()

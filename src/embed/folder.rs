@@ -161,7 +161,7 @@ impl ModelFolder {
 fn json(path: &Path) -> Result<Value, EmbedError> {
     match std::fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
-            .map_err(|e| EmbedError::Config { path: path.to_owned(), detail: format!("it is no JSON: {e}") }),
+            .map_err(|e| EmbedError::Config { path: path.to_owned(), detail: format!("it is not JSON: {e}") }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
         Err(source) => Err(EmbedError::Read { path: path.to_owned(), source }),
     }

@@ -60,7 +60,7 @@ fn find() -> Result<PathBuf, EmbedError> {
             }
         };
         EmbedError::NoRuntime {
-            detail: format!("{VARIABLE} is not set, beside the program is no library, {environments}"),
+            detail: format!("{VARIABLE} is not set, there is no library beside the program, {environments}"),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Vectors on disk until all of them are there.
 //!
 //! Owns a journal beside the output: a header with the model's card, then one record of fixed size for each text, appended
-//! as it is embedded. A killed run goes on behind the last whole record. Each model has a journal of its own: a run with
+//! as it is embedded. A killed run goes on after the last whole record. Each model has a journal of its own: a run with
 //! another one takes nothing over, and takes nothing away. Only hashes and places are held in memory; vectors
 //! are read back one by one. Who writes the final file, and in what form, is left to others.
 
@@ -16,7 +16,7 @@ use crate::options::TextKind;
 const MAGIC: &[u8] = b"purify vectors 1\n";
 /// Bytes of a record's own checksum: a power cut can leave zeros where a record should be.
 const CHECKSUM: usize = 8;
-/// A header that is longer is no header of ours.
+/// A header that is longer is not one that purify wrote.
 const MOST_HEADER: u64 = 1 << 16;
 
 /// What is known of a text besides its vector.
@@ -69,7 +69,7 @@ impl Store {
         let path = journal_path(out, card);
         let failed = |source| EmbedError::Write { path: path.clone(), source };
         if std::fs::symlink_metadata(&path).is_ok_and(|m| !m.is_file()) {
-            return Err(failed(io::Error::other("there is something that is no file")));
+            return Err(failed(io::Error::other("there is something that is not a file")));
         }
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(failed)?;
@@ -108,7 +108,7 @@ impl Store {
         TextHash::LEN + 2 + 4 * self.dimension + CHECKSUM
     }
 
-    /// Reads the records behind a header that is ours; whether it is.
+    /// Reads the records after a header that is ours; whether it is.
     fn take_over(&mut self, header: &[u8]) -> io::Result<bool> {
         let mut reader = BufReader::with_capacity(1 << 20, &self.reader);
         let mut found = vec![0; header.len()];

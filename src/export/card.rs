@@ -125,7 +125,7 @@ fn configurations(out: &mut String, facts: &Facts) {
     if facts.rejected > 0 {
         let _ = write!(
             out,
-            "\n{} rows could not be written in one of these forms; they stand whole in `export.rejects.parquet`, each with its \
+            "\n{} rows could not be written in one of these forms; they are in `export.rejects.parquet`, unchanged, each with its \
              reason.\n",
             facts.rejected
         );
@@ -136,9 +136,9 @@ fn account(out: &mut String, facts: &Facts) {
     let _ = write!(
         out,
         "\n## What was done to this data\n\n\
-         These are rollouts of a model that calls tools. Where a call failed and the model itself put it right directly \
+         These are rollouts of a model that calls tools. Where a call failed and the model itself corrected it directly \
          afterwards, the failed call and its error were replaced by the correction (SAAR, arXiv 2601.15141), by purify {}. \
-         No text was invented: each message that stays is the model's or the tool's own. What was repaired, and how, stands \
+         No text was invented: each message that stays is the model's or the tool's own. What was repaired, and how, is recorded \
          in the column `purification` of `rl`, and as a table in `audit`.\n",
         facts.version
     );
@@ -152,7 +152,7 @@ fn account(out: &mut String, facts: &Facts) {
         ("failed_attempts", "of them failed"),
         ("repairs_shallow", "repairs that replaced the call alone"),
         ("repairs_deep", "repairs that replaced the reasoning as well"),
-        ("unrecovered", "runs of failures without a correction, left as they were or treated as the settings say"),
+        ("unrecovered", "runs of failures without a correction, left unchanged or treated as the settings say"),
         ("removed_messages", "messages removed"),
         ("removed_tokens", "tokens removed"),
     ];
@@ -171,7 +171,7 @@ fn account(out: &mut String, facts: &Facts) {
         let _ = writeln!(out, "- {} ({rows} rows, blake3 {hash})", code(file));
     }
     out.push_str(
-        "\nPurified rollouts are no samples of the policy that wrote them: behind a repair its context has changed. Log-probs \
+        "\nPurified rollouts are not samples of the policy that wrote them: after a repair its context has changed. Log-probs \
          there are null until they are scored again.\n",
     );
 }

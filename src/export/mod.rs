@@ -1,4 +1,4 @@
-//! Native rows as the rows that a trainer eats: one [`Profile`] for each kind of file, in a file of its own.
+//! Native rows as the rows that a trainer reads: one [`Profile`] for each kind of file, in a file of its own.
 //!
 //! Owns the registry [`PROFILES`], what a profile's columns are and what stands in them. Reading rows is [`crate::ingest`]'s work, building arrays
 //! [`crate::write`]'s. Text is taken over byte for byte; what a target can't say without loss is refused, never bent.
@@ -65,7 +65,7 @@ const AT_LEAST_ONE: &str = "at least one message";
 pub enum ExportError {
     #[error("it has no messages, which `{form}` is made of")]
     NoMessages { form: &'static str },
-    #[error("it has no tokens, other rows have")]
+    #[error("it has no tokens, but other rows have")]
     NoTokens,
     #[error("message {message} is not to be trained on (`loss` is false), which `{form}` can't say without tokens")]
     Untrained { message: usize, form: &'static str },

@@ -13,7 +13,7 @@ pub type Column = (&'static str, Kind);
 /// Rows without their names, or why there are none.
 pub(super) type Made = Result<Vec<Cells>, ExportError>;
 
-/// A kind of file that one trainer eats.
+/// A kind of file that one trainer reads.
 pub struct Profile {
     /// As `--to` takes it.
     pub name: &'static str,

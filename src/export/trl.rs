@@ -1,6 +1,6 @@
 //! TRL: SFT, DPO and KTO (1.16), with messages as JSON columns.
 //!
-//! Owns their columns. DPO and KTO have no mask for tools: everything behind `prompt` is completion, so that completions are
+//! Owns their columns. DPO and KTO have no mask for tools: everything after `prompt` is completion, so that completions are
 //! single assistant messages (trl 1.16, `dpo_trainer.py`, `tokenize_fn`). SFT takes `input_ids` with `labels` as they are
 //! and leaves the template out.
 

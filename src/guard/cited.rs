@@ -1,6 +1,6 @@
 //! Later text that relies on a failure as a fact: "pytest is not installed", "the page returned 404".
 //!
-//! Owns which facts a failure states and how later text is searched for them. What stands right behind the error and talks
+//! Owns which facts a failure states and how later text is searched for them. What stands right after the error and talks
 //! about it as one's own mistake is [`super::residue`]'s; here it is what the world was found to be like. If such text stays
 //! and the failure goes, the text has no ground any more.
 

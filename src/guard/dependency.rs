@@ -21,13 +21,13 @@ use crate::rollout::Message;
 use crate::saar::{Plan, Repair, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
-/// Steps behind a repair at which one glances; if that is not enough, the code is parsed.
+/// Steps after a repair at which one glances; if that is not enough, the code is parsed.
 const MOST_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
 /// Python names. `stateful_tools`: tools that do, besides those whose name or `code` argument says that they run Python; one that
 /// keeps no names is no harm, since a call that ran there defines all that it uses. `unmakes`: a repair that is found is not
-/// made, so that its names are there for the steps behind.
+/// made, so that its names are there for the steps after.
 pub fn find(
     trajectory: &Trajectory<'_, '_>,
     plan: &Plan,

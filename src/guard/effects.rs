@@ -57,7 +57,7 @@ pub fn of_call(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {
     }
 }
 
-/// Errors behind which a request may have gone through.
+/// Errors after which a request may have gone through.
 fn is_cut_off(error: &str) -> bool {
     ["timeout", "worker_timeout", "server_error", "connection_error"].contains(&error) || error.contains("Timeout")
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns four answers, each wrong on one side only: what code *may* define, what it *surely* defines, whether it *may*
 //! need a name, and whether it is *surely* broken. Where they leave a doubt, [`super::python`] reads the code for good.
-//! A word in a string counts as a use; one behind a dot never is a name.
+//! A word in a string counts as a use; one after a dot never is a name.
 
 use std::collections::HashSet;
 
@@ -108,7 +108,7 @@ fn opens_branch(text: &str) -> bool {
         .any(|word| text.starts_with(word))
 }
 
-/// A function's parameters with all that stands behind them.
+/// A function's parameters with all that comes after them.
 fn function_header(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("async ").unwrap_or(text).strip_prefix("def ")?;
     Some(&rest[rest.find('(')?..])
@@ -180,7 +180,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The words of a text with their places, but for those behind a dot.
+/// The words of a text with their places, but for those after a dot.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut next = 0;
     std::iter::from_fn(move || {
@@ -272,7 +272,7 @@ fn has_code(before: &[u8]) -> bool {
 struct LogicalLine<'c> {
     indent: usize,
     text: &'c str,
-    /// It stands behind a semicolon.
+    /// It comes after a semicolon.
     is_joined: bool,
     /// Its brackets and strings close.
     is_whole: bool,
@@ -316,7 +316,7 @@ impl<'c> Iterator for LogicalLines<'c> {
 struct Statement {
     /// Where its code ends.
     code: usize,
-    /// Where the next begins: behind a line break or semicolon that is in no bracket or string.
+    /// Where the next begins: after a line break or semicolon that is in no bracket or string.
     end: usize,
     is_whole: bool,
 }
@@ -353,7 +353,7 @@ fn statement(text: &str) -> Statement {
     Statement { code: comment.unwrap_or(text.len()), end: text.len(), is_whole: is_whole && depth == 0 }
 }
 
-/// Behind the string that opens at a place; one of a single line ends with the line at the latest, since notebooks have lines
+/// After the string that opens at a place; one of a single line ends with the line at the latest, since notebooks have lines
 /// of other languages. `None`: it has no end.
 fn string_end(bytes: &[u8], start: usize, quote: u8) -> Option<usize> {
     let is_triple = bytes[start..].starts_with(&[quote; 3]);

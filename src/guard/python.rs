@@ -19,7 +19,7 @@ use super::glance;
 pub(super) struct Names {
     /// Used, and not defined before by the code itself.
     pub used: BTreeSet<String>,
-    /// The same behind a `from m import *` of its own, which may have defined them.
+    /// The same after a `from m import *` of its own, which may have defined them.
     pub doubtful: BTreeSet<String>,
     /// Defined at the top level.
     pub defined: BTreeSet<String>,

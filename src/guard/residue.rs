@@ -1,6 +1,6 @@
 //! Residue: text that stays and speaks of an error which is gone.
 //!
-//! Owns which text of a repaired rollout was written behind a removed error, and the wordings by which it gives that
+//! Owns which text of a repaired rollout was written after a removed error, and the wordings by which it gives that
 //! away. What was written before the error can't speak of it: a shallow repair's own reasoning is never residue. Code
 //! is looked at for its comments alone, since what a program prints is about the program.
 
@@ -22,7 +22,7 @@ pub struct Residue {
     pub reasoning: bool,
     /// In the call of the correction.
     pub call: bool,
-    /// In the reasoning of the message directly behind the repaired step.
+    /// In the reasoning of the message directly after the repaired step.
     pub behind: bool,
 }
 
@@ -51,7 +51,7 @@ pub fn find(trajectory: &Trajectory<'_, '_>, plan: &Plan, index: usize) -> Resid
         is_prose(&called.code) && (gone.is_named_in(&called.code) || COMPLAINT.is_match(&called.code))
             || looks_back(&comments(&called.code))
     });
-    // The step behind may be another repair's, with reasoning from behind an error of its own.
+    // The step after may be another repair's, with reasoning from after an error of its own.
     let behind = repair.last() + 1;
     let follows = trajectory.steps.get(behind).is_some_and(|s| s.message == trajectory.steps[repair.last()].end());
     let keeps_its_reasoning =
@@ -98,7 +98,7 @@ impl Gone {
         }
     }
 
-    /// Whether a text that was written behind the errors speaks of them.
+    /// Whether a text that was written after the errors speaks of them.
     fn is_named_in(&self, text: &str) -> bool {
         if looks_back(text) || self.facts.are_cited_in(text) {
             return true;
@@ -262,7 +262,7 @@ static HINT: LazyLock<Regex> = LazyLock::new(|| {
     ])
 });
 
-/// Wordings that look back on an error, a failed attempt or its repair, wherever they stand behind it.
+/// Wordings that look back on an error, a failed attempt or its repair, wherever they come after it.
 static LOOKING_BACK: LazyLock<Regex> = LazyLock::new(|| {
     any_of(&[
         // The error itself.
@@ -311,7 +311,7 @@ static LOOKING_BACK: LazyLock<Regex> = LazyLock::new(|| {
     ])
 });
 
-/// Complaints that are about the error where they stand right behind it; elsewhere they may be about anything.
+/// Complaints that are about the error where they stand right after it; elsewhere they may be about anything.
 static COMPLAINT: LazyLock<Regex> = LazyLock::new(|| {
     any_of(&[
         r"\b(?:does|do)(?:n't| not) exist\b",
@@ -346,7 +346,7 @@ mod tests {
         }
     }
 
-    /// Sentences of our own, written as models write behind an error.
+    /// Sentences of our own, written as models write after an error.
     #[test]
     fn text_that_looks_back_on_an_error_is_residue() {
         let gone = gone(&["KeyError"], &["Traceback (most recent call last):\nKeyError: 'region'"]);

@@ -61,7 +61,7 @@ fn is_companion(path: &Path) -> bool {
     })
 }
 
-/// Folders are full of JSON that is no data: of documents only trajectories are taken from them.
+/// Folders are full of JSON that is not data: of documents only trajectories are taken from them.
 fn is_listed(path: &Path) -> bool {
     match Format::of(path) {
         Some(Format::Json) => path.extension().is_some_and(|end| end == "traj") || path.ends_with("trajectory.json"),

@@ -56,17 +56,17 @@ pub enum IngestError {
     Open { path: PathBuf, source: io::Error },
     #[error("`{pattern}` matches no file of Parquet or JSON lines")]
     NoMatch { pattern: String },
-    #[error("`{pattern}` is no pattern of files")]
+    #[error("`{pattern}` is not a valid file pattern")]
     Pattern { pattern: String, source: glob::PatternError },
-    #[error("`{}` is no Parquet file: it starts with {found}, expected `PAR1`", path.display())]
+    #[error("`{}` is not a Parquet file: it starts with {found}, expected `PAR1`", path.display())]
     NotParquet { path: PathBuf, found: String },
-    #[error("`{}` is cut off: a Parquet file ends with `PAR1`, its {size} bytes end otherwise", path.display())]
+    #[error("`{}` is truncated: a Parquet file ends with `PAR1`, but its {size} bytes end differently", path.display())]
     CutOff { path: PathBuf, size: u64 },
     #[error("`{}` has a broken footer", path.display())]
     Footer { path: PathBuf, source: parquet::errors::ParquetError },
     #[error("`{}`: {source}", path.display())]
     Schema { path: PathBuf, source: SchemaError },
-    #[error("`{}` can't be read behind row {row}", path.display())]
+    #[error("`{}` can't be read after row {row}", path.display())]
     Rows { path: PathBuf, row: u64, source: ArrowError },
     #[error("`{}` is packed with {codec}, which this build can't read", path.display())]
     Codec { path: PathBuf, codec: &'static str },
@@ -74,23 +74,23 @@ pub enum IngestError {
     NoObjects { path: PathBuf, detail: String },
     #[error("`{}` holds no row of the format `{form}`: row {row}: {detail}", path.display())]
     NoRows { path: PathBuf, row: u64, form: &'static str, detail: String },
-    #[error("`{}` is of no known format: its rows have {fields}; {nearest}", path.display())]
+    #[error("`{}` is in an unrecognised format: its rows have {fields}; {nearest}", path.display())]
     UnknownForm { path: PathBuf, fields: String, nearest: String },
     #[error("there is no format `{name}`")]
     NoSuchForm { name: String },
     #[error("`{}` holds no row of the format `{form}`", path.display())]
     NoRowOf { path: PathBuf, form: &'static str },
-    #[error("`{}` is no JSON document: {detail}", path.display())]
+    #[error("`{}` is not a JSON document: {detail}", path.display())]
     NotJson { path: PathBuf, detail: String, is_cut_off: bool },
     #[error("`{}` holds the whole number {number}, which 64 bits can't hold", path.display())]
     LargeNumber { path: PathBuf, number: String },
-    #[error("`{}` is no JSON object with a trial's reward: {detail}", path.display())]
+    #[error("`{}` is not a JSON object with a trial's reward: {detail}", path.display())]
     NoResult { path: PathBuf, detail: String },
     #[error("`{}` was changed while it was read", path.display())]
     Changed { path: PathBuf },
-    #[error("`{}` is packed with {with}", path.display())]
+    #[error("`{}` is compressed with {with}", path.display())]
     Packed { path: PathBuf, with: &'static str },
-    #[error("`{}` is no file of vectors: {detail}", path.display())]
+    #[error("`{}` is not a file of vectors: {detail}", path.display())]
     Vectors { path: PathBuf, detail: String },
 }
 
@@ -225,7 +225,7 @@ enum ChunkData {
     Lines(Vec<u8>),
 }
 
-/// A row that did not even become one: a line that is no JSON.
+/// A row that did not even become one: a line that is not JSON.
 pub struct BadLine {
     pub row: u64,
     pub text: String,

@@ -1,6 +1,6 @@
 //! Rows of a text file as its program wrote them, before their form turns them into native ones.
 //!
-//! Owns what is said of such rows: why a file gives none, and what of them is not kept. Lines that are no JSON object are
+//! Owns what is said of such rows: why a file gives none, and what of them is not kept. Lines that are not JSON objects are
 //! skipped here; reading them as rollouts tells what is wrong with each.
 
 use std::collections::BTreeMap;

@@ -53,7 +53,7 @@ impl RowOf {
     }
 }
 
-/// The rows of an input, read on as they are asked for. Of lines, those that are no rows are passed over.
+/// The rows of an input, read on as they are asked for. Of lines, those that are not rows are passed over.
 pub struct RowReader {
     pub input: Input,
     queue: RowQueue,

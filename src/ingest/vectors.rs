@@ -90,13 +90,14 @@ impl VectorFile {
                     detail: format!("row {}: {detail}", row + k as u64),
                 };
                 let hash = hashes.is_valid(k).then(|| TextHash::from_hex(hashes.value(k))).flatten();
-                let hash = hash.ok_or_else(|| refuse("`text_hash` is no hash of 64 hexadecimal digits"))?;
+                let hash = hash.ok_or_else(|| refuse("`text_hash` is not a hash of 64 hexadecimal digits"))?;
                 let kind = kinds.is_valid(k).then(|| TextKind::of_name(kinds.value(k))).flatten();
                 let kind = kind.ok_or_else(|| refuse("`kind` is none of reasoning, call, code, step"))?;
                 let values = vectors.is_valid(k).then(|| vectors.value(k));
                 let values = values.filter(|v| v.null_count() == 0);
                 let values = values.map(|v| v.as_primitive::<Float32Type>().values().to_vec());
-                let embedding = values.and_then(Embedding::new).ok_or_else(|| refuse("`embedding` is no direction"))?;
+                let embedding =
+                    values.and_then(Embedding::new).ok_or_else(|| refuse("`embedding` has no direction"))?;
                 let is_cut = cut.is_valid(k).then(|| cut.value(k)).ok_or_else(|| refuse("`is_cut` is null"))?;
                 take(VectorRow { hash, kind, is_cut, embedding })?;
             }
@@ -106,7 +107,7 @@ impl VectorFile {
     }
 }
 
-/// Refuses a file that is no index of steps: it would be overwritten by one.
+/// Refuses a file that is not an index of steps: it would be overwritten by one.
 pub fn check_index(path: &Path) -> Result<(), IngestError> {
     let refuse = |detail: String| IngestError::Vectors { path: path.to_owned(), detail };
     let file = File::open(path).map_err(|source| IngestError::Open { path: path.to_owned(), source })?;

@@ -200,7 +200,7 @@ impl<'t> Subject<'t> {
         })
     }
 
-    /// Files that it writes or edits, by the part behind the last slash; as far as its text says.
+    /// Files that it writes or edits, by the part after the last slash; as far as its text says.
     pub fn written(&self) -> BTreeSet<String> {
         let end = |path: &str| base_of(path).to_owned();
         if self.kind() == Kind::Edit {
@@ -222,7 +222,7 @@ impl<'t> Subject<'t> {
     }
 }
 
-/// The part of a path behind its last slash.
+/// The part of a path after its last slash.
 pub fn base_of(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
@@ -248,7 +248,7 @@ fn last_bytes(text: &str, most: usize) -> &str {
     &text[start.unwrap_or(text.len())..]
 }
 
-/// Commands that only move about or set something up for those behind them.
+/// Commands that only move about or set something up for those after them.
 const MOVES: &[&str] =
     &["cd", "set", "export", "source", ".", "pushd", "popd", "unset", "shopt", "ulimit", "trap", "alias", "wait"];
 

@@ -285,7 +285,7 @@ pub(super) fn complains(subject: &Subject<'_>) -> bool {
     programs.into_iter().any(|program| !["", "echo", "printf"].contains(&program) && names(program))
 }
 
-/// What its searches look for: the first argument of grep and the like that is no option.
+/// What its searches look for: the first argument of grep and the like that is not an option.
 pub(super) fn patterns<'s>(subject: &'s Subject<'_>) -> Vec<&'s str> {
     let searches = commands(subject)
         .filter(|c| ["grep", "egrep", "fgrep", "rg", "ag"].contains(&c.program()) && c.join != Join::Pipe);
@@ -331,7 +331,7 @@ pub fn missing(subject: &Subject<'_>) -> BTreeSet<String> {
     names.into_iter().filter(is_run).collect()
 }
 
-/// What the missing programs were to work on: their arguments that are no options, by the part behind the last slash.
+/// What the missing programs were to work on: their arguments that are no options, by the part after the last slash.
 pub(super) fn targets_of(subject: &Subject<'_>, missing: &BTreeSet<String>) -> BTreeSet<String> {
     let commands = subject.script().commands.iter().filter(|c| missing.contains(c.program()));
     let words = commands.flat_map(|c| c.arguments()).filter(|w| w.contains(['/', '.']) && !w.starts_with('-'));
@@ -377,7 +377,7 @@ fn changes(command: &Command) -> bool {
     }
 }
 
-/// Whether the later line holds the failed one's last working command word for word, behind a change that the failed line did
+/// Whether the later line holds the failed one's last working command word for word, after a change that the failed line did
 /// not make.
 pub(super) fn repeats_behind_a_change(failed: &Subject<'_>, later: &Subject<'_>) -> bool {
     let Some(work) = commands(failed).filter(|c| does(c) == Does::Work && !changes(c)).last() else { return false };

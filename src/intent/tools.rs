@@ -157,7 +157,7 @@ pub fn ends(name: &str, more: &[String]) -> bool {
     (0..words.len()).any(|from| is_listed(&words[from..].concat()) && (from == 0 || is_clear_end(&words[from..])))
 }
 
-/// Behind a prefix only names count that mean nothing else.
+/// After a prefix only names count that mean nothing else.
 fn is_clear_end(words: &[String]) -> bool {
     const CLEAR: &[&str] = &["finish", "submit", "think", "finalanswer", "terminate", "transfertohumanagents"];
     CLEAR.contains(&words.concat().as_str())

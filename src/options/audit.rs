@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct AuditConfig {
-    /// Raw rollouts: a file, a glob or a folder; alone, the audit says what purifying would do
+    /// Raw rollouts: a file, a glob or a folder. Without PURIFIED, the audit predicts what purifying would do
     #[cfg_attr(feature = "cli", arg(value_name = "RAW"))]
     pub raw: PathBuf,
-    /// What purify made of them
+    /// The same rollouts, purified
     #[cfg_attr(feature = "cli", arg(value_name = "PURIFIED"))]
     pub purified: Option<PathBuf>,
     /// Write all numbers as JSON
@@ -20,10 +20,10 @@ pub struct AuditConfig {
     /// Write a page for the browser: the numbers as plots, and every repair before and after
     #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub html: Option<PathBuf>,
-    /// Exit with 1 if this holds for a number of the report, such as `guards.residue_rate > 0.05` (repeatable)
+    /// Exit with 1 if this comparison of the report's numbers holds, such as `guards.residue_rate > 0.05` (repeatable)
     #[cfg_attr(feature = "cli", arg(long, value_name = "EXPR"))]
     pub fail_if: Vec<String>,
-    /// Column of text whose values are told apart; default: data_source, source, env, environment, dataset or domain
+    /// Text column to break the numbers down by; default: data_source, source, env, environment, dataset or domain
     #[cfg_attr(feature = "cli", arg(long, value_name = "COLUMN"))]
     pub by: Option<String>,
     /// Threads (0: one per core)

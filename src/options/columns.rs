@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-/// What becomes of token columns.
+/// What to do with token columns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -13,17 +13,17 @@ pub enum TokenColumns {
     /// Spliced together with the messages.
     #[default]
     Splice,
-    /// Left out of what is written.
+    /// Not written.
     Drop,
 }
 
-/// Which column is what; the well-known names are found without these.
+/// Which column holds what; well-known names are recognised without these.
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[cfg_attr(feature = "cli", command(next_help_heading = "Columns and tokens"))]
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnConfig {
-    /// What the rows of JSON look like; recognised by their fields without this
+    /// Form of the rows; recognised by their fields by default
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FORMAT", value_name = "FORMAT"))]
     pub format: Option<String>,
     /// Column of the rollout's unique name
@@ -35,10 +35,10 @@ pub struct ColumnConfig {
     /// Column of the messages
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MESSAGES_COLUMN", value_name = "NAME"))]
     pub messages_column: Option<String>,
-    /// Column of the outcome
+    /// Column of the reward
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REWARD_COLUMN", value_name = "NAME"))]
     pub reward_column: Option<String>,
-    /// What becomes of token columns
+    /// What to do with token columns
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TOKENS", value_enum, default_value_t))]
     pub tokens: TokenColumns,
     /// tokenizer.json, or the folder that holds it: finds the call marker in token columns

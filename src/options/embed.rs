@@ -49,7 +49,7 @@ impl TextKind {
     }
 }
 
-/// What computes vectors.
+/// Engine that computes the vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -101,13 +101,13 @@ pub struct EmbedModel {
         arg(long, visible_alias = "model", env = "PURIFY_EMBED_MODEL", value_name = "DIR|NAME")
     )]
     pub embed_model: Option<String>,
-    /// What computes vectors
+    /// Engine that computes the vectors
     #[cfg_attr(
         feature = "cli",
         arg(long, visible_alias = "engine", env = "PURIFY_EMBED_ENGINE", value_enum, default_value_t)
     )]
     pub embed_engine: EngineChoice,
-    /// Where they are computed
+    /// Device to compute on
     #[cfg_attr(
         feature = "cli",
         arg(long, visible_alias = "device", env = "PURIFY_EMBED_DEVICE", value_enum, default_value_t)
@@ -125,13 +125,13 @@ pub struct EmbedModel {
         arg(long, visible_alias = "pooling", env = "PURIFY_EMBED_POOLING", value_enum, default_value_t)
     )]
     pub embed_pooling: PoolingChoice,
-    /// Tokens behind which a text is cut, in place of the model's own limit
+    /// Maximum tokens of a text; longer ones are truncated. Default: the model's own limit
     #[cfg_attr(
         feature = "cli",
         arg(long, visible_alias = "max-tokens", env = "PURIFY_EMBED_MAX_TOKENS", value_name = "N")
     )]
     pub embed_max_tokens: Option<Whole<3, 1_000_000>>,
-    /// Tokens that go through the model at once; halved by itself where memory is short
+    /// Maximum tokens in a batch; halved automatically when memory runs out
     #[cfg_attr(
         feature = "cli",
         arg(long, visible_alias = "batch-tokens", env = "PURIFY_EMBED_BATCH_TOKENS", value_name = "N")
@@ -172,7 +172,7 @@ pub struct EmbedConfig {
     /// Rollouts: files, globs or folders of Parquet or JSON lines
     #[cfg_attr(feature = "cli", arg(long = "in", env = "PURIFY_IN", value_name = "PATH", num_args = 1.., required = true))]
     pub inputs: Vec<PathBuf>,
-    /// File of vectors to write; what it holds already is not embedded again
+    /// File of vectors to write; texts that it already holds are not embedded again
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OUT", value_name = "FILE"))]
     pub out: PathBuf,
     #[default(DEFAULT_KINDS.to_vec())]

@@ -15,7 +15,7 @@ pub struct ExportConfig {
     /// Purified rollouts, or pairs: files, globs or folders
     #[cfg_attr(feature = "cli", arg(required = true, value_name = "PATH"))]
     pub inputs: Vec<PathBuf>,
-    /// Who is to read it
+    /// Target to write for
     #[cfg_attr(feature = "cli", arg(long, value_name = "TARGET"))]
     pub to: String,
     /// File (or, for `folder`, folder) to write; default: NAME.TARGET.parquet beside the input
@@ -27,7 +27,7 @@ pub struct ExportConfig {
     /// zstd level of what is written
     #[cfg_attr(feature = "cli", arg(long, value_name = "1..22", default_value_t = DEFAULT_COMPRESSION_LEVEL))]
     pub compression_level: CompressionLevel,
-    /// Exit with 1 if a row was rejected
+    /// Exit with 1 if any row was rejected
     #[cfg_attr(feature = "cli", arg(long, value_parser = boolish(), default_value_t = false, action = clap::ArgAction::SetTrue))]
     pub strict: bool,
     /// Threads (0: one per core)

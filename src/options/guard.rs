@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use smart_default::SmartDefault;
 
-/// Tools that run Python and are known to keep names from call to call. One that forgets them is no harm: a call that
+/// Tools that run Python and are known to keep names from call to call. One that forgets them does no harm: a call that
 /// ran there defines all that it uses.
 pub const DEFAULT_STATEFUL_TOOLS: &str = "python,ipython,jupyter,notebook,code_interpreter,python_interpreter,execute_python,run_python,execute_ipython_cell";
 
-/// What becomes of a repair that leaves text about the error.
+/// What to do with a repair that leaves text about the error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -19,11 +19,11 @@ pub enum OnResidue {
     Flag,
     /// As flag; a deep repair whose residue is all in its newer reasoning becomes shallow.
     Shallow,
-    /// The rollout goes to the rejects.
+    /// The rollout is rejected.
     Drop,
 }
 
-/// What becomes of a repair that takes away a definition which is used later.
+/// What to do with a repair that removes a definition which is used later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -43,10 +43,10 @@ pub enum OnDependency {
 #[cfg_attr(feature = "cli", command(next_help_heading = "Guards"))]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
-    /// What becomes of a repair that leaves text about the error that is gone
+    /// What to do with a repair that leaves text about the removed error
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_RESIDUE", value_enum, default_value_t))]
     pub on_residue: OnResidue,
-    /// What becomes of a repair that takes away a name which Python code uses later
+    /// What to do with a repair that removes a name which later Python code uses
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_DEPENDENCY", value_enum, default_value_t))]
     pub on_dependency: OnDependency,
     #[default(DEFAULT_STATEFUL_TOOLS.split(',').map(str::to_owned).collect())]

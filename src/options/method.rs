@@ -9,7 +9,7 @@ use smart_default::SmartDefault;
 use super::numbers::boolish;
 use super::{Fraction, NonNegative, RulesFile, Whole};
 
-/// What becomes of failed attempts.
+/// What to do with failed attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -17,7 +17,7 @@ pub enum Mode {
     /// Recovered runs are replaced by the model's own correction.
     #[default]
     Replace,
-    /// As replace; a rollout with an unrecovered run goes to the rejects.
+    /// As replace; a rollout with an unrecovered run is rejected.
     Drop,
     /// Nothing is removed: failed attempts are marked untrained (`loss` flag per message, mask 0 on tokens).
     Mask,
@@ -62,7 +62,7 @@ impl Profile {
     }
 }
 
-/// Who says whether a tool result is an error, where the data does not.
+/// What decides whether a tool result is an error, where the data does not say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -86,7 +86,7 @@ pub enum Informative {
     Repair,
 }
 
-/// What becomes of a failure run without a correction, or with too many attempts.
+/// What to do with a failure run without a correction, or with too many attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -96,7 +96,7 @@ pub enum Unrecovered {
     Keep,
     /// Its first attempts (at most max-retries + 1) become one failed step.
     Collapse,
-    /// The rollout goes to the rejects.
+    /// The rollout is rejected.
     Drop,
 }
 
@@ -112,7 +112,7 @@ pub enum RepairFaults {
     All,
 }
 
-/// The measure of two calls.
+/// The similarity measure of two calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -137,7 +137,7 @@ impl SimilarityMetric {
     }
 }
 
-/// What of a call is compared.
+/// Which part of a call is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -170,21 +170,21 @@ pub struct SaarConfig {
     /// Defaults to start from; every other option overrides them
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_PROFILE", value_enum, default_value_t))]
     pub profile: Profile,
-    /// What becomes of failed attempts
+    /// What to do with failed attempts
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MODE", value_enum, default_value_t))]
     pub mode: Mode,
-    /// Similarity below which the reasoning is replaced as well (deep); at it: shallow
+    /// Similarity below which the reasoning is replaced too (deep); a repair at the threshold is shallow
     // Paper and reference code.
     #[default(Fraction::HALF)]
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_SIMILARITY_THRESHOLD", value_name = "0..1", default_value_t = SaarConfig::default().similarity_threshold))]
     pub similarity_threshold: Fraction,
-    /// Measure of two calls
+    /// Similarity measure of two calls
     #[cfg_attr(
         feature = "cli",
         arg(long, visible_alias = "similarity", env = "PURIFY_SIMILARITY_METRIC", value_enum, default_value_t)
     )]
     pub similarity_metric: SimilarityMetric,
-    /// What of a call is compared
+    /// Which part of a call is compared
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_COMPARE", value_enum, default_value_t))]
     pub compare: Compare,
     /// Which attempts of a run are compared
@@ -195,7 +195,7 @@ pub struct SaarConfig {
     #[default(Whole::nearest(3))]
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MAX_RETRIES", value_name = "K", default_value_t = SaarConfig::default().max_retries))]
     pub max_retries: Whole<1, 1_000_000>,
-    /// Share of rollouts that are repaired, drawn by (seed, rollout id)
+    /// Share of rollouts that are repaired; the draw depends on the seed and the rollout id alone
     // The reference uses 1.0 for Qwen3-4B and 0.7 for Qwen2.5-7B.
     #[default(Fraction::ONE)]
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REPAIR_PROBABILITY", value_name = "0..1", default_value_t = SaarConfig::default().repair_probability))]
@@ -203,13 +203,13 @@ pub struct SaarConfig {
     /// Seed of the draw
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_SEED", value_name = "N", default_value_t))]
     pub seed: u64,
-    /// What becomes of a run without a correction
+    /// What to do with a failure run that has no correction
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_UNRECOVERED", value_enum, default_value_t))]
     pub unrecovered: Unrecovered,
-    /// Leave everything behind a rollout's first unrecovered run as it is
+    /// Leave everything after a rollout's first unrecovered run unchanged
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_STOP_AFTER_UNRECOVERED", value_name = "BOOL", default_value_t, value_parser = boolish(), num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set))]
     pub stop_after_unrecovered: bool,
-    /// Start no repair behind this many attempts of a rollout (0: no limit)
+    /// Start no repair after this many attempts of a rollout (0: no limit)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MAX_ATTEMPTS", value_name = "N", default_value_t))]
     pub max_attempts: u32,
     /// Which failures are repaired
@@ -217,13 +217,13 @@ pub struct SaarConfig {
     pub repair_faults: RepairFaults,
 }
 
-/// How an error is told from a success (docs/method.md, "What counts as an error").
+/// How an error is told apart from a success (docs/method.md, "What counts as an error").
 #[derive(Clone, Debug, PartialEq, SmartDefault, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 #[cfg_attr(feature = "cli", command(next_help_heading = "Errors in tool results"))]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectConfig {
-    /// Who decides where neither the data nor a pattern says so
+    /// What decides where neither the data nor a pattern does
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_DETECTOR", value_enum, default_value_t))]
     pub detector: Detector,
     /// A result that matches this regular expression is a success (repeatable; before --error-pattern)
@@ -232,7 +232,7 @@ pub struct DetectConfig {
     /// A result that matches this regular expression is an error (repeatable; `NAME=REGEX` names its type)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ERROR_PATTERN", value_name = "[NAME=]REGEX"))]
     pub error_pattern: Vec<String>,
-    /// TOML file of rules: name, pattern, verdict, error_type, fault, tools (repeatable; asked behind the patterns)
+    /// TOML file of rules: name, pattern, verdict, error_type, fault, tools (repeatable; asked after the patterns)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_RULES", value_name = "FILE"))]
     pub rules: Vec<RulesFile>,
     /// Failing tests, checks, searches without a match: no failed attempts, or errors like others
@@ -255,7 +255,7 @@ pub struct GateConfig {
     pub gate_adapter: Option<PathBuf>,
     // Below it the authors' follow-up keeps the failed attempt.
     #[default(NonNegative::of(0.5))]
-    /// Least importance ratio of a repair: pi(correction | without the error) / pi(correction | with it)
+    /// Smallest importance ratio of a repair: pi(correction | without the error) / pi(correction | with it)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_IS_THRESHOLD", value_name = "X", default_value_t = GateConfig::default().is_threshold))]
     pub is_threshold: NonNegative,
 }

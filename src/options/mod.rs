@@ -117,7 +117,7 @@ impl Options {
     /// From JSON as a manifest holds it, of this version or an earlier one. What is left out has its default.
     ///
     /// # Errors
-    /// A name that is no option, a value out of range or of another type.
+    /// A name that is not an option, a value out of range or of another type.
     pub fn from_json(value: &Value) -> Result<Self, OptionError> {
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = error.path().to_string();

@@ -73,12 +73,13 @@ impl RulesFile {
         for rule in &read.rules {
             let named = |found: String| format!("`{place}`: rule `{}`: {found}", rule.name);
             regex::Regex::new(&rule.pattern)
-                .map_err(|_| named(format!("`{}` is no regular expression", rule.pattern)))?;
+                .map_err(|_| named(format!("`{}` is not a valid regular expression", rule.pattern)))?;
             if rule.verdict != UserVerdict::Error && (rule.error_type.is_some() || rule.fault.is_some()) {
                 return Err(named("`error_type` and `fault` belong to the verdict `error`".to_owned()));
             }
             for tool in &rule.tools {
-                glob::Pattern::new(tool).map_err(|error| named(format!("`{tool}` is no name of tools: {error}")))?;
+                glob::Pattern::new(tool)
+                    .map_err(|error| named(format!("`{tool}` is not a valid pattern of tool names: {error}")))?;
             }
         }
         Ok(RulesFile { file: path.to_owned(), ..read })
@@ -108,7 +109,7 @@ mod tests {
     fn a_mistake_names_the_rule() {
         let rule =
             |rest: &str| parsed(&format!("[[rule]]\nname = 'a'\nverdict = 'ok'\n{rest}")).expect_err("a mistake");
-        assert_eq!(rule("pattern = '('"), "`rules.toml`: rule `a`: `(` is no regular expression");
+        assert_eq!(rule("pattern = '('"), "`rules.toml`: rule `a`: `(` is not a valid regular expression");
         assert_eq!(
             rule("pattern = 'x'\nfault = 'model'"),
             "`rules.toml`: rule `a`: `error_type` and `fault` belong to the verdict `error`"

@@ -66,25 +66,25 @@ pub struct RunConfig {
     /// File (one input) or folder (several) to write; default: NAME.purified.parquet beside the input
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OUT", value_name = "PATH"))]
     pub out: Option<PathBuf>,
-    /// Write what a trainer eats as well: NAME.TARGET.parquet beside the output, or into a folder
+    /// Also write what a trainer reads: NAME.TARGET.parquet beside the output, or a folder
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TO", value_name = "TARGET"))]
     pub to: Option<String>,
-    /// Write a preference pair for each repair as well
+    /// Also write a preference pair for each repair
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_PAIRS", value_parser = boolish()))]
     pub pairs: bool,
-    /// Plan and count; write nothing
+    /// Plan and count, but write nothing
     #[cfg_attr(feature = "cli", arg(long))]
     pub dry_run: bool,
-    /// Do one of n equal parts, split by group; all parts together are the whole
+    /// Process one of n parts, split by group; all parts together are the whole input
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_SHARD", value_name = "I/N"))]
     pub shard: Option<Shard>,
-    /// Write the full report, with times, as JSON
+    /// Write a full report as JSON, with times
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REPORT", value_name = "FILE"))]
     pub report: Option<PathBuf>,
-    /// Exit with 1 if this holds for the counters, such as `unrecovered_rate > 0.3` (repeatable)
+    /// Exit with 1 if this comparison of counters holds, such as `unrecovered_rate > 0.3` (repeatable)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FAIL_IF", value_name = "EXPR"))]
     pub fail_if: Vec<String>,
-    /// Exit with 1 if a row was rejected
+    /// Exit with 1 if any row was rejected
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_STRICT", value_parser = boolish()))]
     pub strict: bool,
     #[default(DEFAULT_COMPRESSION_LEVEL)]
@@ -107,7 +107,7 @@ pub struct ComputeConfig {
     /// Vectors that `purify embed` has written
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_EMBEDDINGS", value_name = "FILE", num_args = 1.., value_delimiter = ',', help_heading = "Similarity by meaning"))]
     pub embeddings: Vec<PathBuf>,
-    /// Where the gate's model is computed
+    /// Device for the gate's model
     #[cfg_attr(
         feature = "cli",
         arg(long, env = "PURIFY_GATE_DEVICE", value_enum, default_value_t, help_heading = "Gate")

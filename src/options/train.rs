@@ -12,7 +12,7 @@ use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, 
 /// Tokens that go through a model at once: enough to keep two cores or a GPU busy.
 pub const DEFAULT_BATCH_TOKENS: Positive = Positive::nearest(8192);
 
-/// What is learnt from.
+/// Objective to train on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -37,15 +37,15 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-/// What becomes of a row that can't be trained on.
+/// What to do with a row that can't be trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum OnBadRow {
-    /// The run ends, and says why.
+    /// The run fails and says why.
     #[default]
     Fail,
-    /// It is left out and counted.
+    /// It is dropped and counted.
     Skip,
 }
 
@@ -100,13 +100,13 @@ pub struct ModelChoice {
     /// Adapter folder, as PEFT writes it: it is scored with, or trained on
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ADAPTER", value_name = "DIR"))]
     pub adapter: Option<PathBuf>,
-    /// Where to compute
+    /// Device to compute on
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_DEVICE", value_enum, default_value_t))]
     pub device: DeviceChoice,
     /// Type of weights and activations
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_PRECISION", value_enum, default_value_t))]
     pub precision: Precision,
-    /// Tokens that go through the model at once
+    /// Maximum tokens in a batch
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_BATCH_TOKENS", value_name = "N", default_value_t = DEFAULT_BATCH_TOKENS))]
     pub batch_tokens: Positive,
 }
@@ -159,22 +159,22 @@ pub struct TrainConfig {
     #[cfg_attr(feature = "cli", arg(long = "out", env = "PURIFY_TRAIN_OUT", value_name = "DIR"))]
     #[serde(skip)]
     pub out: PathBuf,
-    /// What is learnt from
+    /// Objective to train on
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OBJECTIVE", value_enum))]
     pub objective: Objective,
-    /// Train every weight, not an adapter
+    /// Train all weights instead of an adapter
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FULL", conflicts_with_all = ["adapter", "lora_rank", "lora_alpha", "lora_targets", "merge"], value_parser = boolish()))]
     pub full: bool,
-    /// Rank of a fresh adapter
+    /// Rank of a new adapter
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_LORA_RANK", value_name = "R", default_value = "16"))]
     pub lora_rank: Whole<1, 65_536>,
     /// Scale of the adapter is this over the rank; default: twice the rank
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_LORA_ALPHA", value_name = "X"))]
     pub lora_alpha: Option<NonNegative>,
-    /// Projections with an adapter; default: q,k,v,o,gate,up,down
+    /// Projections that get an adapter; default: q,k,v,o,gate,up,down
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_LORA_TARGETS", value_name = "NAME", value_delimiter = ','))]
     pub lora_targets: Vec<String>,
-    /// Write the model with the adapter added to its weights as well, into DIR/merged
+    /// Also write the model with the adapter merged into its weights, into DIR/merged
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MERGE", value_parser = boolish()))]
     #[serde(skip)]
     pub merge: bool,
@@ -207,23 +207,23 @@ pub struct TrainConfig {
     /// Largest norm of the gradient (0: no limit)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_CLIP_GRAD_NORM", value_name = "X", default_value = "1.0"))]
     pub clip_grad_norm: NonNegative,
-    /// Seed of the order of data and of a fresh adapter
+    /// Seed of the data order and of a new adapter
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_SEED", value_name = "N", default_value_t = 0))]
     pub seed: u64,
-    /// Leave out rollouts of more tokens than this; default: one that is too long for the model is an error
+    /// Drop rollouts with more tokens than this; by default, a rollout that is too long for the model is an error
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MAX_LENGTH", value_name = "TOKENS"))]
     pub max_length: Option<usize>,
-    /// What becomes of a row that can't be trained on
+    /// What to do with a row that can't be trained on
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_BAD_ROW", value_enum, default_value_t))]
     pub on_bad_row: OnBadRow,
-    /// Keep each layer's input alone and compute the rest again: less memory, a third more time
+    /// Keep only each layer's input and recompute the rest: less memory, a third more time
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_CHECKPOINT_ACTIVATIONS", value_parser = boolish()))]
     pub checkpoint_activations: bool,
-    /// Save everything that a resume needs every N updates (0: at the end and when stopped)
+    /// Save a checkpoint every N updates (0: only at the end and when stopped)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_SAVE_EVERY", value_name = "N", default_value_t = 50))]
     #[serde(skip)]
     pub save_every: u64,
-    /// Go on from the last checkpoint in --out
+    /// Resume from the last checkpoint in --out
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_RESUME", value_parser = boolish()))]
     #[serde(skip)]
     pub resume: bool,
@@ -253,7 +253,7 @@ pub struct GrpoConfig {
     /// Train on groups whose rewards are all equal as well (their advantages are 0)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_KEEP_EQUAL_GROUPS", value_parser = boolish()))]
     pub keep_equal_groups: bool,
-    /// Longest answer, in tokens: rewards fall over the last --overlong-buffer of it
+    /// Maximum answer length in tokens; the reward falls over the last --overlong-buffer of them
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OVERLONG", value_name = "TOKENS"))]
     pub overlong: Option<usize>,
     /// Tokens before the longest answer over which the reward falls
@@ -262,14 +262,14 @@ pub struct GrpoConfig {
         arg(long, env = "PURIFY_OVERLONG_BUFFER", value_name = "TOKENS", default_value_t = 4096)
     )]
     pub overlong_buffer: usize,
-    /// What an answer of full length loses
+    /// Penalty of an answer of full length
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_OVERLONG_FACTOR", value_name = "X", default_value = "1.0"))]
     pub overlong_factor: NonNegative,
     /// Weigh the tokens of each repaired step by its importance ratio (`log_importance_ratio`, of `purify score --raw`), at most this;
     /// 2.0 is usual
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REPAIR_WEIGHT_CAP", value_name = "X"))]
     pub repair_weight_cap: Option<NonNegative>,
-    /// Keep half of each group: of the better rollouts those with the fewest tool errors (rStar2-Agent)
+    /// Keep half of each group; of the better rollouts, those with the fewest tool errors (rStar2-Agent)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_RESAMPLE_ON_CORRECT", value_parser = boolish()))]
     pub resample_on_correct: bool,
 }

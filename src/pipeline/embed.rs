@@ -52,7 +52,7 @@ pub struct EmbedSummary {
     pub kept: u64,
     /// Distinct texts of these inputs that the model's limit cuts.
     pub cut: u64,
-    /// How often a batch had to be halved for want of memory.
+    /// How often a batch had to be halved because memory ran out.
     pub halved: u32,
     pub model: ModelCard,
     pub outputs: Vec<PathBuf>,

@@ -53,7 +53,7 @@ fn append(path: &Path, events: &[Value]) -> Result<(), Error> {
     if !path.is_dir() && !first.as_deref().is_ok_and(is_ours) {
         return Err(Error::Emit {
             target: path.display().to_string(),
-            detail: "it is there, and is no file of events".to_owned(),
+            detail: "it exists and does not hold OpenLineage events".to_owned(),
             hint: "give --openlineage another file",
         });
     }
@@ -121,8 +121,8 @@ mod tests {
         let path = folder.path().join("data");
         for bytes in [&b"PAR1\0\xff data"[..], b"{\"messages\": []}\n", b"\n", b"<html>"] {
             std::fs::write(&path, bytes).expect("written");
-            let error = emit(path.to_str().expect("text"), &[json!({})]).expect_err("it is no file of events");
-            assert!(error.to_string().ends_with("it is there, and is no file of events"), "{error}");
+            let error = emit(path.to_str().expect("text"), &[json!({})]).expect_err("it is not a file of events");
+            assert!(error.to_string().ends_with("it exists and does not hold OpenLineage events"), "{error}");
             assert_eq!(std::fs::read(&path).expect("it is there"), bytes);
         }
     }

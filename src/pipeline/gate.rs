@@ -51,15 +51,15 @@ pub const MAPS: &[&str] = &["skipped", "left", "error_types", "rejects", "log_is
 impl Gate {
     /// Parses and checks the name against what is counted.
     pub fn parse(text: &str, counters: &Map<String, Value>) -> Result<Self, String> {
-        // The last one, the longer first (`>=` is not `>` with `=` behind it): names from data may hold such signs.
+        // The last one, the longer first (`>=` is not `>` with `=` after it): names from data may hold such signs.
         let (at, (spelling, op)) = OPS
             .iter()
             .filter_map(|pair| Some((text.rfind(pair.0)?, *pair)))
             .max_by_key(|(at, (spelling, _))| (at + spelling.len(), spelling.len()))
-            .ok_or_else(|| format!("`{text}` is no comparison such as `unrecovered_rate > 0.3`"))?;
+            .ok_or_else(|| format!("`{text}` is not a comparison such as `unrecovered_rate > 0.3`"))?;
         let (name, bound) = (text[..at].trim(), text[at + spelling.len()..].trim());
         let number = bound.parse().ok().filter(|number: &f64| !number.is_nan());
-        let bound = number.ok_or_else(|| format!("`{bound}` in `{text}` is no number"))?;
+        let bound = number.ok_or_else(|| format!("`{bound}` in `{text}` is not a number"))?;
         Ok(Gate { text: text.to_owned(), name: resolve(counters, name)?, op, bound })
     }
 
@@ -71,7 +71,7 @@ impl Gate {
             Some(value) => value.as_f64(),
         };
         let Some(value) = value else {
-            return Verdict::Undecided(format!("gate not decided: `{}`, here is no `{}`", self.text, self.name));
+            return Verdict::Undecided(format!("gate not decided: `{}`, this data has no `{}`", self.text, self.name));
         };
         let holds = match self.op {
             Op::Less => value < self.bound,
@@ -113,10 +113,10 @@ fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> 
     let ends_so = |path: &&String| path.strip_suffix(name).is_some_and(|front| front.ends_with('.'));
     match known.iter().filter(ends_so).collect::<Vec<_>>()[..] {
         [path] => Ok(path.clone()),
-        [] => Err(format!("nothing is counted under `{name}`; there are {}", listed(&known, name))),
+        [] => Err(format!("no number is named `{name}`; there are {}", listed(&known, name))),
         ref some => {
             let some: Vec<&str> = some.iter().map(|path| path.as_str()).collect();
-            Err(format!("more than one number is called `{name}`: {}", some.join(", ")))
+            Err(format!("more than one number is named `{name}`: {}", some.join(", ")))
         }
     }
 }

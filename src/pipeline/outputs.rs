@@ -1,6 +1,7 @@
 //! Which files a run writes for which input.
 //!
-//! Owns names: a file beside the input, or a folder in the layout that `datasets.load_dataset` opens (data.md, 3).
+//! Owns names: a file beside the input, or a folder in the layout that `datasets.load_dataset` opens (docs/data.md, "Files beside
+//! the data").
 
 use std::path::{Path, PathBuf};
 

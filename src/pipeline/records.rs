@@ -106,9 +106,9 @@ pub(super) fn card_text(settings: &Options, single: bool) -> String {
     format!(
         "---\nconfigs:\n- config_name: default\n  default: true\n  data_files:\n  - split: train\n    path: data/train-*\n{pairs}\
          tags:\n- agent\n- tool-use\n- rlhf\n---\n\n# Purified rollouts\n\n\
-         Failed tool calls that the model itself put right were replaced by its own correction (SAAR, arXiv 2601.15141), \
-         by purify {}. No text was invented or edited. The column `purification` tells for each rollout what was done; \
-         `manifest.json` holds settings, inputs, counts and hashes; rows that were not written stand in `rejects`.\n",
+         Failed tool calls that the model itself corrected were replaced by its own correction (SAAR, arXiv 2601.15141), \
+         by purify {}. No text was invented or edited. The column `purification` records for each rollout what was done; \
+         `manifest.json` holds settings, inputs, counts and hashes; rows that were not written are in `rejects`.\n",
         env!("CARGO_PKG_VERSION")
     )
 }

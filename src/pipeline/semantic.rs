@@ -55,7 +55,7 @@ pub struct Sources<'e> {
 /// and the model's card.
 ///
 /// # Errors
-/// A file that is no file of vectors, vectors of two models, a text without a vector, no threshold.
+/// A file that is not a file of vectors, vectors of two models, a text without a vector, no threshold.
 pub fn prepare(
     inputs: &[PathBuf],
     settings: &mut Options,

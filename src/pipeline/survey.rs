@@ -18,7 +18,7 @@ use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};
 use crate::verdict::{Asked, ErrorDetector, Verdict};
 use crate::write::results::{ResultRow, ResultWriter};
 
-/// Names that are counted one by one; behind that, together.
+/// Names that are counted one by one; after that, together.
 const MOST_NAMES: usize = 1000;
 const OTHER: &str = "(others)";
 
@@ -121,11 +121,11 @@ impl Survey {
             return "nothing to repair: no attempt failed".to_owned();
         }
         if self.recovered == 0 {
-            return format!("nothing to repair: none of {runs} failure runs has an attempt behind it that did its job");
+            return format!("nothing to repair: none of {runs} failure runs has an attempt after it that did its job");
         }
         let left = match self.unrecovered {
             0 => String::new(),
-            n => format!("; {n} have no attempt behind them that did its job"),
+            n => format!("; {n} have no attempt after them that did its job"),
         };
         let lost = if unreadable > 0 { format!("; {unreadable} rows can't be read") } else { String::new() };
         format!("{} of {runs} failure runs may be repaired{left}{lost}", self.recovered)

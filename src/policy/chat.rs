@@ -133,7 +133,7 @@ impl Chat {
         self.tokenizer.encode(text, false).map_err(|e| ChatError::Encode { detail: e.to_string() })
     }
 
-    /// Tokens of a conversation, and which of them the policy wrote: the assistant's messages from behind the words
+    /// Tokens of a conversation, and which of them the policy wrote: the assistant's messages from after the words
     /// that open an answer up to the end-of-turn token, itself included.
     pub fn tokens(&self, messages: &[Value], tools: Option<&Value>) -> Result<Rendered, ChatError> {
         let text = self.render(messages, tools, false)?;

@@ -91,7 +91,7 @@ impl ModelConfig {
     pub fn from_json(text: &str, path: &Path) -> Result<Self, PolicyError> {
         let refuse = |detail: String| PolicyError::Config { path: path.to_owned(), detail };
         let fields: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| refuse(format!("it is no JSON object: {error}")))?;
+            serde_json::from_str(text).map_err(|error| refuse(format!("it is not a JSON object: {error}")))?;
         let model_type = fields.get("model_type").and_then(Value::as_str).unwrap_or("nothing");
         let architecture = Architecture::parse(model_type).ok_or_else(|| PolicyError::Architecture {
             path: path.to_owned(),

@@ -57,7 +57,7 @@ impl LoraConfig {
     fn from_json(text: &str, path: &Path) -> Result<Self, PolicyError> {
         let refuse = |detail: String| PolicyError::Adapter { path: path.to_owned(), detail };
         let fields: serde_json::Map<String, Value> =
-            serde_json::from_str(text).map_err(|e| refuse(format!("it is no JSON object: {e}")))?;
+            serde_json::from_str(text).map_err(|e| refuse(format!("it is not a JSON object: {e}")))?;
         let is_set = |name: &str| match fields.get(name) {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Array(items)) => !items.is_empty(),
@@ -92,14 +92,14 @@ impl LoraConfig {
             Some(Value::Array(names)) => names.iter().map(|n| n.as_str().map(str::to_owned)).collect(),
             _ => None,
         };
-        let targets = targets.ok_or_else(|| refuse("`target_modules` is no list of names".to_owned()))?;
+        let targets = targets.ok_or_else(|| refuse("`target_modules` is not a list of names".to_owned()))?;
         if let Some(other) = targets.iter().find(|t| !TARGETS.contains(&t.as_str())) {
             let detail = format!("module `{}` can't have one, expected some of {TARGETS:?}", other.escape_debug());
             return Err(refuse(detail));
         }
         Ok(LoraConfig {
-            rank: rank.ok_or_else(|| refuse("`r` is no rank".to_owned()))? as usize,
-            alpha: alpha.ok_or_else(|| refuse("`lora_alpha` is no number".to_owned()))?,
+            rank: rank.ok_or_else(|| refuse("`r` is not a rank".to_owned()))? as usize,
+            alpha: alpha.ok_or_else(|| refuse("`lora_alpha` is not a number".to_owned()))?,
             is_rank_stabilised: fields.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
             targets,
         })

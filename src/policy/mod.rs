@@ -40,7 +40,7 @@ pub enum PolicyError {
     Read { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("`{}` is no model: expected a folder with `config.json`, or a .gguf file", path.display())]
+    #[error("`{}` is not a model: expected a folder with `config.json`, or a .gguf file", path.display())]
     NoModel { path: PathBuf },
     #[error("`{}` holds neither `model.safetensors` nor `model.safetensors.index.json`", path.display())]
     NoWeights { path: PathBuf },
@@ -54,9 +54,9 @@ pub enum PolicyError {
     MissingTensor { name: String, path: PathBuf },
     #[error("tensor `{name}` of `{}` has shape {found:?}, expected {expected:?}", path.display())]
     Shape { name: String, path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
-    #[error("token {id} is none of the model's {vocabulary}")]
+    #[error("token {id} is not in the model's vocabulary of {vocabulary}")]
     Token { id: i64, vocabulary: usize },
-    #[error("a sequence of {length} tokens, the model was made for at most {positions}")]
+    #[error("a sequence has {length} tokens, the model takes at most {positions}")]
     TooLong { length: usize, positions: usize },
     #[error("adapter `{}` can't be used: {detail}", path.display())]
     Adapter { path: PathBuf, detail: String },

@@ -16,7 +16,7 @@ use crate::tokens::{AlignError, CallMarker, Decode, Tokens};
 /// Why a row can't become a sequence.
 #[derive(Debug, thiserror::Error)]
 pub enum SequenceError {
-    #[error("it has `response_ids` and no `prompt_ids`: what stood before the response is unknown")]
+    #[error("it has `response_ids` but no `prompt_ids`: what came before the response is unknown")]
     NoPrompt,
     #[error("it has neither tokens nor messages")]
     Nothing,

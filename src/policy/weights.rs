@@ -66,7 +66,7 @@ impl Weights {
         for file in files {
             // A shard stands beside its index; anything else is not ours to open.
             if Path::new(file).file_name().is_none_or(|name| name != file) {
-                return Err(broken(&index, format!("`{}` is no name of a file beside it", file.escape_debug())));
+                return Err(broken(&index, format!("`{}` is not the name of a file beside it", file.escape_debug())));
             }
             out.extend(places(&folder.join(file))?);
         }
@@ -149,7 +149,7 @@ fn places(path: &Path) -> Result<BTreeMap<String, Place>, PolicyError> {
     file.read_exact(&mut length).map_err(|_| broken(path, format!("its {size} bytes hold no header")))?;
     let length = u64::from_le_bytes(length);
     if length > MOST_HEADER || length + 8 > size {
-        return Err(broken(path, format!("its header says {length} bytes, of {size} in the file: it is cut off")));
+        return Err(broken(path, format!("its header says {length} bytes, of {size} in the file: it is truncated")));
     }
     let mut header = Vec::new();
     (&mut file).take(length).read_to_end(&mut header).map_err(unreadable(path))?;
@@ -159,8 +159,10 @@ fn places(path: &Path) -> Result<BTreeMap<String, Place>, PolicyError> {
         let (start, end) = info.data_offsets;
         let at = length + 8 + start as u64;
         if start > end || length + 8 + end as u64 > size {
-            let detail =
-                format!("tensor `{}` does not lie within the file's {size} bytes: it is cut off", name.escape_debug());
+            let detail = format!(
+                "tensor `{}` does not lie within the file's {size} bytes: it is truncated",
+                name.escape_debug()
+            );
             return Err(broken(path, detail));
         }
         let (dtype, shape) = (info.dtype, info.shape.clone());

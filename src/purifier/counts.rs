@@ -115,7 +115,7 @@ impl GuardCounts {
         let unknown = unknown.each_mut().filter(|(finding, _)| finding.counts_unknown);
         let plain = |(finding, count): (&Finding, _)| (finding.name.to_owned(), count);
         let mut out: Vec<(String, &mut u64)> = told.drain(..).map(plain).collect();
-        // It stands behind the finding that it comes from.
+        // It comes after the finding that it comes from.
         out.insert(1, ("made_shallow".to_owned(), made_shallow));
         out.extend(unknown.map(|(finding, count)| (format!("{}_unknown", finding.name), count)));
         out.extend(others.drain(..).map(plain));

@@ -1,6 +1,6 @@
 //! Mode `append`: repairs that the policy would not have made without the error are not made.
 //!
-//! Owns the loop of decisions, left to right: a repair that is refused leaves its error in the context of those behind it,
+//! Owns the loop of decisions, left to right: a repair that is refused leaves its error in the context of those after it,
 //! so they are judged again. What can't be judged is not repaired: a gate that can't see lets nothing through.
 
 use serde_json::{Map, Value};

@@ -80,7 +80,7 @@ impl UnfitOptions {
             UnfitOptions::GateInMask => "leave one of the two out",
             UnfitOptions::NoVectors => "give --embeddings with a file of `purify embed`, or --embed-model",
             UnfitOptions::NoThreshold => "`purify calibrate` finds one on your data; give it with --semantic-threshold",
-            UnfitOptions::Pattern(_) => "the syntax is that of the Rust crate regex: no look-around",
+            UnfitOptions::Pattern(_) => "patterns use the syntax of the Rust regex crate, which has no look-around",
         }
     }
 }

@@ -90,7 +90,7 @@ impl Purifier<'_> {
     /// go through [`Purifier::rows`].
     ///
     /// # Errors
-    /// The columns are not those of rollouts, or this program is at fault. A row that can't be purified is no error: it is in
+    /// The columns are not those of rollouts, or this program is at fault. A row that can't be purified is not an error: it is in
     /// the rejects.
     pub fn purify_batch(&self, batch: &RecordBatch) -> Result<PurifiedBatch, PurifyError> {
         let schema = batch.schema();

@@ -53,7 +53,7 @@ pub trait Recorded: Default + 'static {
     fn fields() -> &'static [Field<Self>];
 }
 
-/// The type behind a field.
+/// The type after a field.
 trait Access<R> {
     fn data_type(&self) -> DataType;
     fn lift(&self, path: &str, array: &ArrayRef) -> Result<ArrayRef, LiftError>;

@@ -58,7 +58,7 @@ findings! {
         since: super::FIRST,
         letter: 'R',
         label: "residue",
-        meaning: "reasoning that stays speaks of the error that is gone",
+        meaning: "text that stays speaks of an error that is gone",
         counts_unknown: true,
     }
     /// What stays uses a name that only the removed attempts define.
@@ -66,7 +66,7 @@ findings! {
         since: super::FIRST,
         letter: 'D',
         label: "depends on removed",
-        meaning: "what follows uses something that only the removed part made",
+        meaning: "later code uses a name that only the removed part defined",
         counts_unknown: true,
     }
     /// The correction repeats a failed call: the tool was flaky, and there is nothing to learn.
@@ -74,7 +74,7 @@ findings! {
         since: "0.1.0",
         letter: 'I',
         label: "identical retry",
-        meaning: "the correction is the failed call again",
+        meaning: "the correction repeats the failed call",
         counts_unknown: false,
     }
     /// The harness has cut a result of the correction.
@@ -82,7 +82,7 @@ findings! {
         since: "0.1.0",
         letter: 'L',
         label: "lossy result",
-        meaning: "the result was cut before it was stored",
+        meaning: "the result was truncated before it was stored",
         counts_unknown: false,
     }
 }

@@ -220,7 +220,7 @@ impl RowRecord {
     }
 }
 
-/// Why a column is no record that this version can lift.
+/// Why a column is not a record that this version can lift.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LiftError {
     #[error("`{field}` has type {found}, expected {expected}")]
@@ -229,7 +229,7 @@ pub enum LiftError {
     Missing { field: String },
     #[error("`{field}` is not known to this version, which would lose it; a newer purify may have written it")]
     Unknown { field: String },
-    #[error("`{field}` stands there twice, also under its earlier name `{formerly}`")]
+    #[error("`{field}` is there twice, also under its earlier name `{formerly}`")]
     Twice { field: String, formerly: &'static str },
     #[error("`{field}` does not fit {expected}: {detail}")]
     Value { field: String, expected: String, detail: String },
@@ -268,7 +268,7 @@ pub fn data_type(with_logprobs: bool) -> DataType {
 /// Whether a column's type holds old log-probs.
 ///
 /// # Errors
-/// It is no record that this version can lift.
+/// It is not a record that this version can lift.
 pub fn has_logprobs(found: &DataType) -> Result<bool, LiftError> {
     lifted(&new_empty_array(found)).map(|array| array.column_by_name("raw_logprobs").is_some())
 }

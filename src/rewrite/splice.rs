@@ -14,7 +14,7 @@ use crate::tokens::{AlignError, CallMarker, Tokens};
 pub enum SpliceError {
     #[error(transparent)]
     Align(#[from] AlignError),
-    #[error("the repaired step at message {message} has no tokens in `response_ids`: it stands in the prompt")]
+    #[error("the repaired step at message {message} has no tokens in `response_ids`: it is in the prompt")]
     InPrompt { message: usize },
     #[error("the call of message {message} can't be found in its tokens")]
     NoMarker { message: usize },

@@ -27,7 +27,7 @@ impl RunError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             RunError::Threads { .. } => Some("give fewer with --threads"),
-            RunError::Interrupted { .. } => Some("run it again: finished files are not done twice"),
+            RunError::Interrupted { .. } => Some("run it again: finished files are kept"),
             RunError::Bug { .. } => Some("please report it, with the rollout if you may"),
         }
     }

@@ -1,4 +1,5 @@
-//! SAAR: decides how each failure run of a rollout is repaired (saar.md, sections 2, 3, 6).
+//! SAAR: decides how each failure run of a rollout is repaired (docs/method.md, "Parameters", "Repair of one recovered
+//! run" and "Unrecovered runs").
 //!
 //! Owns the fold over a run, the threshold rule and the treatment of unrecovered runs. It reads a
 //! [`Trajectory`] and a [`Measure`] and returns a [`Plan`]; it can't touch data. Pure: the draw of the repair
@@ -24,8 +25,8 @@ use crate::verdict::Fault;
 pub use plan::{Granularity, Plan, Repair, RepairKind, ReplacedCall, RunOutcome, RunPlan, Scope};
 pub use texts::{CalledCode, call_code, call_segment, called_code, calls_of, code_of, step_text};
 
-/// The importance gate's word on the recovered runs of one rollout, in order (saar.md, section 8): whether a run is not to
-/// be repaired. Runs behind the last entry are.
+/// The importance gate's word on the recovered runs of one rollout, in order (docs/method.md, "Importance"): whether a run is not to
+/// be repaired. Runs after the last entry are.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'g> {
     pub refused: &'g [bool],
@@ -250,7 +251,7 @@ impl Planner<'_> {
         (0..trajectory.steps.len()).filter(|&s| trajectory.failure(s).is_some_and(|f| counts(f.fault))).collect()
     }
 
-    /// The fold of saar.md, section 3, over the attempts `run.steps.start ..= last`.
+    /// The fold (docs/method.md, "Repair of one recovered run") over the attempts `run.steps.start ..= last`.
     fn fold(
         &self,
         trajectory: &Trajectory<'_, '_>,

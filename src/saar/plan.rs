@@ -49,7 +49,7 @@ pub struct Repair {
     pub granularity: Granularity,
     /// It would have been deep, and was made shallow for the sake of what stays.
     pub made_shallow: bool,
-    /// Every `s_i` of saar.md, section 3, in order.
+    /// Every `s_i` of docs/method.md, "Repair of one recovered run", in order.
     pub similarity: Vec<f64>,
     /// The cosine of each comparison; absent where nothing is compared by meaning.
     pub semantic_similarity: Option<Vec<f64>>,

@@ -25,7 +25,7 @@ pub fn step_text<'r>(message: &'r Message<'_>, kind: TextKind) -> Cow<'r, str> {
     }
 }
 
-/// The text before the first call, behind `reasoning_content` if there is any.
+/// The text before the first call, after `reasoning_content` if there is any.
 fn reasoning<'r>(message: &'r Message<'_>) -> Cow<'r, str> {
     let content = message.content.unwrap_or_default();
     let content = &content[..message.inline_call().unwrap_or(content.len())];
@@ -107,7 +107,7 @@ pub fn calls_of<'r>(message: &'r Message<'_>) -> Vec<(Cow<'r, str>, Cow<'r, str>
     }
 }
 
-/// Name and arguments of calls that stand in text; a call that is no JSON stands for itself, whole.
+/// Name and arguments of calls that stand in text; a call that is not JSON stands for itself, whole.
 fn inline_calls(segment: &str) -> Vec<(String, String)> {
     segment
         .split(CALL_MARKER)

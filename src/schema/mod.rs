@@ -1,4 +1,4 @@
-//! Column names, their aliases and types: the one mapping that reading and writing share (data.md).
+//! Column names, their aliases and types: the one mapping that reading and writing share (docs/data.md).
 //!
 //! Owns what a column is called and what type it may have. Reading values is [`crate::ingest`]'s work, building
 //! columns [`crate::write`]'s.
@@ -263,7 +263,7 @@ fn check_text(fields: &Fields, path: &str, name: &str) -> Result<(), SchemaError
     }
 }
 
-/// Checks the type of a message column, inner fields included (data.md, section 1).
+/// Checks the type of a message column, inner fields included (docs/data.md, "Input columns").
 fn check_messages(field: &Field) -> Result<(), SchemaError> {
     let path = field.name();
     let fields = struct_fields(field, path, "list<struct<role, content, …>>")?;

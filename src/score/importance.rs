@@ -2,7 +2,7 @@
 //! "Importance").
 //!
 //! Owns which tokens were moved by a repair and where the same tokens stand in the raw rollout. Pure: log-probs are the
-//! policy's. A token counts if it was sampled behind an error that the purified rollout no longer shows: the call of the
+//! policy's. A token counts if it was sampled after an error that the purified rollout no longer shows: the call of the
 //! correction, and the reasoning of a deep repair.
 
 use std::ops::Range;
@@ -44,7 +44,7 @@ pub fn moved(
             let correction = raw.places.get(last)?.clone()?;
             let shared = common_suffix(&purified.ids[place.clone()], &raw.ids[correction.clone()]);
             let kept = match repair.granularity {
-                // What the reasonings happen to end with alike is no part of the correction.
+                // What the reasonings happen to end with alike is not part of the correction.
                 Granularity::Shallow => {
                     call_start(&purified.ids[place.clone()]).map_or(shared, |at| shared.min(place.len() - at))
                 }

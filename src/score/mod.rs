@@ -99,7 +99,7 @@ pub struct ScoreSummary {
     pub unscored: BTreeMap<String, u64>,
     /// The first of them, in words.
     pub first_unscored: Option<String>,
-    /// Lines of text that are no rows and so can't be written, by reason; the first of them in words.
+    /// Lines of text that are not rows and so can't be written, by reason; the first of them in words.
     pub unwritten: BTreeMap<String, u64>,
     pub first_unwritten: Option<String>,
     /// Messages whose calls the model's chat template does not show: they are not scored.

@@ -97,7 +97,7 @@ impl Scanner<'_> {
         self.bytes.get(self.at + ahead).copied()
     }
 
-    /// Ends a command; the next one hangs on it by `join`.
+    /// Ends a command; the next one depends on it by `join`.
     fn finish(&mut self, join: Join) {
         let mut now = std::mem::take(&mut self.now);
         now.is_conditional = self.depth > 0;
@@ -106,7 +106,7 @@ impl Scanner<'_> {
         if !is_empty {
             self.out.push(now);
         }
-        // Keywords alone are no command: what hangs on `then` hangs on what was before it.
+        // Keywords alone are no command: what depends on `then` depends on what was before it.
         self.now.join = if is_empty && join == Join::Then { was } else { join };
         self.expects = Expects::Command;
     }
@@ -334,7 +334,7 @@ impl Scanner<'_> {
         self.expects = Expects::Argument;
     }
 
-    /// `x in` behind `case`.
+    /// `x in` after `case`.
     fn skip_case_head(&mut self) {
         for _ in 0..2 {
             self.skip_blanks();

@@ -130,7 +130,7 @@ impl Scanner<'_> {
         self.text[start.min(end)..end].to_owned()
     }
 
-    /// Goes behind the bracket that closes the one here; quotes within are passed over.
+    /// Goes after the bracket that closes the one here; quotes within are passed over.
     pub(super) fn balanced(&mut self, open: u8, close: u8) {
         let mut depth = 0usize;
         while let Some(byte) = self.peek(0) {

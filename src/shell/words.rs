@@ -42,7 +42,7 @@ const WRAPPERS: &[Wrapper] = &[
 
 const SHELLS: &[&str] = &["bash", "sh", "zsh", "dash", "ash", "ksh", "busybox"];
 
-/// The name behind the last slash.
+/// The name after the last slash.
 pub fn base_name(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
@@ -110,7 +110,7 @@ pub(super) fn inner_script(words: &[String]) -> Option<&str> {
         return None;
     }
     let at = words.iter().skip(1).position(|word| match is_shell {
-        // The options of a shell may be one word (`-lc`); behind its first operand they are the script's.
+        // The options of a shell may be one word (`-lc`); after its first operand they are the script's.
         true => word.starts_with('-') && !word.starts_with("--") && word.ends_with('c'),
         false => word == "-c" || word == "--command",
     })? + 1;

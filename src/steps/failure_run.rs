@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use super::{Outcome, Step};
 
-/// What stands behind a failure run.
+/// What comes after a failure run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// An attempt that did its job, directly behind: the index of its step.
+    /// An attempt that did its job, directly after: the index of its step.
     Correction(usize),
     /// Talk without a call, another role, an open attempt, context, or the end.
     Other,

@@ -48,7 +48,7 @@ impl Outcome {
 pub struct Answer {
     /// Index of the tool message.
     pub message: usize,
-    /// Indices of the calls that it answers: one, or all of a batch with a single result; none behind a step without a call.
+    /// Indices of the calls that it answers: one, or all of a batch with a single result; none after a step without a call.
     /// A call that stands in text is call 0.
     pub calls: Range<usize>,
     pub verdict: Verdict,
@@ -59,7 +59,7 @@ pub struct Answer {
 pub struct Step {
     /// Index of the assistant message.
     pub message: usize,
-    /// Indices of the tool messages directly behind it.
+    /// Indices of the tool messages directly after it.
     pub results: Range<usize>,
     /// All that answers its calls, wherever it stands, in the order of the calls.
     pub answers: Vec<Answer>,
@@ -106,7 +106,7 @@ impl Step {
         self.answers.len() == self.results.len() && self.answers.iter().all(|a| self.results.contains(&a.message))
     }
 
-    /// Index of the message behind the step.
+    /// Index of the message after the step.
     pub fn end(&self) -> usize {
         self.results.end
     }

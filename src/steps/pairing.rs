@@ -1,6 +1,6 @@
 //! Which tool message answers which call.
 //!
-//! By id, wherever the result stands: behind its step, in another order, or later in the rollout. By position where ids
+//! By id, wherever the result stands: after its step, in another order, or later in the rollout. By position where ids
 //! are absent, double within a step, or answer nothing. A single result for a batch of calls answers all of them. Each
 //! tool message of a rollout is in exactly one place: in one step's answers, or among the unasked.
 
@@ -14,7 +14,7 @@ use crate::rollout::{Message, Role};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Paired {
     pub message: usize,
-    /// Indices of calls; empty behind a message without one.
+    /// Indices of calls; empty after a message without one.
     pub calls: Range<usize>,
 }
 
@@ -45,7 +45,7 @@ struct Pairing<'p, 'a> {
     /// Where the calls of each step start in `is_answered`.
     first_call: Vec<usize>,
     is_answered: Vec<bool>,
-    /// Steps that hold a call of that id; made when the first result does not stand behind its call.
+    /// Steps that hold a call of that id; made when the first result does not come after its call.
     by_id: Option<HashMap<&'p str, Vec<usize>>>,
 }
 
@@ -75,7 +75,7 @@ impl<'p, 'a> Pairing<'p, 'a> {
         self.pairs[step].push(Paired { message, calls: call..call + 1 });
     }
 
-    /// The tool messages directly behind a step.
+    /// The tool messages directly after a step.
     fn pair_stretch(&mut self, step: usize) {
         let results = self.steps[step].results.clone();
         let mut rest = Vec::new();
@@ -88,7 +88,7 @@ impl<'p, 'a> Pairing<'p, 'a> {
             }
         }
         for message in rest {
-            // What stands behind the last call's result belongs to it as well.
+            // What comes after the last call's result belongs to it as well.
             match self.first_open(step).or(self.call_count(step).checked_sub(1)) {
                 Some(call) => self.push(step, call, message),
                 None if self.pair_with_open(message, step) => {}
@@ -97,7 +97,7 @@ impl<'p, 'a> Pairing<'p, 'a> {
         }
     }
 
-    /// A tool message that stands directly behind no assistant message; `next`: the first step behind it.
+    /// A tool message that stands directly after no assistant message; `next`: the first step after it.
     fn pair_apart(&mut self, message: usize, next: usize) -> bool {
         self.pair_by_id(message, next) || self.pair_with_open(message, next)
     }

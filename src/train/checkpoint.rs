@@ -139,7 +139,7 @@ impl RunFolder {
         Ok(found.update)
     }
 
-    /// Opens the metrics, lines behind `update` left out: they will be made again.
+    /// Opens the metrics, lines after `update` left out: they will be made again.
     pub fn metrics(&self, update: u64) -> Result<MetricsFile, TrainError> {
         let path = self.root.join(METRICS);
         let kept: String = std::fs::read_to_string(&path)

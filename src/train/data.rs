@@ -92,15 +92,15 @@ impl DataReport {
             self.examples, self.rows, self.tokens, self.trained_tokens
         )];
         if let Some(first) = &self.first_bad_row {
-            out.push(format!("bad rows left out: {}; the first: {first}", self.bad_rows));
+            out.push(format!("bad rows dropped: {}; the first: {first}", self.bad_rows));
         }
         let single = self.first_single_group.as_deref().unwrap_or_default();
         let left_out = [
-            ("rollouts left out, longer than --max-length", self.too_long),
-            ("rollouts left out, no token of the policy's in them", self.nothing_to_train),
-            ("groups left out, rewards all equal", self.equal_groups),
-            (&format!("groups left out, a single rollout (such as `{single}`)"), self.single_groups),
-            ("rollouts left out by --resample-on-correct", self.resampled),
+            ("rollouts dropped, longer than --max-length", self.too_long),
+            ("rollouts dropped, no policy tokens in them", self.nothing_to_train),
+            ("groups dropped, all rewards equal", self.equal_groups),
+            (&format!("groups dropped, a single rollout (such as `{single}`)"), self.single_groups),
+            ("rollouts dropped by --resample-on-correct", self.resampled),
             ("messages whose calls the model's chat template does not show", self.hidden_calls),
         ];
         out.extend(left_out.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{what}: {count}")));
@@ -211,7 +211,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Ends the run, or counts the row as left out; a model that can't be used is no row's fault.
+    /// Ends the run, or counts the row as left out; a model that can't be used is not a row's fault.
     fn leave_out(&mut self, error: TrainError) -> Result<(), TrainError> {
         let is_of_model = matches!(&error, TrainError::Row { problem, .. } if problem.is_of_model());
         if self.config.on_bad_row == OnBadRow::Fail || is_of_model {
@@ -357,7 +357,7 @@ fn left_out(report: &DataReport) -> String {
         count(report.single_groups, &single),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    format!("of {} rows, left out: {}", report.rows, parts.join(", "))
+    format!("of {} rows, dropped: {}", report.rows, parts.join(", "))
 }
 
 /// Policy tokens, those of messages that mode `mask` has taken out of the loss left out.

@@ -27,7 +27,7 @@ pub enum Problem {
     BadReward { value: Option<f64> },
     #[error("it belongs to no group")]
     NoGroup,
-    #[error("the answer holds no token of the policy's")]
+    #[error("the answer holds no policy tokens")]
     NoAnswer,
 }
 
@@ -62,13 +62,13 @@ pub enum TrainError {
     NoGroups { path: PathBuf },
     #[error("`{}` has no column of log-probs, which grpo needs", path.display())]
     NoOldLogprobs { path: PathBuf },
-    #[error("`{}` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same with `_ids`", path.display())]
+    #[error("`{}` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same names with `_ids`", path.display())]
     NoPairs { path: PathBuf },
     #[error("`{}` holds preference pairs, which {objective} can't read", path.display())]
     OnlyPairs { path: PathBuf, objective: &'static str },
     #[error("there is nothing to train on: {detail}")]
     Empty { detail: String },
-    #[error("{name} is none of the projections {known}")]
+    #[error("{name} is not one of the projections {known}")]
     Target { name: String, known: String },
     #[error("`{}` already holds a run", path.display())]
     Occupied { path: PathBuf },

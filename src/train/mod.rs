@@ -114,7 +114,7 @@ pub fn train(
     trainer.dataset.report.lines().iter().for_each(|line| run.progress.say(Weight::Normal, line));
     run.progress.say(Weight::Normal, &format!("{trained} of {all} parameters are trained, on {device}"));
     if from > 0 {
-        run.progress.say(Weight::Normal, &format!("going on after update {from}"));
+        run.progress.say(Weight::Normal, &format!("resuming after update {from}"));
     }
     run.progress.start(Task { unit: "updates", file: None, done: from, total: Some(updates) });
     let mut metrics = trainer.folder.metrics(from)?;
@@ -252,7 +252,7 @@ impl Trainer<'_> {
         self.folder.save(&self.state, &self.policy, self.adapter.as_ref(), &self.optimizer)
     }
 
-    /// [`Trainer::save`], unless the weights are no numbers any more: such a state must not become the last one.
+    /// [`Trainer::save`], unless the weights are no longer finite numbers: such a state must not become the last one.
     fn save_sound(&self, update: u64) -> Result<PathBuf, TrainError> {
         if self.policy.is_finite()? {
             return self.save();

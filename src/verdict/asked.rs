@@ -139,7 +139,7 @@ impl<'a> Asked<'a> {
         self.script.get_or_init(|| self.command().map(shell::read).unwrap_or_default())
     }
 
-    /// The commands of which one gave the exit status: those behind the last `;` or line break.
+    /// The commands of which one gave the exit status: those after the last `;` or line break.
     pub(super) fn deciding(&self) -> &[Command] {
         let script = self.script();
         let commands = &script.commands;

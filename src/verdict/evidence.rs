@@ -113,7 +113,7 @@ pattern!(
     r"(?i)^[\W_]*(?:(?:the )?(?:command|process|program|script|shell|code|execution|task)\b.{0,80}?)?\b(?:exit(?:ed)?[ _-]?(?:with )?(?:status|code)|exitcode|return[ _]?code|exited with)\s*(?:was|is|of|[:=])?\s*(-?\d{1,10})\b|^[\[(<]exit (-?\d{1,10})[\])>]"
 );
 
-/// `<returncode>2</returncode>` before all else, and the text behind it.
+/// `<returncode>2</returncode>` before all else, and the text after it.
 fn tagged(text: &str) -> (Option<i64>, &str) {
     match TAGGED_STATUS.captures(text) {
         Some(found) => (found[1].parse().ok(), &text[found[0].len()..]),

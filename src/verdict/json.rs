@@ -15,7 +15,7 @@ use super::{Failure, Verdict};
 
 /// JSON results beyond this are not parsed: a harness's error object is small.
 const JSON_BYTES: usize = 256 * 1024;
-/// So much of a text field that was cut off is read.
+/// So much of a text field that was truncated is read.
 const CUT_BYTES: usize = 64 * 1024;
 
 pattern!(
@@ -25,7 +25,7 @@ pattern!(
 pattern!(PYTHON_DICT_ERROR, r#"^\{'(?:error|exception|Error)': ?(?:'[^']|"[^"])"#);
 pattern!(CUT_FIELD, r#"^\{\s*"(?:output|stdout|stderr|result|content|text|observation)"\s*:\s*""#);
 
-/// What a JSON result says: `None` if it is no JSON object or says nothing telling.
+/// What a JSON result says: `None` if it is not a JSON object or says nothing telling.
 pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Verdict> {
     if PYTHON_DICT_ERROR.is_match(text) {
         let error_type = exception_anywhere(text).unwrap_or(Cow::Borrowed("tool_error"));

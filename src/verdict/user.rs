@@ -11,7 +11,7 @@ use crate::options::{DetectConfig, RulesFile, UserFault, UserRule, UserVerdict};
 /// A user's pattern that does not compile.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
-    #[error("pattern `{pattern}` is no regular expression")]
+    #[error("pattern `{pattern}` is not a valid regular expression")]
     Regex { pattern: String, source: regex::Error },
     #[error("`{pattern}` names no tools")]
     Tools { pattern: String, source: glob::PatternError },

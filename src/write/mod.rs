@@ -40,9 +40,9 @@ pub enum WriteError {
     IsInput { path: PathBuf },
     #[error("`{}` is a file, expected a folder for {inputs} inputs", path.display())]
     NeedsFolder { path: PathBuf, inputs: usize },
-    #[error("`{}` is of another run: this one writes {total} such files", path.display())]
+    #[error("`{}` belongs to another run: this one writes {total} such files", path.display())]
     OtherRun { path: PathBuf, total: usize },
-    #[error("`{}` is there, and is not purify's", path.display())]
+    #[error("`{}` exists and was not written by purify", path.display())]
     Foreign { path: PathBuf },
     #[error("the columns of `{}` can't be built", path.display())]
     Columns { path: PathBuf, source: arrow::error::ArrowError },
@@ -52,7 +52,7 @@ impl WriteError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             WriteError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("free some space or give --out on another disk; nothing was left behind")
+                Some("free some space, or give --out on another disk; no partial file was left")
             }
             WriteError::Io { .. } => Some("check that the folder of --out exists and may be written to"),
             WriteError::Busy { .. } => Some("wait for it, or give another --out"),

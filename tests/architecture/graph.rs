@@ -1,7 +1,7 @@
 //! The files of src and who uses what of whom: every path of the code, resolved to the file that defines its name.
 //!
 //! `crate::`, `super::`, `self::` and names of child modules are followed, in `use`, in code and in macros; tests are left
-//! out. A re-export is a signpost: who uses the name uses the file behind it.
+//! out. A re-export is a signpost: who uses the name uses the file after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

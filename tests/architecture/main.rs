@@ -126,7 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lib", &[]),
 ];
 
-/// Arrow in, Arrow out: what stands behind the library's door names nothing of the world.
+/// Arrow in, Arrow out: what comes after the library's door names nothing of the world.
 const PURE: &[&str] = &[
     "batch",
     "embedding",

@@ -85,9 +85,9 @@ fn purified_data_leads_to_the_numbers_that_were_foretold() {
     assert_eq!(place.run(&["--in", "raw.parquet", "--out", "p.parquet"]).code, 0);
     let found = report(&place, &["raw.parquet", "p.parquet"]);
     assert_golden(&found);
-    let foretold = report(&place, &["raw.parquet"]);
+    let predicted = report(&place, &["raw.parquet"]);
     for part in ["before", "after", "repairs", "guards", "reference", "sensitivity", "groups"] {
-        assert_eq!(found[part], foretold[part], "{part}");
+        assert_eq!(found[part], predicted[part], "{part}");
     }
 }
 
@@ -133,13 +133,13 @@ fn tokens_are_counted_on_both_sides() {
     let marker = ["--call-marker-ids", "258"];
     place.run(&[&["--in", "raw.parquet", "--out", "p.parquet"], &marker[..]].concat());
     let found = report(&place, &[&["raw.parquet", "p.parquet"], &marker[..]].concat());
-    let foretold = report(&place, &[&["raw.parquet"], &marker[..]].concat());
+    let predicted = report(&place, &[&["raw.parquet"], &marker[..]].concat());
     let tokens = |report: &Value, side: &str| report[side]["tokens"].as_u64().expect("tokens");
     assert_eq!(tokens(&found, "before") - tokens(&found, "after"), found["repairs"]["removed_tokens"]);
     assert!(found["before"]["tokens_on_failures"].as_u64() > found["after"]["tokens_on_failures"].as_u64());
     for side in ["before", "after"] {
         for name in ["tokens", "tokens_on_failures"] {
-            assert_eq!(found[side][name], foretold[side][name], "{side} {name}");
+            assert_eq!(found[side][name], predicted[side][name], "{side} {name}");
         }
     }
 }
@@ -183,16 +183,16 @@ fn any_number_of_the_report_can_be_a_gate() {
     assert!(done.stderr.contains("gate failed: `before.error_rate > 0.2` holds"), "{}", done.stderr);
     assert!(done.stderr.ends_with("error: 1 of 2 gates failed\n"), "{}", done.stderr);
     for (wrong, said) in [
-        ("before.error_rate >", "`` in `before.error_rate >` is no number"),
-        ("no_such.number > 1", "nothing is counted under `no_such.number`; there are report_version, rows.raw"),
-        ("1 > 2 > 3", "nothing is counted under `1 > 2`; there are report_version"),
-        ("error_rate > 1", "more than one number is called `error_rate`: before.error_rate, "),
-        ("residue", "`residue` is no comparison such as"),
-        ("after.by_tool.python.faild > 1", "nothing is counted under `after.by_tool.python.faild`"),
-        ("by_reward.postive.before.faild > 1", "nothing is counted under `by_reward.postive.before.faild`"),
+        ("before.error_rate >", "`` in `before.error_rate >` is not a number"),
+        ("no_such.number > 1", "no number is named `no_such.number`; there are report_version, rows.raw"),
+        ("1 > 2 > 3", "no number is named `1 > 2`; there are report_version"),
+        ("error_rate > 1", "more than one number is named `error_rate`: before.error_rate, "),
+        ("residue", "`residue` is not a comparison such as"),
+        ("after.by_tool.python.faild > 1", "no number is named `after.by_tool.python.faild`"),
+        ("by_reward.postive.before.faild > 1", "no number is named `by_reward.postive.before.faild`"),
         (
             "cascade.ratio > 1",
-            "more than one number is called `cascade.ratio`: before.cascade.ratio, after.cascade.ratio\n",
+            "more than one number is named `cascade.ratio`: before.cascade.ratio, after.cascade.ratio\n",
         ),
     ] {
         let done = place.run(&["audit", "raw.parquet", "--fail-if", wrong]);
@@ -234,7 +234,7 @@ fn entries_of_lists_and_names_with_signs_can_be_gates() {
         assert_eq!(done.code, 1, "{gate}: {}", done.stderr);
     }
     let odd = place.run(&["audit", "raw.parquet", "--fail-if", "before.by_tool.<i>x.failed > 0"]);
-    assert!(odd.stderr.contains("here is no `before.by_tool.<i>x.failed`"), "{}", odd.stderr);
+    assert!(odd.stderr.contains("this data has no `before.by_tool.<i>x.failed`"), "{}", odd.stderr);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn rows_without_names_are_matched_by_what_their_record_says() {
             std::iter::once(json!({"role": "user", "content": "the same"})).chain(steps).collect();
         json!({"group_id": format!("g{group}"), "messages": messages}).to_string() + "\n"
     };
-    // Not put right, ok, put right: all of them asked the same.
+    // Not corrected, ok, corrected: all of them asked the same.
     let rows = (0..9).flat_map(|group| [row(group, &[true]), row(group, &[false]), row(group, &[true, false])]);
     std::fs::write(place.path("n.jsonl"), rows.collect::<String>()).expect("written");
     assert_eq!(place.run(&["--in", "n.jsonl", "--out", "n.parquet", "--mode", "drop"]).code, 0);
@@ -408,9 +408,9 @@ fn modes_are_foretold_as_they_will_be_and_runs_that_stay_say_why() {
     for mode in [&["--mode", "mask"][..], &["--repair-probability", "0.5"], &["--unrecovered", "collapse"]] {
         assert_eq!(place.run(&[&["--in", "raw.parquet", "--out", "p.parquet"], mode].concat()).code, 0);
         let found = report(&place, &[&["raw.parquet", "p.parquet"], mode].concat());
-        let foretold = report(&place, &[&["raw.parquet"], mode].concat());
+        let predicted = report(&place, &[&["raw.parquet"], mode].concat());
         for part in ["before", "after", "repairs", "guards", "groups"] {
-            assert_eq!(found[part], foretold[part], "{mode:?} {part}");
+            assert_eq!(found[part], predicted[part], "{mode:?} {part}");
         }
         assert_eq!(found["rows"]["edited"], 0, "{mode:?}");
     }
@@ -464,11 +464,11 @@ fn page_holds_every_repair_and_nothing_is_written_over_an_input() {
         blocks.map(|block| serde_json::from_str::<Vec<Value>>(block).expect("JSON").len()).sum()
     };
     let found = report(&place, &["raw.parquet", "p.parquet", "--html", "written.html"]);
-    let foretold = report(&place, &["raw.parquet", "--html", "foretold.html"]);
+    let predicted = report(&place, &["raw.parquet", "--html", "predicted.html"]);
     let repairs = found["repairs"]["repairs"].as_u64().expect("a count") as usize;
     assert!(repairs > 0);
-    assert_eq!((facts("written.html"), facts("foretold.html")), (repairs, repairs));
-    assert_eq!(found["repairs"], foretold["repairs"]);
+    assert_eq!((facts("written.html"), facts("predicted.html")), (repairs, repairs));
+    assert_eq!(found["repairs"], predicted["repairs"]);
     let raw = place.bytes("raw.parquet");
     for option in ["--html", "--json"] {
         for input in ["raw.parquet", "p.parquet"] {

@@ -123,12 +123,12 @@ fn usage_errors_say_what_to_type() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["--in", "raw.parquet", "--fail-if", "nonsense"],
-            "`nonsense` is no comparison such as `unrecovered_rate > 0.3`",
+            "`nonsense` is not a comparison such as `unrecovered_rate > 0.3`",
         ),
-        (&["--in", "raw.parquet", "--fail-if", "repair > 1"], "nothing is counted under `repair`; there are rows_in"),
+        (&["--in", "raw.parquet", "--fail-if", "repair > 1"], "no number is named `repair`; there are rows_in"),
         (&["--in", "raw.parquet", "--similarity-threshold", "1.5"], "expected a number from 0 to 1, found `1.5`"),
         (&["--in", "raw.parquet", "--shard", "4/3"], "expected `i/n` with i from 1 to n, such as `1/4`, found `4/3`"),
-        (&["--in", "raw.parquet", "--error-pattern", "("], "pattern `(` is no regular expression"),
+        (&["--in", "raw.parquet", "--error-pattern", "("], "pattern `(` is not a valid regular expression"),
         (&["--in", "raw.parquet", "--mode", "append"], "mode `append` leaves out repairs by their importance ratio"),
         (&["--in", "raw.parquet", "b.parquet"], "2 inputs need --out FOLDER"),
         (&["--in", "raw.parquet", "--max-retries", "0"], "0 is not in 1..=1000000"),

@@ -374,7 +374,7 @@ fn cached_file_that_is_damaged_is_named_with_what_is_wrong() {
     let read = |file: &str| place.run(&["--in", "raw.parquet", "--also-semantic", "--embeddings", file]).stderr;
     assert!(read("raw.parquet").contains("it has no metadata `purify.model`"), "{}", read("raw.parquet"));
     std::fs::write(place.path("cut.parquet"), &place.bytes("steps.parquet")[..500]).expect("it is written");
-    assert!(read("cut.parquet").contains("`cut.parquet` is cut off"), "{}", read("cut.parquet"));
+    assert!(read("cut.parquet").contains("`cut.parquet` is truncated"), "{}", read("cut.parquet"));
     assert!(read("none.parquet").contains("`none.parquet` can't be opened"), "{}", read("none.parquet"));
     // The card and the column of one file, not of one model.
     let rows = place.rows("steps.parquet");
@@ -393,7 +393,9 @@ fn cached_file_that_is_damaged_is_named_with_what_is_wrong() {
     let wide = read("wide.parquet");
     assert!(wide.contains("column `embedding` is FixedSizeList(32 x"), "{wide}");
     assert!(wide.contains("expected FixedSizeList(64 x"), "{wide}");
-    assert!(embed(&place, "raw.parquet", "wide.parquet", &[]).stderr.contains("`wide.parquet` is no file of vectors"));
+    assert!(
+        embed(&place, "raw.parquet", "wide.parquet", &[]).stderr.contains("`wide.parquet` is not a file of vectors")
+    );
     rewritten("card.parquet", &rows, "{");
     assert!(read("card.parquet").contains("its metadata `purify.model` is damaged"), "{}", read("card.parquet"));
     let mut card = card;
@@ -402,7 +404,7 @@ fn cached_file_that_is_damaged_is_named_with_what_is_wrong() {
     let mut columns = rows.columns().to_vec();
     columns[0] = std::sync::Arc::new(hashes);
     rewritten("hash.parquet", &RecordBatch::try_new(rows.schema(), columns).expect("columns"), &card.to_string());
-    assert!(read("hash.parquet").contains("row 0: `text_hash` is no hash"), "{}", read("hash.parquet"));
+    assert!(read("hash.parquet").contains("row 0: `text_hash` is not a hash"), "{}", read("hash.parquet"));
 }
 
 #[test]
@@ -449,7 +451,7 @@ fn missing_library_is_an_error_that_says_how_to_get_it() {
         return;
     }
     assert_eq!(clean.code, 2, "{}", clean.stderr);
-    assert!(clean.stderr.contains("ONNX Runtime is not there"), "{}", clean.stderr);
+    assert!(clean.stderr.contains("ONNX Runtime was not found"), "{}", clean.stderr);
 }
 
 #[test]
@@ -639,9 +641,9 @@ fn audit_draws_the_curve_of_meaning_from_vectors_or_from_what_was_recorded() {
         assert_eq!(done.code, 0, "{}", done.stderr);
         serde_json::from_slice(&place.bytes("a.json")).expect("JSON")
     };
-    let foretold = report(&[&["raw.parquet"], &vectors[..]].concat());
+    let predicted = report(&[&["raw.parquet"], &vectors[..]].concat());
     let found = report(&["raw.parquet", "p.parquet", "--semantic-threshold", "0.9"]);
-    assert_eq!(foretold["sensitivity"], found["sensitivity"]);
+    assert_eq!(predicted["sensitivity"], found["sensitivity"]);
     let least: Vec<f64> = repairs(&place, "p.parquet")
         .iter()
         .map(|repair| repair["semantic_similarity"].as_array().expect("cosines").iter().filter_map(Value::as_f64))

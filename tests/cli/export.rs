@@ -63,7 +63,7 @@ fn arguments_become_objects_with_the_bytes_that_the_model_wrote() {
     let rows = place.rows("raw.trl-sft.parquet");
     let text = &texts(&rows, "messages", 0)[1];
     assert!(text.contains("\"arguments\":{\"b\":  1.50, \"a\": \"\\u00e9\"}}"), "{text}");
-    assert!(text.contains("\"arguments\":\"{\\\"a\\\": \"}"), "what is no object stays text: {text}");
+    assert!(text.contains("\"arguments\":\"{\\\"a\\\": \"}"), "what is not an object stays text: {text}");
     assert_eq!(place.run(&["export", "raw.jsonl", "--to", "verl-sft"]).code, 0);
     let said = json_rows(&place.rows("raw.verl-sft.parquet"))[0]["messages"][1]["content"].clone();
     let expected = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"b\":  1.50, \"a\": \"\\u00e9\"}}\n</tool_call>\n\
@@ -207,7 +207,7 @@ fn row_that_a_target_can_not_hold_is_rejected_whole() {
         "untrained_message: row 1 of `raw.jsonl`: message 0 is not to be trained on (`loss` is false), which `trl-sft` can't say without tokens",
         "empty: row 2 of `raw.jsonl`: messages is empty, expected at least one message",
         "no_tools: row 3 of `raw.jsonl`: `tools` is an object, expected a list",
-        "no_json: row 4 of `raw.jsonl`: line 5 is no JSON object: expected ident at column 2",
+        "no_json: row 4 of `raw.jsonl`: line 5 is not a JSON object: expected ident at column 2",
     ];
     assert_eq!(reasons, expected);
     let content: Value = serde_json::from_str(found[0].1.as_str().expect("text")).expect("JSON");
@@ -421,14 +421,14 @@ fn folder_refuses_what_is_not_of_this_run_or_not_purified() {
     place.with("rollouts/two_runs.parquet", "in/b.parquet");
     assert_eq!(place.run(&["--in", "in", "--out", "hub/", "--to", "folder"]).code, 0);
     let other = place.run(&["--in", "in/a.parquet", "--out", "hub/", "--to", "folder"]);
-    let expected = "error: `hub/data/train-00000-of-00002.parquet` is of another run: this one writes 1 such files\n\n\
+    let expected = "error: `hub/data/train-00000-of-00002.parquet` belongs to another run: this one writes 1 such files\n\n\
                     hint: remove it, or give another --out: a reader would take both for one data set\n";
     assert_eq!((other.code, other.stderr.as_str()), (4, expected));
     std::fs::create_dir(place.path("mine")).expect("a folder");
     std::fs::write(place.path("mine/README.md"), "# Notes\n").expect("written");
     let foreign = place.run(&["--in", "in/a.parquet", "--out", "mine/", "--to", "folder"]);
     let expected =
-        "error: `mine/README.md` is there, and is not purify's\n\nhint: move it away, or give another --out\n";
+        "error: `mine/README.md` exists and was not written by purify\n\nhint: move it away, or give another --out\n";
     assert_eq!((foreign.code, foreign.stderr.as_str()), (4, expected));
     let raw = place.run(&["export", "in/a.parquet", "--to", "folder", "--out", "raw"]);
     assert_eq!(raw.code, 3, "{}", raw.stderr);

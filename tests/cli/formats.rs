@@ -83,7 +83,7 @@ fn every_form_is_recognised_and_gives_the_same_purified_rollout() {
 
 #[test]
 fn every_form_is_read_from_parquet_too() {
-    // What the arguments are where they were no text: JSON without the fields of other rows.
+    // What the arguments are where they were not text: JSON without the fields of other rows.
     let compact = "{\"code\":\"print(nth_prime(10))\"}";
     for (name, format, is_inline, arguments) in [
         ("sharegpt", "Parquet, sharegpt", false, ARGUMENTS),
@@ -204,7 +204,7 @@ fn rows_that_do_not_convert_are_rejects_with_what_they_hold() {
     let rejects = json_rows(&rejects.project(&looked_at).expect("columns"));
     let reasons: Vec<_> = rejects.iter().map(|r| r["reject_reason"].as_str().expect("a reason")).collect();
     let it = |row: u64, detail: &str| {
-        format!("wrong_format: row {row} of `raw.parquet`: it is no row of the format `sharegpt`: {detail}")
+        format!("wrong_format: row {row} of `raw.parquet`: it is not a row of the format `sharegpt`: {detail}")
     };
     assert_eq!(
         reasons,
@@ -260,7 +260,7 @@ fn odd_types_within_parts_and_arguments_are_read_as_json() {
     let arguments = r#"{"at":"2026-01-02T03:04:05.250","cost":0.1,"env":{"A":"b","C":null}}"#;
     assert_eq!(shape(&messages)[1].2, [arguments]);
     let detail = "column `messages`: `content`: `image`: it holds a value of type Binary, which JSON can't";
-    let reason = format!("wrong_format: row 1 of `raw.parquet`: it is no row of the format `messages`: {detail}");
+    let reason = format!("wrong_format: row 1 of `raw.parquet`: it is not a row of the format `messages`: {detail}");
     assert_eq!(reasons(&place, "p.rejects.parquet"), [reason]);
     // Where no row can be read, the first one tells why.
     parquet(&place, "bytes.parquet", fields, &[row(json!("00"))]);
@@ -324,12 +324,12 @@ fn tokens_of_traces_are_spliced_with_their_messages() {
     assert_eq!((done.code, done.count("repairs_shallow")), (0, 1), "{}", done.stderr);
     let row = &json_rows(&place.rows("p.parquet"))[0];
     let numbers = |name: &str| serde_json::from_value::<Vec<Option<f64>>>(row[name].clone()).expect("numbers");
-    // The first thought, the second call, and everything behind it.
+    // The first thought, the second call, and everything after it.
     let ids = [21, 151657, 42, 50, 51, 52, 60, 61, 62].map(|id| Some(f64::from(id)));
     assert_eq!(numbers("response_ids"), ids);
     assert_eq!(numbers("response_mask"), [1, 1, 1, 0, 0, 0, 0, 1, 1].map(|m| Some(f64::from(m))));
     assert_eq!(numbers("response_logprobs")[0], Some(-0.5));
-    assert_eq!(numbers("response_logprobs")[1..], [None; 8], "what was sampled behind the error has none");
+    assert_eq!(numbers("response_logprobs")[1..], [None; 8], "what was sampled after the error has none");
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn format_can_be_forced_and_lines_of_another_one_are_rejected_by_name() {
     assert_eq!((done.code, done.count("rows_out")), (0, 1), "{}", done.stderr);
     assert_eq!(done.json()["rejects"]["wrong_format"], 1);
     let reason = json_rows(&place.rows("p.rejects.parquet"))[0]["reject_reason"].as_str().expect("a reason").to_owned();
-    let expected = "wrong_format: row 1 of `mixed.jsonl`: line 2 is no row of the format `verl`: `input` is a number, expected text";
+    let expected = "wrong_format: row 1 of `mixed.jsonl`: line 2 is not a row of the format `verl`: `input` is a number, expected text";
     assert_eq!(reason, expected);
     let forced = place.run(&["--in", "mixed.jsonl", "--out", "f.parquet", "--format", "sharegpt"]);
     assert_eq!(forced.code, 3, "{}", forced.stderr);
@@ -472,7 +472,7 @@ fn list_of_rollouts_in_one_document_is_read_and_a_broken_document_is_named() {
     std::fs::write(place.path("cut.json"), &line[..40]).expect("it is written");
     let cut = place.run(&["--in", "cut.json", "--out", "q.parquet"]);
     assert_eq!(cut.code, 3);
-    assert!(cut.stderr.contains("`cut.json` is no JSON document: EOF"), "{}", cut.stderr);
+    assert!(cut.stderr.contains("`cut.json` is not a JSON document: EOF"), "{}", cut.stderr);
     assert!(!place.path("q.parquet").exists());
 }
 
@@ -575,7 +575,7 @@ fn weights_of_messages_are_read_row_by_row_whatever_the_others_are() {
     );
     let odd = |row: u64, kind: &str| {
         format!(
-            "wrong_format: row {row} of `raw.jsonl`: line {} is no row of the format `messages`: message 1 of `messages`: `weight` is {kind}, expected a number or a flag",
+            "wrong_format: row {row} of `raw.jsonl`: line {} is not a row of the format `messages`: message 1 of `messages`: `weight` is {kind}, expected a number or a flag",
             row + 1
         )
     };
@@ -694,7 +694,7 @@ fn trial_whose_result_cannot_be_read_is_refused_and_not_left_without_a_reward() 
         place.with("formats/atif/agent/trajectory.json", "trial/agent/trajectory.json");
         std::fs::write(place.path("trial/result.json"), text).expect("written");
         let done = place.run(&["--in", "trial", "--out", "p.parquet"]);
-        let expected = format!("error: `trial/result.json` is no JSON object with a trial's reward: {why}\n");
+        let expected = format!("error: `trial/result.json` is not a JSON object with a trial's reward: {why}\n");
         assert_eq!(done.code, 3);
         assert!(done.stderr.starts_with(&expected), "{}", done.stderr);
     }
@@ -732,14 +732,14 @@ fn what_python_writes_and_json_does_not_know_is_named_with_what_to_do() {
     let done = place.run(&["--in", "raw.jsonl", "--out", "p.parquet"]);
     assert_eq!((done.code, done.count("rows_out")), (0, 1), "{}", done.stderr);
     let said = reasons(&place, "p.rejects.parquet");
-    assert!(said[0].ends_with("`NaN` is no JSON, write null for it"), "{}", said[0]);
-    assert!(said[1].ends_with("`Infinity` is no JSON, write null for it"), "{}", said[1]);
-    assert!(said[2].ends_with("half a surrogate pair is no character, write U+FFFD for it"), "{}", said[2]);
+    assert!(said[0].ends_with("`NaN` is not JSON, write null for it"), "{}", said[0]);
+    assert!(said[1].ends_with("`Infinity` is not JSON, write null for it"), "{}", said[1]);
+    assert!(said[2].ends_with("half a surrogate pair is not a character, write U+FFFD for it"), "{}", said[2]);
     std::fs::write(place.path("packed.jsonl"), [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).expect("written");
     let done = place.run(&["--in", "packed.jsonl"]);
     assert_eq!(done.code, 3);
     assert!(
-        done.stderr.starts_with("error: `packed.jsonl` is packed with gzip\n\nhint: unpack it first"),
+        done.stderr.starts_with("error: `packed.jsonl` is compressed with gzip\n\nhint: unpack it first"),
         "{}",
         done.stderr
     );

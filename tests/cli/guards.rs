@@ -93,7 +93,7 @@ fn policies_keep_leave_out_or_reject() {
     let said = run(&["--on-residue", "drop"]);
     assert_eq!((said.count("rows_out"), said.json()["rejects"]["residue"].as_u64()), (1, Some(1)));
     let reason = json_rows(&place.rows("out.rejects.parquet"))[0]["reject_reason"].to_string();
-    assert!(reason.contains("1 of its repairs leave text about an error that is gone"), "{reason}");
+    assert!(reason.contains("1 of its repairs leave text about a removed error"), "{reason}");
     let said = run(&["--on-dependency", "skip"]);
     assert_eq!((said.count("repairs"), said.json()["skipped"]["dependency"].as_u64()), (1, Some(1)));
     let said = run(&["--on-dependency", "keep", "--on-residue", "keep"]);

@@ -119,7 +119,7 @@ fn events_are_never_written_into_data() {
     for args in [&["--in", "raw.parquet"][..], &["audit", "raw.parquet"]] {
         let done = place.run(&[args, &["--openlineage", "raw.parquet"]].concat());
         assert_eq!(done.code, 4, "{}", done.stderr);
-        assert!(done.stderr.contains("it is there, and is no file of events"), "{}", done.stderr);
+        assert!(done.stderr.contains("it exists and does not hold OpenLineage events"), "{}", done.stderr);
         assert_eq!(place.bytes("raw.parquet"), raw);
     }
 }

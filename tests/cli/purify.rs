@@ -378,7 +378,7 @@ fn the_reference_profile_is_the_reference() {
     let row = &json_rows(&place.rows("raw.purified.parquet"))[0];
     let repair = &row["purification"]["repairs"][0];
     assert_eq!((&repair["kind"], &row["purification"]["profile"]), (&json!("collapsed"), &json!("open-cleaner")));
-    // The first run became one failed step; everything behind it stays.
+    // The first run became one failed step; everything after it stays.
     let messages = row["messages"].as_array().expect("messages");
     assert_eq!(messages.len(), 11 - 2);
     // A flag goes before the profile.
@@ -594,7 +594,7 @@ fn runs_of_tokens_that_were_cut_off_are_given_to_the_right_messages() {
     use arrow::buffer::OffsetBuffer;
     use arrow::datatypes::{DataType, Field};
     let place = Place::new();
-    // Talk, a failed call, its correction, talk; the response ends behind the correction.
+    // Talk, a failed call, its correction, talk; the response ends after the correction.
     let line = |role: &str, content: &str, call: &str| {
         let calls = if call.is_empty() {
             "null".to_owned()

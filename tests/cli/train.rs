@@ -511,8 +511,8 @@ fn models_that_do_not_fit_are_refused_by_what_is_wrong_with_them() {
     std::fs::create_dir_all(place.path("empty")).expect("a folder");
     let size = weights.len() / 2;
     let cases = [
-        ("none", 3, "`none` is no model: expected a folder with `config.json`, or a .gguf file".to_owned()),
-        ("empty", 3, "`empty` is no model: expected a folder with `config.json`, or a .gguf file".to_owned()),
+        ("none", 3, "`none` is not a model: expected a folder with `config.json`, or a .gguf file".to_owned()),
+        ("empty", 3, "`empty` is not a model: expected a folder with `config.json`, or a .gguf file".to_owned()),
         ("gemma", 3, "`gemma/config.json` is a model of type `gemma3`, expected qwen2, qwen3 or llama".to_owned()),
         (
             "deeper",
@@ -540,7 +540,7 @@ fn models_that_do_not_fit_are_refused_by_what_is_wrong_with_them() {
         (
             "short",
             3,
-            "row 0 of `rows.parquet` (`r0`): a sequence of 43 tokens, the model was made for at most 40".to_owned(),
+            "row 0 of `rows.parquet` (`r0`): a sequence has 43 tokens, the model takes at most 40".to_owned(),
         ),
     ];
     for (model, code, text) in cases {
@@ -552,7 +552,7 @@ fn models_that_do_not_fit_are_refused_by_what_is_wrong_with_them() {
     let (code, text) = complaint(&cut);
     assert_eq!(code, 3);
     assert!(text.starts_with("`cut/model.safetensors` can't be used: tensor `"), "{text}");
-    assert!(text.ends_with(&format!("does not lie within the file's {size} bytes: it is cut off")), "{text}");
+    assert!(text.ends_with(&format!("does not lie within the file's {size} bytes: it is truncated")), "{text}");
     let other = format!("{}/adapter", self::tiny("tiny-llama"));
     let args = [
         "--model",
@@ -602,7 +602,7 @@ fn tokenizer_of_another_model_is_refused() {
     let said = train(&place, &args);
     assert_eq!(
         complaint(&said),
-        (3, "row 1 of `rows.parquet` (`r1`): token 512 is none of the model's 512".to_owned())
+        (3, "row 1 of `rows.parquet` (`r1`): token 512 is not in the model's vocabulary of 512".to_owned())
     );
 }
 
@@ -653,15 +653,15 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
         (
             "sft",
             "no_prompt",
-            "row 0 of `no_prompt.parquet` (`r0`): it has `response_ids` and no `prompt_ids`: what stood before the response is unknown",
+            "row 0 of `no_prompt.parquet` (`r0`): it has `response_ids` but no `prompt_ids`: what came before the response is unknown",
         ),
         ("sft", "empty", "there is nothing to train on: the files hold no row"),
         (
             "grpo",
             "alone",
-            "there is nothing to train on: of 1 rows, left out: 1 groups of a single rollout (such as `g0`)",
+            "there is nothing to train on: of 1 rows, dropped: 1 groups of a single rollout (such as `g0`)",
         ),
-        ("grpo", "equal", "there is nothing to train on: of 6 rows, left out: 2 groups whose rewards are all equal"),
+        ("grpo", "equal", "there is nothing to train on: of 6 rows, dropped: 2 groups whose rewards are all equal"),
         ("grpo", "null_reward", "row 2 of `null_reward.parquet` (`r2`): its reward is null, expected a number"),
         (
             "grpo",
@@ -677,12 +677,12 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
         (
             "sft",
             "untrained",
-            "there is nothing to train on: of 6 rows, left out: 6 rollouts without a token of the policy's",
+            "there is nothing to train on: of 6 rows, dropped: 6 rollouts without a token of the policy's",
         ),
         (
             "dpo",
             "no_reward",
-            "`no_reward.parquet` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same with `_ids`",
+            "`no_reward.parquet` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same names with `_ids`",
         ),
         ("grpo", "pairs", "`pairs.parquet` holds preference pairs, which grpo can't read"),
     ];
@@ -719,7 +719,7 @@ fn data_that_cannot_be_trained_on_is_refused_with_its_row() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(said.json()["data"]["bad_rows"], json!(1));
     assert!(
-        said.stderr.contains("bad rows left out: 1; the first: row 1 of `null.parquet` (`r1`): token 2"),
+        said.stderr.contains("bad rows dropped: 1; the first: row 1 of `null.parquet` (`r1`): token 2"),
         "{}",
         said.stderr
     );
@@ -887,7 +887,7 @@ fn rows_that_cannot_be_scored_stay_and_are_counted() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!((said.count("rows"), said.count("scored")), (6, 4));
     assert_eq!(said.json()["unscored"], json!({"too_long": 1, "unknown_token": 1}));
-    let first = "row 1 of `rows.parquet` (`r1`): token 9999 is none of the model's 512";
+    let first = "row 1 of `rows.parquet` (`r1`): token 9999 is not in the model's vocabulary of 512";
     assert_eq!(said.json()["first_unscored"], json!(first));
     let (before, after) = (json_rows(&place.rows("rows.parquet")), json_rows(&place.rows("scored.parquet")));
     for row in [1, 3] {
@@ -899,12 +899,12 @@ fn rows_that_cannot_be_scored_stay_and_are_counted() {
     assert_eq!(complaint(&own), (4, "`./rows.parquet` is the input itself".to_owned()));
     let raw = place.run(&[&args[..], &["--raw", "rows.parquet"]].concat());
     assert_eq!(raw.code, 3);
-    // A line that is no row can't be written: that is said, and `--strict` fails.
+    // A line that is not a row can't be written: that is said, and `--strict` fails.
     let line = json!({"prompt_ids": [1, 2], "response_ids": [3], "response_mask": [1]});
     std::fs::write(place.path("rows.jsonl"), format!("{line}\nnot JSON\n{line}\n")).expect("a file");
     let args = ["score", "--in", "rows.jsonl", "--model", &tiny("tiny-qwen3"), "--strict"];
     let said = place.run(&args);
     assert_eq!(complaint(&said), (1, "1 of 3 rows could not be scored".to_owned()));
-    assert!(said.stderr.contains("lines left out, no rows (no_json): 1\n"), "{}", said.stderr);
+    assert!(said.stderr.contains("lines dropped, not rows (no_json): 1\n"), "{}", said.stderr);
     assert_eq!(place.rows("rows.scored.parquet").num_rows(), 2);
 }

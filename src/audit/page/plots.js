@@ -154,7 +154,7 @@ function cascadePlot(before, after) {
   const rates = kinds.flatMap(([, of]) => [rate(of(before)) ?? 0, rate(of(after)) ?? 0]);
   return plot({
     title: "Failure rate by what came before",
-    reading: "Each pair of bars is the share of attempts that fail: the first of a rollout, behind an ok attempt, behind failures in a row; rising bars are a cascade.",
+    reading: "Each pair of bars is the share of attempts that fail: the first of a rollout, after an ok attempt, after failures in a row; rising bars are a cascade.",
     keys: [["before", "before"], ["after", "after"]],
     height: 280,
     x: { least: -0.5, most: kinds.length - 0.5, ticks: kinds.map(([name], k) => [k, name]), label: "before it: none, ok, failures in a row" },
@@ -167,7 +167,7 @@ function cascadePlot(before, after) {
           const value = rate(tally);
           const x = on.atX(k) + shift;
           if (value !== null) {
-            bar(on, side, x, on.atY(value), width - 1, `behind ${name}, ${side}: ${count(tally.failed)} of ${count(tally.attempts)} failed`);
+            bar(on, side, x, on.atY(value), width - 1, `after ${name}, ${side}: ${count(tally.failed)} of ${count(tally.attempts)} failed`);
           }
           const text = value === null ? ABSENT : width > 34 ? percent(value) : `${Math.round(100 * value)}`;
           on.svg.append(shape("text", { x: x + (width - 1) / 2, y: on.atY(value ?? 0) - 5, "text-anchor": "middle" }, text));

@@ -178,7 +178,7 @@ function about(r) {
   const all = [["group", r.group ?? ABSENT], ["repair of its rollout", count(r.repair + 1)],
     ...FIELDS.map(({ name, label, decimal: isDecimal }) => [label, worded(r.is[name], isDecimal ? decimal : count)])];
   return [element("dl", { class: "about" }, all.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-    r.isCut ? element("p", { class: "note" }, "Long text was cut.") : null];
+    r.isCut ? element("p", { class: "note" }, "Long text was truncated.") : null];
 }
 
 const inflated = new Map();

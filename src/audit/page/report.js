@@ -27,9 +27,9 @@ function drawHead({ files, is_purified: isPurified, gate_failures: gates, gates_
       element("ul", {}, gates.map((gate) => element("li", {}, gate)))));
   }
   const doubts = undecided.concat(
-    isPurified && rows.left_out > 0 ? `${many(rows.left_out, "raw row is", "raw rows are")} not in the purified data (rejected, dropped, or of another part): before counts them, after can't.` : [],
-    rows.edited > 0 ? `${many(rows.edited, "purified row is", "purified rows are")} not what the record says: somebody has changed them since.` : [],
-    isPurified && !detectsAlike ? "The data was purified with other options for errors: before and after do not compare." : []);
+    isPurified && rows.left_out > 0 ? `${many(rows.left_out, "raw row is", "raw rows are")} not in the purified data (rejected, dropped, or in another shard): only the raw side counts them.` : [],
+    rows.edited > 0 ? `${many(rows.edited, "purified row is", "purified rows are")} not what the record says: they have been changed since.` : [],
+    isPurified && !detectsAlike ? "The data was purified with other options for errors: before and after cannot be compared." : []);
   if (doubts.length > 0) {
     into("gates", element("div", { class: "alert", role: "note" }, element("strong", {}, "Before you compare"),
       element("ul", {}, doubts.map((doubt) => element("li", {}, doubt)))));
@@ -43,16 +43,16 @@ function drawOverview(report) {
   const change = [element("span", { class: "before" }, percent(before.error_rate)), element("span", { class: "arrow" }, "\u2192"),
     element("span", { class: "after" }, percent(after.error_rate))];
   const figures = [
-    ["Failure rate, before and after", change, `${count(before.failed)} of ${count(before.ok + before.failed)} attempts with a result fail; ${count(after.failed)} of ${count(after.ok + after.failed)} behind the purifying`],
+    ["Failure rate, before and after", change, `${count(before.failed)} of ${count(before.ok + before.failed)} attempts with a result fail; ${count(after.failed)} of ${count(after.ok + after.failed)} after purifying`],
     ["Repairs", count(repairs.repairs), `in ${count(repairs.rollouts_repaired)} of ${many(before.rollouts, "rollout")}`],
     ["Deep", percent(repairs.deep_rate), `${count(repairs.deep)} replace the reasoning too`],
-    ["Cascade", times(before.cascade.ratio), "as likely to fail behind a failure, before"],
+    ["Cascade", times(before.cascade.ratio), "as likely to fail after a failure as after a success, before purifying"],
     ["Residue", percent(guards.residue_rate), `${count(guards.residue.yes)} still speak of an error that is gone`],
   ];
   into("figures", figures.map(([name, number, note]) => element("div", {}, element("dt", {}, name),
     element("dd", { class: "number" }, number), element("dd", { class: "note" }, note))));
   into("totals", block("Before and after", "Steps hold what a model says in a turn; an attempt is a step with a call.", sides(before, after)),
-    element("div", {}, block("Failure runs", "Stretches of failed attempts, by length, and whether the attempt behind them is ok.", runs(before)),
+    element("div", {}, block("Failure runs", "Stretches of failed attempts, by length, and whether the attempt after them is ok.", runs(before)),
       block("Files and rows", null, files(report))));
 }
 
@@ -108,7 +108,7 @@ function drawErrors({ before, after }) {
 }
 
 function drawCascade({ before: { cascade: before }, after: { cascade: after } }) {
-  const rows = [["Failed behind an ok attempt", percent, "rate_after_ok"], ["Failed behind a failure", percent, "rate_after_failure"],
+  const rows = [["Failed after an ok attempt", percent, "rate_after_ok"], ["Failed after a failure", percent, "rate_after_failure"],
     ["Ratio; above 1, failures breed failures", times, "ratio"]];
   into("cascade-body", cascadePlot(before, after), table([{ name: "", of: ([name]) => name },
     numeric("before", ([, format, key]) => format(before[key])), numeric("after", ([, format, key]) => format(after[key]))],
@@ -132,9 +132,9 @@ function drawSimilarity({ repairs, sensitivity }) {
       block("Decisions that would change", `Of ${many(whole, "repair")} with the settings in force.`, table([
         { name: "setting", of: ([name]) => name }, numeric("changed", ([, n]) => count(n)), numeric("share", ([, n]) => percent(share(n, whole))),
       ], rows, { caption: "Decisions that would change" })),
-      block("Recovered, but left as they were", `${many(repairs.recovered, "run")} recovered, ${count(repairs.unrecovered)} not.`, table([
+      block("Recovered, but left unchanged", `${many(repairs.recovered, "run")} recovered, ${count(repairs.unrecovered)} not.`, table([
         { name: "reason", of: ([why]) => why }, numeric("runs", ([, n]) => count(n)),
-      ], skipped, { empty: "None was left.", caption: "Runs left as they were" }))));
+      ], skipped, { empty: "None was left.", caption: "Runs left unchanged" }))));
 }
 
 // What the record of a repair holds, in the order of the facts: name, label, and what a finding means.
@@ -142,8 +142,8 @@ const FIELDS = JSON.parse(byId("fields").textContent);
 const GUARDS = FIELDS.filter((field) => field.finding).map((field) => [field.name, field.label, field.finding]);
 
 function drawGuards({ guards }) {
-  const counts = [["Call ids without a call", guards.orphan_call_ids], ["Call ids that stand twice", guards.duplicate_call_ids],
-    ["Calls of tools that are not listed", guards.unlisted_tools]];
+  const counts = [["Call ids without a call", guards.orphan_call_ids], ["Repeated call ids", guards.duplicate_call_ids],
+    ["Calls to tools that are not listed", guards.unlisted_tools]];
   into("guards-body", block("Repairs", "Unknown: the guard could not tell, or was not asked.", table([
     { name: "guard", of: ([, name, sense]) => [element("div", {}, name), element("div", { class: "note" }, sense)] },
     numeric("yes", ([key]) => count(guards[key].yes)), numeric("no", ([key]) => count(guards[key].no)),

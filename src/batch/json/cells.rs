@@ -46,7 +46,7 @@ pub enum Cells {
     Other(ArrayRef),
 }
 
-/// The fields of a column's objects, one behind the other.
+/// The fields of a column's objects, one after another.
 pub struct Entries {
     array: MapArray,
     names: Text,

@@ -28,9 +28,9 @@ impl Place {
     }
 }
 
-/// The value of a text; arguments that are no text stay the text that they are.
+/// The value of a text; arguments that are not text stay the text that they are.
 pub fn value(text: &str, place: Place) -> Result<Value, String> {
-    let value = serde_json::from_str(text).map_err(|error| format!("it holds text that is no JSON: {error}"))?;
+    let value = serde_json::from_str(text).map_err(|error| format!("it holds text that is not JSON: {error}"))?;
     with_arguments(text.trim(), value, place)
 }
 
@@ -143,7 +143,7 @@ mod tests {
         let found = value("{\"a\": ", Place::Call);
         assert_eq!(
             found,
-            Err("it holds text that is no JSON: EOF while parsing a value at line 1 column 6".to_owned())
+            Err("it holds text that is not JSON: EOF while parsing a value at line 1 column 6".to_owned())
         );
     }
 }

@@ -21,17 +21,17 @@ const WIDE: u16 = 80;
 const TALL: u16 = 14;
 
 const HELP: &[&str] = &[
-    "up, down, j, k      one further",
-    "PgUp, PgDn, space   one page further",
+    "up, down, j, k      one line",
+    "PgUp, PgDn, space   one page",
     "g, G                to the first, to the last",
-    "left, right, h, l   to the repair before, behind",
-    "n, N                to the next deep repair, to the one before",
+    "left, right, h, l   to the previous repair, to the next",
+    "n, N                to the next deep repair, to the previous one",
     "Enter, Tab, Esc     into the repair, and back",
     "/                   search: rollout, tool, error type",
     "f                   all, deep, shallow, or one of the findings below",
     "t, e                one tool, one error type: the next one, and all",
-    "s                   side by side, or one below the other",
-    "w                   wrap long lines, or cut them",
+    "s                   side by side, or one above the other",
+    "w                   wrap long lines, or truncate them",
     "q                   quit",
     "",
     "In the list: least similarity, attempts, and what the guards found:",
@@ -131,7 +131,7 @@ fn footer(state: &State) -> String {
 fn draw_list(scene: &Scene<'_>, area: Rect, buffer: &mut Buffer) {
     let (state, rows) = (scene.state, usize::from(area.height));
     if state.shown.is_empty() && rows > 0 {
-        put(buffer, area, "nothing passes; f for another filter, Esc to end the search", Style::new());
+        put(buffer, area, "nothing matches; f for another filter, Esc to end the search", Style::new());
     }
     // The selected one stands in the middle, as far as there are others around it.
     let first = state.selected.saturating_sub(rows / 2).min(state.shown.len().saturating_sub(rows));
@@ -191,7 +191,7 @@ fn draw_detail(scene: &Scene<'_>, area: Rect, buffer: &mut Buffer) -> usize {
         false => detail::unified(scene.lines, width, state.wraps),
     });
     if entry.view.is_cut {
-        rows.push(vec![Piece::fact("the rest of the text is cut")]);
+        rows.push(vec![Piece::fact("the rest of the text is truncated")]);
     }
     let most = rows.len().saturating_sub(usize::from(area.height));
     for (row, y) in rows.iter().skip(state.scroll.min(most)).zip(area.y..area.bottom()) {

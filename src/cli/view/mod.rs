@@ -127,7 +127,7 @@ fn next_key(watch: &Watch) -> io::Result<Input> {
         }
         match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Release => {}
-            // Keys arrive raw, so that this is no signal.
+            // Keys arrive raw, so that this is not a signal.
             Event::Key(KeyEvent { code: KeyCode::Char('c'), modifiers: KeyModifiers::CONTROL, .. }) => {
                 return Ok(Input::Signal(SIGINT as u8));
             }

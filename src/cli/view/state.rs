@@ -258,7 +258,7 @@ impl State {
         };
         match found {
             Some(place) => self.select(place),
-            None if is_forward => self.note = "no deep repair behind this one",
+            None if is_forward => self.note = "no deep repair after this one",
             None => self.note = "no deep repair before this one",
         }
     }
@@ -385,7 +385,7 @@ mod tests {
         press(&mut state, &entries, "\nn");
         assert_eq!((state.current(), state.focus), (Some(1), Focus::Detail));
         press(&mut state, &entries, "nn");
-        assert_eq!((state.current(), state.note), (Some(3), "no deep repair behind this one"));
+        assert_eq!((state.current(), state.note), (Some(3), "no deep repair after this one"));
         press(&mut state, &entries, "N");
         assert_eq!((state.current(), state.note), (Some(1), ""));
     }

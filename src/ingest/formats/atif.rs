@@ -42,7 +42,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
     check_version(row.get(VERSION))?;
     let result = row.shift_remove(TRIAL_RESULT);
     let steps = take_objects(&mut row, "steps")?;
-    // What was copied stands in the prompts of the steps behind it.
+    // What was copied stands in the prompts of the steps after it.
     let own = steps.iter().filter(|step| !is_copied(step)).filter_map(|step| step.get("metrics")?.as_object());
     let tokens = put_together(own, IDS)?;
     let mut messages = Vec::new();
@@ -195,7 +195,7 @@ mod tests {
             messages.iter().map(|m| m.get("loss").cloned()).collect::<Vec<_>>()
         };
         assert_eq!(loss(&found), [None, Some(json!(false)), Some(json!(false)), None]);
-        // Its tokens are read in the prompt of the step behind it.
+        // Its tokens are read in the prompt of the step after it.
         assert_eq!((&found["prompt_ids"], &found["response_ids"]), (&json!([1, 2, 3, 4]), &json!([5])));
         row["steps"][1]["is_copied_context"] = json!(false);
         row["steps"][2]["llm_call_count"] = json!(0);

@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Row>, String> {
         let (role, rest) = turn.split_once('\n').unwrap_or((turn, ""));
         let content = match rest.rfind(END_OF_TURN) {
             Some(at) if rest[at + END_OF_TURN.len()..].trim().is_empty() => &rest[..at],
-            Some(_) => return Err(format!("turn {k} goes on behind its `{END_OF_TURN}`")),
+            Some(_) => return Err(format!("turn {k} goes on after its `{END_OF_TURN}`")),
             // Cut off, or the place where the model was to write.
             None if k + 1 == turns.len() => rest,
             None => return Err(format!("turn {k} has no `{END_OF_TURN}`")),
@@ -70,8 +70,8 @@ fn answers(content: &str) -> Option<Vec<&str>> {
     (rest.is_empty() && !out.is_empty()).then_some(out)
 }
 
-/// An answer up to its end marker, without the line breaks next to the markers, and what stands behind it. A tool may
-/// write the marker itself: only the first one behind which an answer may end counts.
+/// An answer up to its end marker, without the line breaks next to the markers, and what comes after it. A tool may
+/// write the marker itself: only the first one after which an answer may end counts.
 pub(super) fn split_answer(inner: &str, may_end: impl Fn(&str) -> bool) -> (&str, &str) {
     let mut ends = inner.match_indices(ANSWER_END).map(|(at, end)| (&inner[..at], &inner[at + end.len()..]));
     let (answer, behind) = ends.find(|(_, behind)| may_end(behind)).unwrap_or((inner, ""));
@@ -117,7 +117,7 @@ mod tests {
             Err("it starts with 6 characters outside of any turn".to_owned())
         );
         let behind = "<|im_start|>user\nq<|im_end|> more <|im_start|>assistant\na<|im_end|>";
-        assert_eq!(parsed(behind), Err("turn 0 goes on behind its `<|im_end|>`".to_owned()));
+        assert_eq!(parsed(behind), Err("turn 0 goes on after its `<|im_end|>`".to_owned()));
         let missing = "<|im_start|>user\nq\n<|im_start|>assistant\na<|im_end|>";
         assert_eq!(parsed(missing), Err("turn 0 has no `<|im_end|>`".to_owned()));
     }

@@ -68,7 +68,7 @@ pub(super) fn take_loss(message: &mut Row) -> Result<Option<bool>, String> {
     }
 }
 
-/// Content that is a list of text parts is their text, one behind the other; gives what else they say. A list with anything
+/// Content that is a list of text parts is their text, one after another; gives what else they say. A list with anything
 /// else in it stays what it is, and is read as JSON.
 fn join_parts(message: &mut Row) -> Option<Value> {
     let content = message.get_mut("content").filter(|content| content.is_array())?;

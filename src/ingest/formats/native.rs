@@ -124,7 +124,7 @@ pub(in crate::ingest) fn pass_through(out: &mut Row, row: Row) -> Result<(), Str
     for (name, value) in row {
         if out.contains_key(&name) {
             return Err(format!(
-                "`{name}` stands beside what is converted into it; remove one of them, or name the other's format with --format"
+                "`{name}` already exists beside what is converted into it; remove one of them, or name the format of the other with --format"
             ));
         }
         out.insert(name, value);

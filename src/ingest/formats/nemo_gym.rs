@@ -266,7 +266,7 @@ mod tests {
     fn verifiers_field_that_is_called_as_a_native_one_is_refused() {
         let mut row = row();
         row["messages"] = json!([]);
-        let expected = "`messages` stands beside what is converted into it; remove one of them, or name the other's format with --format";
+        let expected = "`messages` already exists beside what is converted into it; remove one of them, or name the format of the other with --format";
         assert_eq!(converted(row), Err(expected.to_owned()));
     }
 }

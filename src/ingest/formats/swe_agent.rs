@@ -125,7 +125,7 @@ struct Step<'q> {
 }
 
 impl Step<'_> {
-    /// Adds what the model wrote and what came of it; `asked` are its messages in the history, those behind this step's left.
+    /// Adds what the model wrote and what came of it; `asked` are its messages in the history, those after this step's left.
     fn add<'h>(
         mut self,
         asked: &mut (impl Iterator<Item = &'h Row> + Clone),
@@ -205,7 +205,7 @@ impl Step<'_> {
         }
     }
 
-    /// What came of the step. Without a call it is no tool that answers.
+    /// What came of the step. Without a call it is not a tool that answers.
     fn answer(&self, observation: Value, has_call: bool) -> Result<Option<Row>, String> {
         let role = if has_call { "tool" } else { "user" };
         let is_empty = observation.as_str().is_none_or(|text| text.trim().is_empty());

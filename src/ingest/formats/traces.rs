@@ -1,6 +1,6 @@
 //! verifiers' and prime-rl's `traces.jsonl` (verifiers 0.4): one episode a line, messages as nodes of a graph.
 //!
-//! Owns the walk: every path from a root to a leaf is a rollout. A node holds the tokens that its message adds; one behind the
+//! Owns the walk: every path from a root to a leaf is a rollout. A node holds the tokens that its message adds; one after the
 //! other they are the path's. Log-probs stand for sampled tokens alone. An assistant's message that no model sampled is context.
 //! What has no native column is kept as JSON: of the
 //! trace all but its nodes, of the episode all but its traces.
@@ -149,7 +149,7 @@ fn reward(trace: &Row) -> Result<Option<f64>, String> {
         let score =
             number(reward.get("score")).ok_or_else(|| format!("reward `{}` has no score", name.escape_debug()))?;
         let weight = reward.get("weight").map_or(Some(1.0), Value::as_f64);
-        let weight = weight.ok_or_else(|| format!("the weight of reward `{}` is no number", name.escape_debug()))?;
+        let weight = weight.ok_or_else(|| format!("the weight of reward `{}` is not a number", name.escape_debug()))?;
         sum = Some(sum.unwrap_or(0.0) + score * weight);
     }
     Ok(sum)

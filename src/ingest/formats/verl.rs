@@ -118,7 +118,7 @@ fn response(output: &str) -> Vec<Row> {
     out
 }
 
-/// What the model wrote up to where tools answer, each with the answers; and what it wrote behind all of them, if it did.
+/// What the model wrote up to where tools answer, each with the answers; and what it wrote after all of them, if it did.
 fn turns(output: &str) -> (Vec<(&str, Vec<&str>)>, Option<&str>) {
     let (mut out, mut rest) = (Vec::new(), output);
     while let Some((said, mut behind)) = rest.split_once(ASKED) {

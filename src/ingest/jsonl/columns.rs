@@ -44,7 +44,7 @@ pub(super) fn decode(block: &[u8], schema: &SchemaRef, first_line: u64) -> Optio
 
 /// A column that grows.
 enum Column {
-    /// What is no text is written as JSON.
+    /// What is not text is written as JSON.
     Text(StringBuilder),
     /// Text, or parts that are joined.
     Content(StringBuilder),
@@ -209,7 +209,7 @@ impl<'de> DeserializeSeed<'de> for &mut Column {
 }
 
 impl Column {
-    /// Appends what is no text to text.
+    /// Appends what is not text to text.
     fn append_json<E: Error>(&mut self, value: impl Into<Value>) -> Result<(), E> {
         let value = value.into();
         if may_be_large(&value) {

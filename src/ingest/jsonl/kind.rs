@@ -1,6 +1,6 @@
 //! What kind of values the fields of a file have, and the type that holds them.
 //!
-//! Owns how kinds of different lines become one. Inside messages the native types (data.md, section 1) win over what odd lines
+//! Owns how kinds of different lines become one. Inside messages the native types (docs/data.md) win over what odd lines
 //! hold. A value that changes no kind is told from its text by [`super::settled`].
 
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ impl Within {
         })
     }
 
-    /// Whether a value has the native form of a field (data.md, section 1). One that has not says nothing of the
+    /// Whether a value has the native form of a field (docs/data.md, "Input columns"). One that has not says nothing of the
     /// field's type, so that a bad line is a reject and does not change how all others are read.
     fn fits(self, name: &str, value: &Value) -> bool {
         let all = |is: fn(&Value) -> bool| value.as_array().is_some_and(|items| items.iter().all(is));

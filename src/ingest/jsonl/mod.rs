@@ -1,8 +1,8 @@
 //! JSON lines: a schema from a first pass, batches from a second.
 //!
 //! Owns lines; what a line looks like is its form's ([`super::formats`]). A field that has different kinds of value in
-//! different lines ([`kind`]) becomes text that holds JSON; so do a call's `arguments` where they are no string. A line that
-//! is no JSON object is a [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
+//! different lines ([`kind`]) becomes text that holds JSON; so do a call's `arguments` where they are not a string. A line that
+//! is not a JSON object is a [`BadLine`], never the end of the file. Numbers of rows are numbers of lines, from 0.
 //!
 //! Both passes have a quick way, which builds no values: most lines change no kind ([`settled`]), and most blocks of lines
 //! can be appended to columns as they are read ([`columns`]). What is in any way odd goes the slow way; both give the same.
@@ -170,7 +170,7 @@ fn object(line: &[u8]) -> Option<Row> {
 /// Batches with the numbers of their lines.
 pub(super) type NumberedBatches = Vec<(RecordBatch, Vec<u64>)>;
 
-/// Batches with the numbers of their lines, and the lines that are no rows.
+/// Batches with the numbers of their lines, and the lines that are not rows.
 pub(super) fn decode_lines(
     block: &[u8],
     schema: &SchemaRef,
@@ -184,7 +184,7 @@ pub(super) fn decode_lines(
     }
 }
 
-/// The same by way of values: lines that are no rows, and layouts that have to be converted.
+/// The same by way of values: lines that are not rows, and layouts that have to be converted.
 fn decode_values(block: &[u8], schema: &SchemaRef, first_line: u64, form: &Form) -> (NumberedBatches, Vec<BadLine>) {
     let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let as_rows = DataType::Struct(schema.fields().clone());
@@ -258,16 +258,16 @@ fn large_number_in(row: &Row, line: &[u8]) -> Option<String> {
     large_number(text)
 }
 
-/// The parser's words, and what Python writes that is no JSON.
+/// The parser's words, and what Python writes that is not JSON.
 fn why_no_json(line: &[u8], error: &serde_json::Error) -> String {
     // serde_json counts lines of its own input, which is always one.
     let said = error.to_string().replace(" at line 1 column ", " at column ");
     let at = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
     let number = ["NaN", "Infinity"].into_iter().find(|name| at.starts_with(name.as_bytes()));
     match number {
-        Some(name) => format!("{said}: `{name}` is no JSON, write null for it"),
+        Some(name) => format!("{said}: `{name}` is not JSON, write null for it"),
         None if said.contains("surrogate") || said.contains("hex escape") => {
-            format!("{said}: half a surrogate pair is no character, write U+FFFD for it")
+            format!("{said}: half a surrogate pair is not a character, write U+FFFD for it")
         }
         None => said,
     }

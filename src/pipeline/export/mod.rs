@@ -1,4 +1,4 @@
-//! `purify export`, and `--to`: purified rollouts and pairs in the form that a trainer eats.
+//! `purify export`, and `--to`: purified rollouts and pairs in the form that a trainer reads.
 //!
 //! Owns which files are read and written for a target (`sources`), and the record of it; `file` writes one
 //! output. What stands in a row is [`crate::export`]'s decision.
@@ -127,7 +127,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>, run: &Run<'_>) -> Re
     Ok(ExportSummary { target: to.name(), counts, outputs, as_tokens: sources.facts.as_tokens })
 }
 
-/// The export that `--to` asks for behind the main job; `None` if it does not.
+/// The export that `--to` asks for after the main job; `None` if it does not.
 ///
 /// # Errors
 /// If the run's outputs can't be exported together.

@@ -87,7 +87,7 @@ pub fn attention_backward(
     ))
 }
 
-/// Blocks of queries: (sequence, first query, behind the last), tokens counted from the sequence's first.
+/// Blocks of queries: (sequence, first query, after the last), tokens counted from the sequence's first.
 fn blocks(sequences: &[Range<usize>]) -> Vec<(usize, usize, usize)> {
     let mut out = Vec::new();
     for (s, sequence) in sequences.iter().enumerate() {

@@ -115,7 +115,7 @@ struct Buffers<S> {
 /// Where core symbols stand in a text, so that popular ones cost nothing.
 #[derive(Default)]
 struct CorePlaces {
-    /// Ascending; what lies behind the last rank is left over from an earlier text.
+    /// Ascending; what lies after the last rank is left over from an earlier text.
     places: Vec<u32>,
     /// `rank[i]`: how many of them lie before `i`, from 0 to the text's length.
     rank: Vec<u32>,
