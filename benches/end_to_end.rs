@@ -47,7 +47,7 @@ fn end_to_end(criterion: &mut Criterion) {
         });
         let rollout = Rollout { id: Cow::Borrowed("r"), group: None, messages: messages.collect(), tokens: None };
         group.bench_function(format!("10_attempts_{}pct_failed", failing * 10), |b| {
-            b.iter(|| purifier.purify(&rollout).map(|row| row.plan.repairs.len()))
+            b.iter(|| purifier.purify(&rollout, None).map(|row| row.plan.repairs.len()))
         });
     }
     group.finish();

@@ -10,6 +10,7 @@ use std::collections::HashSet;
 const MOST_NESTED: usize = 600;
 
 /// Names that code may define at its top level; `None`: any.
+#[cfg(test)]
 pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
     let mut out = HashSet::new();
     for line in LogicalLines::of(code) {

@@ -388,8 +388,6 @@ impl<'c> Visitor<'c> for Walk<'c> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     use super::names as names_of;
 
     fn names(code: &str) -> (Vec<String>, Vec<String>) {

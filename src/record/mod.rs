@@ -333,8 +333,26 @@ mod tests {
             removed_messages: 4,
             removed_tokens: Some(9),
             findings,
+            scope: Some(RepairScope::Calls),
+            correction: Some(Correction::Retry),
+            affinity: Some(0.75),
+            evidence: Some(vec!["same_call".to_owned()]),
+            side_effects: Some(SideEffects::Unknown),
+            cited_later: some,
             log_importance_ratio: Some(-1.5),
             log_importance_ratio_mean: Some(-0.5),
+        };
+        let run = RunRecord {
+            first_message: 3,
+            attempts: 1,
+            decision: RunOutcome::Masked,
+            reason: Some(Reason::CitedLater),
+            correction: Some(Correction::Workaround),
+            affinity: Some(0.5),
+            evidence: Some(vec!["same_tool".to_owned()]),
+            side_effects: Some(SideEffects::Yes),
+            cited_later: some,
+            advantage_sign: Some(AdvantageSign::Negative),
         };
         RowRecord {
             profile: Profile::OpenCleaner,
@@ -344,6 +362,7 @@ mod tests {
             recovered: 2,
             unrecovered: 1,
             repairs: vec![repair, RepairRecord::default()],
+            runs: Some(vec![run, RunRecord::default()]),
             raw_logprobs: Some(vec![Some(-0.25), None]),
         }
     }
