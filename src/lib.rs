@@ -4,54 +4,78 @@
 //! for the outcome alone, the failed calls of a successful rollout are rewarded too. This crate replaces them, in stored
 //! rollouts, with the model's own correction: SAAR, similarity-aware adaptive rollback (CLEANER, arXiv 2601.15141).
 //!
-//! # Architecture
-//!
-//! One direction; a stage only sees what is to its left. [`pipeline`] alone knows the order.
-//!
-//! ```text
-//! ingest --> steps --> similarity --> saar --> guard --> rewrite --> write
-//! Rollout    Trajectory  Similarity   Plan     Findings  PurifiedRollout   Parquet, pairs, rejects, manifest
-//!                        ^
-//!                      embed: text in, vector out
-//! ```
-//!
-//! - [`options`]: every option once. [`rollout`], [`tokens`]: the nouns, borrowed from a batch. [`schema`]: what
-//!   columns are called. No stage does any of this again.
-//! - [`record`]: what was done to a row, as plain data: one type, and one table of its fields that reader, writer, report and
-//!   viewer walk.
-//! - [`ingest`] cuts files into chunks whose bounds depend on the file alone, and reads rows from columns; what other
-//!   programs write is turned into native rows first ([`ingest::formats`]).
-//! - [`verdict`] says of one tool result whether it is ok, an error, or informative: rules as data.
-//! - [`steps`] splits a rollout into steps, finds out which result answers which call, and finds failure runs.
-//! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast; or the cosine
-//!   of two vectors. [`embed`] makes those, with ONNX Runtime or candle (cargo feature `embed`); a text's vector has the same
-//!   bits whatever stands beside it. All vectors of a run are gathered before its first row is written.
-//! - [`saar`] decides and can't touch data; [`rewrite`] applies and can't decide. The [`saar::Plan`] between them is
-//!   plain data, so that a dry run or an audit can look at a decision without executing it.
-//! - [`guard`] looks at a plan for what it would leave behind or take away: text about an error that is gone, names that
-//!   only removed code defines. What follows from a finding is the pipeline's to decide.
-//! - [`write`](mod@write) copies what stays from the input's own arrays: what is not repaired is byte for byte what it was.
-//! - [`export`] turns what is written into the rows that trainers read, a pure function for each.
-//! - [`audit`] reads both sides of a purifying together, counts them and shows each repair: as JSON, as a page for the browser,
-//!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
-//! - [`score`], [`train`] (cargo feature `train`): log-probs and a policy update, on raw and purified data alike, with the
-//!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
-//!   [`judge`] is the one question that the pipeline asks of a policy: it needs no model to be built.
-//! - [`run`]: the threads of a command, the signal that ends it and its progress, passed along as one;
-//!   and the loop over chunks that all commands share: side by side, in order, bounded.
-//! - [`cli`] parses, resolves the layers of options, calls one function, prints.
-//!
-//! `tests/architecture.rs` holds the imports to this.
-//!
 //! # Example
 //!
-//! ```
-//! use purify::similarity::lexical::{Junk, ratio};
+//! A batch in memory is purified as a file is; nothing is opened, started or asked for behind this door.
 //!
-//! let failed = "print(sum(is_prim(n) for n in range(1000)))";
-//! let corrected = "print(sum(is_prime(n) for n in range(1000)))";
-//! assert!(ratio(failed, corrected, Junk::Automatic) > 0.98); // similar: only the call is replaced
 //! ```
+//! use std::sync::Arc;
+//!
+//! use arrow::json::{ReaderBuilder, reader::infer_json_schema};
+//! use purify::{Options, Purifier};
+//!
+//! let line = r#"{"messages": [
+//!     {"role": "user", "content": "How many primes are there below 1000?"},
+//!     {"role": "assistant", "content": "I count.", "tool_calls": [{"function": {"name": "python", "arguments": "{\"code\": \"print(count_prims(1000))\"}"}}]},
+//!     {"role": "tool", "content": "Traceback (most recent call last):\n  File \"<string>\", line 1\nNameError: name 'count_prims' is not defined"},
+//!     {"role": "assistant", "content": "A typo.", "tool_calls": [{"function": {"name": "python", "arguments": "{\"code\": \"print(count_primes(1000))\"}"}}]},
+//!     {"role": "tool", "content": "168"}
+//! ]}"#;
+//! let schema = Arc::new(infer_json_schema(line.as_bytes(), None)?.0);
+//! let batch = ReaderBuilder::new(schema).build(line.as_bytes())?.next().expect("one batch")?;
+//!
+//! let purified = Purifier::new(Options::default())?.purify_batch(&batch)?;
+//! assert_eq!(purified.data.num_rows(), 1); // the failed call is gone, and so is its traceback
+//! assert_eq!((purified.counts.repairs, purified.rejects.num_rows()), (1, 0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Architecture
+//!
+//! Two storeys. The upper one is pure: Arrow batches in, Arrow batches out. It names no file, thread, clock, command line or
+//! Parquet, and `--no-default-features` builds it alone. One direction; a stage only sees what is to its left, and
+//! [`purifier`] alone knows the order.
+//!
+//! ```text
+//! batch --> steps --> similarity --> saar --> guard --> rewrite --> batch
+//! Rollout   Trajectory  Similarity   Plan     Findings  PurifiedRollout   PurifiedBatch { data, pairs, rejects, counts }
+//! ```
+//!
+//! - [`options`]: every option once, as plain data. [`message`], [`rollout`], [`tokens`]: the nouns, borrowed from a batch.
+//!   [`protocol`]: how calls and answers stand in text. [`schema`]: what columns are called. No
+//!   stage does any of this again.
+//! - [`batch`] reads rollouts from columns, and copies what stays from the input's own arrays: what is not repaired is byte for
+//!   byte what it was.
+//! - [`record`]: what was done to a row, as plain data: one type, and one table of its fields that reader, writer, report and
+//!   viewer walk.
+//! - [`verdict`] says of one tool result whether it is ok, an error, or informative: rules as data.
+//! - [`steps`] splits a rollout into steps, finds out which result answers which call, and finds failure runs.
+//! - [`shell`], [`intent`]: what a command does, and whether a later call is a failed one again.
+//! - [`similarity`] compares two calls: CPython's difflib ratio, to the last bit, some hundred times as fast; or the cosine
+//!   of two vectors ([`embedding`]).
+//! - [`saar`] decides and can't touch data; [`rewrite`] applies and can't decide. The [`saar::Plan`] between them is
+//!   plain data, so that a dry run or an audit can look at a decision without executing it.
+//! - [`guard`] looks at a plan for what it would leave behind or take away. What follows from a finding is [`purifier`]'s
+//!   to decide.
+//! - [`rejects`]: why a row is not written. [`judge`]: the one question that is asked of a policy; it needs no model to be
+//!   built.
+//!
+//! The lower storey owns the world (cargo features `files`, `cli` and those of single commands):
+//!
+//! - [`run`]: threads, signals and progress of a command, and the one loop over chunks.
+//! - [`ingest`] cuts files into chunks whose bounds depend on the file alone; what other programs write is turned into native
+//!   rows first ([`ingest::formats`]). [`write`](mod@write): files that are there whole or not at all.
+//! - [`pipeline`]: one command's work over files, from options to manifest.
+//! - [`export`] turns what is written into the rows that trainers eat, a pure function for each.
+//! - [`embed`] makes vectors, with ONNX Runtime or candle (feature `embed`); a text's vector has the same bits whatever stands
+//!   beside it. All vectors of a run are gathered before its first row is written.
+//! - [`audit`] reads both sides of a purifying together, counts them and shows each repair: as JSON, as a page for the browser,
+//!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
+//! - [`score`], [`train`] (feature `train`): log-probs and a policy update, on raw and purified data alike, with the
+//!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
+//! - [`cli`] parses, resolves the layers of options, calls one function, prints.
+//!
+//! `tests/architecture/` holds the paths of the code to this.
 //!
 //! # Glossary
 //!
@@ -125,14 +149,15 @@ pub mod options;
 pub mod pipeline;
 #[cfg(feature = "train")]
 pub mod policy;
-#[cfg(feature = "files")]
 pub mod protocol;
 pub mod purifier;
+#[cfg(feature = "files")]
 mod python_json;
 pub mod record;
 pub mod rejects;
 pub mod rewrite;
 pub mod rollout;
+#[cfg(feature = "files")]
 pub mod run;
 pub mod saar;
 pub mod schema;

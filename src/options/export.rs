@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::CompressionLevel;
+#[cfg(feature = "cli")]
+use super::DEFAULT_COMPRESSION_LEVEL;
 #[cfg(feature = "cli")]
 use super::numbers::boolish;
-use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL};
 
 /// What is exported, to what.
 #[derive(Clone, Debug, Serialize, Deserialize)]

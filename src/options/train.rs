@@ -6,8 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cli")]
+use super::DEFAULT_COMPRESSION_LEVEL;
+#[cfg(feature = "cli")]
 use super::numbers::boolish;
-use super::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, Positive, Whole};
+use super::{CompressionLevel, Fraction, NonNegative, Positive, Whole};
 
 /// Tokens that go through a model at once: enough to keep two cores or a GPU busy.
 pub const DEFAULT_BATCH_TOKENS: Positive = Positive::nearest(8192);
