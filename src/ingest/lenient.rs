@@ -52,12 +52,17 @@ pub(super) fn value(text: &[u8]) -> Result<(Value, Mended), serde_json::Error> {
     }
 }
 
-/// Half a pair or a whole one.
-static SURROGATE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\\u[dD][89a-fA-F]").ok());
+/// How the escape of half a pair begins, or that of a whole one.
+static SURROGATE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\\ud|\\uD").ok());
+
+/// Whether a text may hold half a surrogate pair: quicker than to look for one.
+pub(super) fn may_hold_half_pairs(text: &[u8]) -> bool {
+    SURROGATE.as_ref().is_none_or(|surrogate| surrogate.is_match(text))
+}
 
 /// Whether a text holds half a surrogate pair, which readers that skip a value don't see.
 pub(super) fn has_half_pair(text: &[u8]) -> bool {
-    SURROGATE.as_ref().is_none_or(|surrogate| surrogate.is_match(text)) && mended(text).is_some()
+    may_hold_half_pairs(text) && mended(text).is_some()
 }
 
 /// The text with what Python writes brought into JSON; `None` if it holds nothing of that.

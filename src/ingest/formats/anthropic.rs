@@ -9,7 +9,7 @@ use super::form::{Consumed, Form, Need, Row};
 use super::native::{keep_rest, kind, message, take_objects, take_text, with_messages};
 
 pub(super) static FORM: Form = Form {
-    signs: &[r#""type"\s*:\s*"(?:tool_use|tool_result|thinking|redacted_thinking|server_tool_use)""#],
+    signs: &["\"tool_use\"", "\"tool_result\"", "\"thinking\"", "\"redacted_thinking\"", "\"server_tool_use\""],
     ..Form::new(
         "anthropic",
         "`messages` of blocks (`tool_use`, `tool_result`, `thinking`): Anthropic's API; `is_error` is the data's label",

@@ -39,7 +39,7 @@ pub struct Form {
     pub(super) token_ids: Option<&'static str>,
     /// The rows that a row is made of, where each of them loses for itself.
     pub(super) parts: Option<fn(&Row) -> Vec<Row>>,
-    /// Texts (regular expressions) in lines that look native and are not: they take a second look.
+    /// Texts in lines that look native and are not: they take a second look.
     pub(super) signs: &'static [&'static str],
     /// Puts a file's rows together, where they are the records of sessions and no rollouts.
     pub(super) gather: Option<fn(Vec<Row>) -> Vec<Row>>,

@@ -9,7 +9,7 @@ use super::messages::take_content;
 use super::native::{call, keep_rest, kind, message, put_back, take_objects, take_text, with_messages};
 
 pub(super) static FORM: Form = Form {
-    signs: &[r#""type"\s*:\s*"(?:human|ai|HumanMessage|AIMessage)""#],
+    signs: &["\"human\"", "\"ai\"", "\"HumanMessage\"", "\"AIMessage\""],
     ..Form::new(
         "langchain",
         "`messages` of type human, ai and tool: LangChain and LangGraph; `status` is the data's label",

@@ -11,7 +11,7 @@ use crate::schema::MESSAGES;
 
 /// Null is for the columns to say what is wrong. Text may be the list as JSON.
 pub(super) static FORM: Form = Form {
-    signs: &[r#""function_call"\s*:\s*\{"#],
+    signs: &["\"function_call\":{", "\"function_call\": {"],
     ..Form::new(
         "messages",
         "`messages` of role and content: OpenAI, TRL, the hubs' data sets",

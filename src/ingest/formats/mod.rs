@@ -76,7 +76,7 @@ pub static NATIVE: &Form = &messages::FORM;
 
 /// Texts by which a line that looks like native messages is something else.
 static SIGNS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let of_forms = FORMS.iter().flat_map(|form| form.signs).map(|sign| (*sign).to_owned());
+    let of_forms = FORMS.iter().flat_map(|form| form.signs).map(|sign| regex::escape(sign));
     let of_protocols = protocol::answers_within().map(|marker| regex::escape(&marker.replace('\n', "\\n")));
     Regex::new(&of_forms.chain(of_protocols).collect::<Vec<_>>().join("|")).ok()
 });

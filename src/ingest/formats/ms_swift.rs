@@ -10,7 +10,7 @@ use super::native::{LOSS, keep_rest, take_objects, take_text, text, with_message
 use super::sharegpt::calls;
 
 pub(super) static FORM: Form = Form {
-    signs: &[r#""role"\s*:\s*"tool[_-](?:call|response)s?""#],
+    signs: &["\"tool_call\"", "\"tool_response\"", "\"tool_responses\"", "\"tool-call\"", "\"tool-response\""],
     ..Form::new(
         "ms-swift",
         "`messages` with roles `tool_call` and `tool_response`: ms-swift",
@@ -28,7 +28,7 @@ fn is_of_tool(role: &str) -> bool {
 }
 
 fn is_call(role: &str) -> bool {
-    matches!(role, "tool_call" | "tool_calls" | "tool-call")
+    matches!(role, "tool_call" | "tool-call")
 }
 
 fn is_answer(role: &str) -> bool {

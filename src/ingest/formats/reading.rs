@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::form::Form;
 use super::messages::is_list_of_messages;
 use super::native::text_of;
-use super::{NATIVE, Row, split_answers};
+use super::{NATIVE, Row, split_answers, takes_a_second_look};
 
 /// How deep in a row it is looked for.
 const MOST_DEPTH: usize = 4;
@@ -27,12 +27,14 @@ pub struct Reading {
     at: Vec<String>,
     /// Every row is of this form, whatever it looks like.
     is_fixed: bool,
+    /// No line holds what only looks like native messages.
+    is_plain: bool,
 }
 
 impl Reading {
     /// Rows of one form.
     pub(in crate::ingest) fn of(form: &'static Form) -> Self {
-        Reading { form, at: Vec::new(), is_fixed: true }
+        Reading { form, at: Vec::new(), is_fixed: true, is_plain: false }
     }
 
     /// What the rows of a file are by one of them; `asked`: the form that was named.
@@ -41,7 +43,7 @@ impl Reading {
             Some(asked) => asked.is_met(row).then_some(asked),
             None => Form::of(row),
         };
-        let found = |form, at| Reading { form, at, is_fixed: asked.is_some() };
+        let found = |form, at| Reading { form, at, is_fixed: asked.is_some(), is_plain: false };
         match form(row) {
             Some(form) => Some(found(form, Vec::new())),
             None if OTHERWISE.iter().any(|name| row.contains_key(*name)) => None,
@@ -70,6 +72,16 @@ impl Reading {
     /// Whether rows are native as they stand.
     pub(in crate::ingest) fn is_native(&self) -> bool {
         self.form.is_native() && self.at.is_empty()
+    }
+
+    /// Whether lines are native as they stand; `lines` are only looked at where some of the file are not.
+    pub(in crate::ingest) fn takes_as_they_are(&self, lines: &[u8]) -> bool {
+        self.is_native() && (self.is_plain || !takes_a_second_look(lines))
+    }
+
+    /// The same where every line was looked at; `is_plain`: none takes a second look.
+    pub(in crate::ingest) fn looked_through(self, is_plain: bool) -> Self {
+        Reading { is_plain, ..self }
     }
 
     /// Form and place, for people.
@@ -158,7 +170,7 @@ fn beside(mut inner: Row, around: &Row) -> Row {
 
 impl Default for Reading {
     fn default() -> Self {
-        Reading { form: NATIVE, at: Vec::new(), is_fixed: false }
+        Reading { form: NATIVE, at: Vec::new(), is_fixed: false, is_plain: false }
     }
 }
 

@@ -132,13 +132,19 @@ fn infer_in_blocks(
     };
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
+    let mut is_plain = true;
     while !blocks.is_empty() {
-        let (next, odd) = rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
-        odd.into_iter().flatten().for_each(|line| inference.absorb(line));
+        let (next, found) =
+            rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
+        for (plain, odd) in found {
+            is_plain &= plain;
+            odd.into_iter().for_each(|line| inference.absorb(line));
+        }
         blocks = next?;
     }
     let Inference { reading, kinds, mended, .. } = inference;
-    Ok((!kinds.is_empty()).then(|| Inferred { reading: reading.unwrap_or_default(), schema: kinds.schema(), mended }))
+    let reading = reading.unwrap_or_default().looked_through(is_plain);
+    Ok((!kinds.is_empty()).then(|| Inferred { reading, schema: kinds.schema(), mended }))
 }
 
 /// What the lines so far say.
@@ -152,23 +158,24 @@ struct Inference {
 }
 
 impl Inference {
-    /// The lines that may say something new, block by block. A line that changes no kind now changes none later: kinds only
+    /// Whether each block holds nothing that only looks native, and its lines that may say something new. A line that changes no kind now changes none later: kinds only
     /// ever widen.
-    fn unsettled_lines<'b>(&self, blocks: &'b [Vec<u8>]) -> Vec<Vec<&'b [u8]>> {
+    fn unsettled_lines<'b>(&self, blocks: &'b [Vec<u8>]) -> Vec<(bool, Vec<&'b [u8]>)> {
         let unsettled = |block: &'b Vec<u8>| {
             let looks_native = !takes_a_second_look(block);
-            lines(block).filter(|line| !self.is_settled(line, looks_native)).collect()
+            let is_plain = looks_native && !lenient::may_hold_half_pairs(block);
+            (looks_native, lines(block).filter(|line| !self.is_settled(line, is_plain)).collect())
         };
         blocks.par_iter().map(unsettled).collect()
     }
 
-    /// Whether a line surely changes nothing; `looks_native`: it holds nothing that only looks like native messages.
-    fn is_settled(&self, line: &[u8], looks_native: bool) -> bool {
+    /// Whether a line surely changes nothing; `is_plain`: it holds nothing that only looks like native messages, or like JSON.
+    fn is_settled(&self, line: &[u8], is_plain: bool) -> bool {
         match &self.reading {
             None => false,
-            Some(reading) if reading.is_native() && (looks_native || !takes_a_second_look(line)) => {
+            Some(reading) if reading.is_native() && (is_plain || !takes_a_second_look(line)) => {
                 let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-                self.kinds.are_settled_by(line) && !lenient::has_half_pair(line)
+                self.kinds.are_settled_by(line) && (is_plain || !lenient::has_half_pair(line))
             }
             Some(reading) => match strict_object(line) {
                 // What has to be mended is counted.
@@ -212,8 +219,7 @@ pub(super) fn decode_lines(
     first_line: u64,
     reading: &Reading,
 ) -> (NumberedBatches, Vec<BadLine>) {
-    let is_native = reading.is_native() && !takes_a_second_look(block);
-    match is_native.then(|| columns::decode(block, schema, first_line)).flatten() {
+    match reading.takes_as_they_are(block).then(|| columns::decode(block, schema, first_line)).flatten() {
         Some(batch) => (vec![batch], Vec::new()),
         None => decode_values(block, schema, first_line, reading),
     }
@@ -346,7 +352,7 @@ mod tests {
             let rows = found.clone().unwrap_or_default().convert(row).unwrap_or_default();
             rows.iter().for_each(|row| kinds.absorb(row));
         }
-        let reading = found.unwrap_or_default();
+        let reading = found.unwrap_or_default().looked_through(!takes_a_second_look(text));
         (!kinds.is_empty()).then(|| Inferred { reading, schema: kinds.schema(), mended: all })
     }
 
