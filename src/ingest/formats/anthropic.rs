@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::blocks::{any_has_blocks, messages_of};
 use super::form::{Consumed, Form, Need, Row};
+use super::messages::joined;
 use super::native::{keep_rest, kind, message, take_objects, take_text, with_messages};
 
 pub(super) static FORM: Form = Form {
@@ -41,7 +42,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
 
 /// The system's message; nothing where it says nothing.
 fn system_of(system: Value) -> Result<Option<Row>, String> {
-    Ok(match super::messages::joined(&system) {
+    Ok(match joined(&system) {
         _ if system.as_str().is_some_and(str::is_empty) => None,
         Some((text, rest)) => {
             let mut said = message("system", text);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::form::{Consumed, Form, Need, Row};
 use super::messages::settle;
-use super::native::{LOSS, keep_rest, take_objects, take_text, text, with_messages};
+use super::native::{LOSS, keep_rest, message, take_objects, take_text, text, with_messages};
 use super::sharegpt::calls;
 
 pub(super) static FORM: Form = Form {
@@ -61,17 +61,17 @@ fn add(mut item: Row, out: &mut Vec<Row>) -> Result<(), String> {
     let is_open = |message: &Row| {
         message.get("role").is_some_and(|role| role == "assistant") && message.get(LOSS) == loss.as_ref()
     };
-    let mut message = out.pop_if(|message| is_open(message)).unwrap_or_else(|| {
-        let mut message = super::native::message("assistant", Value::Null);
-        message.extend(loss.clone().map(|loss| (LOSS.to_owned(), loss)));
-        message
+    let mut asking = out.pop_if(|said| is_open(said)).unwrap_or_else(|| {
+        let mut begun = message("assistant", Value::Null);
+        begun.extend(loss.clone().map(|loss| (LOSS.to_owned(), loss)));
+        begun
     });
-    match message.get_mut("tool_calls").and_then(Value::as_array_mut) {
+    match asking.get_mut("tool_calls").and_then(Value::as_array_mut) {
         Some(calls) => calls.extend(asked),
-        None => drop(message.insert("tool_calls".to_owned(), Value::Array(asked))),
+        None => drop(asking.insert("tool_calls".to_owned(), Value::Array(asked))),
     }
-    keep_rest(&mut message, rest.into_iter().chain([item]));
-    out.push(message);
+    keep_rest(&mut asking, rest.into_iter().chain([item]));
+    out.push(asking);
     Ok(())
 }
 

@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::form::Form;
+use super::form::{Form, Row};
 use super::messages::is_list_of_messages;
-use super::native::text_of;
-use super::{NATIVE, Row, split_answers, takes_a_second_look};
+use super::native::{kind, text_of};
+use super::registry::{NATIVE, split_answers, takes_a_second_look};
 
 /// How deep in a row it is looked for.
 const MOST_DEPTH: usize = 4;
@@ -143,12 +143,12 @@ fn unwrapped(mut row: Row, at: &[String]) -> Result<Vec<Row>, String> {
         (Value::Array(items), Some(EACH)) => {
             let object = |(k, item)| match item {
                 Value::Object(item) => Ok(item),
-                other => Err(format!("entry {k} of `{name}` is {}, expected an object", super::kind(Some(&other)))),
+                other => Err(format!("entry {k} of `{name}` is {}, expected an object", kind(Some(&other)))),
             };
             items.into_iter().enumerate().map(object).collect::<Result<_, String>>()?
         }
         (messages @ Value::Array(_), None) => vec![Row::from_iter([("messages".to_owned(), messages)])],
-        (other, _) => return Err(format!("`{}` is {}, expected a rollout", place(), super::kind(Some(&other)))),
+        (other, _) => return Err(format!("`{}` is {}, expected a rollout", place(), kind(Some(&other)))),
     };
     Ok(inner.into_iter().map(|inner| beside(inner, &row)).collect())
 }
