@@ -266,7 +266,7 @@ def write_bad():
         pq.write_table(pa.table(columns), folder / f"{name}.parquet", compression="zstd")
 
     parquet("no_message_column", {"prompt": ["a"], "answer": ["b"]})
-    parquet("messages_are_text", {"messages": ["[]"]})
+    parquet("messages_are_text", {"messages": ["no list"]})
     parquet("mask_missing", {"messages": pa.array([[{"role": "user", "content": "a"}]]), "response_ids": [[1, 2]]})
     good = CASES["no_failure"][0]
     rows = [good, {**good, "rollout_id": "bad", "messages": None}]

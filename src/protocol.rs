@@ -55,6 +55,11 @@ pub static PROTOCOLS: &[Protocol] = &[
     Protocol { name: "Terminus", call: ("{", "}"), answer: ("New Terminal Output:", ""), needs_answer: true },
 ];
 
+/// Opening markers of answers that may stand within what a model said.
+pub fn answers_within() -> impl Iterator<Item = &'static str> {
+    PROTOCOLS.iter().filter(|p| p.needs_answer && !p.answer.1.is_empty()).map(|p| p.answer.0)
+}
+
 /// Where the last call of a text begins, if the text ends with it.
 fn last_call(text: &str, protocol: &Protocol) -> Option<usize> {
     let (open, close) = protocol.call;
@@ -217,10 +222,7 @@ mod tests {
     #[test]
     fn message_that_is_nothing_but_answers_is_told_by_its_markers() {
         assert_eq!(answer("<tool_response>\n3\n</tool_response>\n"), Some("3"));
-        assert_eq!(
-            answer("<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>").is_some(),
-            true
-        );
+        assert!(answer("<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>").is_some());
         assert_eq!(
             answer("<returncode>1</returncode>\n<output>\n</output>"),
             Some("<returncode>1</returncode>\n<output>\n</output>")

@@ -21,6 +21,18 @@ const FIXTURES: &[(&str, &str)] = &[
     ("atif/agent/trajectory.json", "atif"),
     ("atif_continued.json", "atif"),
     ("swe_agent.traj", "swe-agent"),
+    ("anthropic.jsonl", "anthropic"),
+    ("claude_code.jsonl", "claude-code"),
+    ("responses.jsonl", "responses"),
+    ("codex.jsonl", "codex"),
+    ("langchain.jsonl", "langchain"),
+    ("mini_swe_agent.traj.json", "mini-swe-agent"),
+    ("mini_swe_agent_2.traj.json", "mini-swe-agent"),
+    ("ms_swift.jsonl", "ms-swift"),
+    ("openhands.jsonl", "openhands"),
+    ("openhands_events.json", "openhands-events"),
+    ("tau2_bench.json", "tau2-bench"),
+    ("inspect_ai.json", "inspect-ai"),
 ];
 
 fn form(name: &str) -> &'static Form {
@@ -30,12 +42,30 @@ fn form(name: &str) -> &'static Form {
 /// Markers of flat text, which are read and not kept.
 const MARKERS: &[&str] = &["<|im_start|>", "<|im_end|>", "<tool_response>", "</tool_response>"];
 
-/// The first row of a fixture.
-fn row(name: &str) -> Row {
+/// Everything that a fixture holds.
+fn records(name: &str) -> Vec<Row> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/formats").join(name);
     let text = std::fs::read_to_string(path).expect("the fixture is there");
-    let mut rows = serde_json::Deserializer::from_str(&text).into_iter::<Row>();
-    rows.next().expect("a row").expect("JSON")
+    let values = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let flat = |value| match value {
+        Value::Array(items) => items,
+        // Rows that a document is wrapped around.
+        Value::Object(mut document) => match ["samples", "simulations"].iter().find_map(|n| document.remove(*n)) {
+            Some(Value::Array(rows)) => rows,
+            _ => vec![Value::Object(document)],
+        },
+        other => vec![other],
+    };
+    let values = values.map(|value| value.expect("JSON")).flat_map(flat);
+    values.map(|value| value.as_object().cloned().expect("a row is an object")).collect()
+}
+
+/// The first row of a fixture; of a session's, what its records make up.
+fn row(name: &str) -> Row {
+    let records = records(name);
+    let form = records.iter().find_map(Form::of).expect("a form");
+    let rows = if form.gathers() { form.gathered(records) } else { records };
+    rows.into_iter().next().expect("a row")
 }
 
 /// Every text and number, with the path at which it stands; of JSON in text, what it says.
@@ -72,7 +102,7 @@ fn is_said(leaf: &str, said: &[(String, String)]) -> bool {
 #[test]
 fn every_leaf_of_a_fixture_is_kept_or_told_of() {
     // Where a call, a part or an item says of what kind it is, the native row says it by its form; numbers of nodes as well.
-    let by_form = [".type", "[].source", "[].from", "nodes[].parent", "schema_version"];
+    let by_form = [".type", "[].role", "[].source", "[].from", "nodes[].parent", "schema_version"];
     for (name, layout) in FIXTURES {
         let row = row(name);
         let lost = form(layout).not_kept(&row);
@@ -94,7 +124,8 @@ fn every_leaf_of_a_fixture_is_kept_or_told_of() {
 #[test]
 fn rows_are_recognised_as_their_form_and_as_no_other() {
     for (name, layout) in FIXTURES {
-        assert_eq!(Form::of(&row(name)).map(|form| form.name), Some(*layout), "{name}");
+        let recognised = records(name).iter().find_map(Form::of);
+        assert_eq!(recognised.map(|form| form.name), Some(*layout), "{name}");
     }
     assert_eq!(Form::of(&Row::new()), None);
 }

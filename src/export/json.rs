@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{Call, ExportError, Message, calls, is_assistant, text};
+use super::cells::{Call, ExportError, Message, calls, is_assistant, text};
+
 use crate::batch::json::numbers::large_number;
 
 /// How the arguments of a call are written.

@@ -3,9 +3,9 @@
 //! Owns that line. Its `weight` on an assistant's message says what is trained on (0 or 1), and is written only where a
 //! message is not.
 
+use super::cells::{Cell, Kind, Message, is_assistant, is_untrained};
 use super::json::{Arguments, message, object};
 use super::profile::{Container, MadeOf, Names, Profile};
-use super::{Cell, Kind, Message, is_assistant, is_untrained};
 
 pub(super) static LINES: Profile = Profile {
     name: "openai",

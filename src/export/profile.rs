@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use super::{AT_LEAST_ONE, Call, Cell, Cells, ExportError, Kind, Message, calls, is_assistant, is_untrained, json};
+use super::cells::{AT_LEAST_ONE, Call, Cell, Cells, ExportError, Kind, Message, calls, is_assistant, is_untrained};
+use super::json;
 use crate::batch::sample::{Preference, PreferenceText, Sample};
 
 /// Name and type of a column.

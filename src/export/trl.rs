@@ -4,9 +4,10 @@
 //! single assistant messages (trl 1.16, `dpo_trainer.py`, `tokenize_fn`). SFT takes `input_ids` with `labels` as they are
 //! and leaves the template out.
 
+use super::cells::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message, is_untrained};
 use super::json::{Arguments, message};
 use super::profile::{Column, Container, MadeOf, Names, Pair, Profile, Rollout};
-use super::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message, is_untrained};
+
 use crate::batch::sample::Sample;
 
 pub(super) static SFT: Profile = Profile {

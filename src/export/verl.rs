@@ -4,9 +4,10 @@
 //! calls, reasoning and tools stand in the text, in the Hermes form that Qwen's template gives them; rendered by that
 //! template they are the tokens of the structured form.
 
+use super::cells::{Call, Cell, Cells, Kind, Message, calls, text};
 use super::profile::{Column, Container, MadeOf, Names, Profile};
-use super::{Call, Cell, Cells, Kind, Message, calls, text};
-use crate::export::json::quoted;
+
+use super::json::quoted;
 use crate::python_json;
 use crate::rollout::CALL_MARKER;
 

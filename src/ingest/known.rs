@@ -4,13 +4,13 @@
 //! of inputs can be checked before the first is read. What takes a pass over the rows is not found out a second time.
 
 use std::fs::File;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Format, IngestError, Input, Reader, Shape, document, jsonl, parquet_file};
+use super::source::Source;
 use crate::schema::Columns;
+use super::{Format, IngestError, Input, Reader, Shape, jsonl, parquet_file};
 
 /// An input without its reader.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl KnownInput {
     /// # Errors
     /// A file that has changed since it was looked at.
     pub fn open(&self) -> Result<Input, IngestError> {
-        let Shape { path, form, conversion, schema, columns, stem } = self.shape.clone();
+        let Shape { path, reading, notes, conversion, schema, columns, stem } = self.shape.clone();
         let failed = |source| IngestError::Open { path: path.clone(), source };
         let file = File::open(&path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() != self.size || modified(&path) != self.modified {
@@ -53,10 +53,10 @@ impl KnownInput {
                 let (reader, metadata) = parquet_file::reopen(&path, file)?;
                 (Reader::Parquet(Box::new(reader)), metadata)
             }
-            Format::JsonLines => (Reader::Lines(jsonl::LineReader::new(Box::new(file))), Vec::new()),
-            Format::Json => {
-                let lines = io::Cursor::new(document::lines(&path)?);
-                (Reader::Lines(jsonl::LineReader::new(Box::new(lines))), Vec::new())
+            Format::JsonLines | Format::Json | Format::Zip => {
+                let asked = Some(reading.form).filter(|form| form.gathers());
+                let lines = Source::open(&path, self.format, asked)?.read(&path)?;
+                (Reader::Lines(jsonl::LineReader::new(lines)), Vec::new())
             }
         };
         Ok(Input {
@@ -64,7 +64,8 @@ impl KnownInput {
             format: self.format,
             size: self.size,
             rows: self.rows,
-            form,
+            reading,
+            notes,
             conversion,
             schema: Arc::clone(&schema),
             columns,
@@ -109,12 +110,15 @@ mod tests {
     use super::*;
     use crate::ingest::Decoded;
 
-    const FIXTURES: [&str; 6] = [
+    const FIXTURES: [&str; 9] = [
         "formats/verl.parquet",
         "formats/sharegpt.parquet",
         "formats/json_calls.parquet",
         "formats/traces.jsonl",
         "formats/swe_agent.traj",
+        "formats/claude_code.jsonl.gz",
+        "formats/tau2_bench.json",
+        "formats/inspect_ai.eval",
         "rollouts/all.parquet",
     ];
 

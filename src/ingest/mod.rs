@@ -3,15 +3,17 @@
 //! Owns formats of files and whole-file errors; [`crate::batch`] reads rows, `listing` finds files. A chunk's bounds depend on the
 //! file alone, never on threads, so that what is written from chunks is the same everywhere. Memory is bounded by a chunk.
 
-mod document;
 mod foreign;
 pub mod formats;
 mod jsonl;
 mod known;
+mod lenient;
 mod listing;
+mod packed;
 mod parquet_file;
 pub mod raw_rows;
 mod rows;
+mod source;
 pub mod vectors;
 
 use std::fs::File;
@@ -30,11 +32,15 @@ use crate::batch::{Decoded, RowError, RowNumbers};
 use crate::options::ColumnConfig;
 use crate::schema::{Columns, SchemaError, quoted, with_reward};
 use foreign::Conversion;
-use formats::{FORMS, Form, NATIVE};
+use formats::{FORMS, Form, NATIVE, Reading};
+use jsonl::{Asked, Inferred};
 pub use known::KnownInput;
+pub use lenient::Mended;
 pub use listing::{EXPORT_FOLDER, EXPORT_RECORD, MANIFEST, expand};
+use packed::Packing;
 use parquet_file::Parquet;
 pub use rows::{RowOf, RowQueue, RowReader};
+use source::Source;
 
 /// Decoded bytes after which a chunk is full; it becomes a row group.
 const CHUNK_BYTES: usize = 16 << 20;
@@ -90,6 +96,10 @@ pub enum IngestError {
     Changed { path: PathBuf },
     #[error("`{}` is compressed with {with}", path.display())]
     Packed { path: PathBuf, with: &'static str },
+    #[error("`{}` can't be unpacked ({with}): {detail}", path.display())]
+    Unpack { path: PathBuf, with: &'static str, detail: String },
+    #[error("`{}` unpacks to more than {bound} bytes", path.display())]
+    UnpacksTooLarge { path: PathBuf, bound: u64 },
     #[error("`{}` is not a file of vectors: {detail}", path.display())]
     Vectors { path: PathBuf, detail: String },
 }
@@ -100,8 +110,8 @@ impl IngestError {
         Some(match self {
             IngestError::Open { .. } => "check the path and its permissions",
             IngestError::NoMatch { .. } => {
-                "files must end in .parquet, .jsonl, .ndjson, .json or .traj (in folders, .json is read if it is called \
-                 trajectory.json); quote a glob for the shell"
+                "files must end in .parquet, .jsonl, .ndjson, .json, .traj or .eval, text also in .gz or .zst (in folders, .json is \
+                 read if it is called trajectory.json); quote a glob for the shell"
             }
             IngestError::Pattern { .. } => "a glob knows `*`, `?`, `**` and `[abc]`",
             IngestError::NotParquet { .. } => "give JSON lines the ending .jsonl or .ndjson",
@@ -125,21 +135,14 @@ impl IngestError {
             IngestError::NoResult { .. } => "write it again, or take it away: the rollout has no reward then",
             IngestError::Changed { .. } => "run it again when nobody writes to it",
             IngestError::Packed { .. } => "unpack it first; Parquet is packed by itself",
+            IngestError::Unpack { .. } => "the file is damaged or was not written to its end; copy or write it again",
+            IngestError::UnpacksTooLarge { .. } => "unpack it, and split it if it is what it should be",
             IngestError::Vectors { .. } => "`purify embed` writes such files; remove this one or give another name",
             IngestError::NoObjects { .. } => {
                 "each line must be one rollout, such as {\"messages\": [...]}; a document that lists them ends in .json"
             }
         })
     }
-}
-
-/// What a file was packed with, by its first bytes.
-fn packed_with(file: &mut File) -> io::Result<Option<&'static str>> {
-    let mut start = Vec::new();
-    file.take(4).read_to_end(&mut start)?;
-    file.seek(SeekFrom::Start(0))?;
-    let known: [(&[u8], _); 2] = [(&[0x1f, 0x8b], "gzip"), (&[0x28, 0xb5, 0x2f, 0xfd], "zstd")];
-    Ok(known.into_iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, with)| with))
 }
 
 /// The form that is asked for by name.
@@ -155,14 +158,20 @@ pub enum Format {
     JsonLines,
     /// One document.
     Json,
+    /// Documents in a zip: inspect_ai's logs.
+    Zip,
 }
 
 impl Format {
     pub fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        let end = path.extension()?.to_str()?.to_ascii_lowercase();
+        match end.as_str() {
             "parquet" | "pq" => Some(Format::Parquet),
             "jsonl" | "ndjson" => Some(Format::JsonLines),
             "json" | "traj" => Some(Format::Json),
+            "eval" => Some(Format::Zip),
+            // Text is unpacked.
+            "gz" | "zst" => Format::of(Path::new(path.file_stem()?)).filter(|inner| *inner != Format::Zip),
             _ => None,
         }
     }
@@ -175,8 +184,9 @@ impl Format {
         let mut start = [0; 64];
         let read = file.read(&mut start)?;
         file.seek(SeekFrom::Start(0))?;
-        let is_object = start[..read].trim_ascii_start().starts_with(b"{");
-        Ok(if is_object { Format::JsonLines } else { Format::Parquet })
+        let start = &start[..read];
+        let is_text = start.trim_ascii_start().starts_with(b"{") || Packing::by_magic(start) != Packing::Plain;
+        Ok(if is_text { Format::JsonLines } else { Format::Parquet })
     }
 
     pub fn name(self) -> &'static str {
@@ -184,6 +194,7 @@ impl Format {
             Format::Parquet => "Parquet",
             Format::JsonLines => "JSON lines",
             Format::Json => "JSON",
+            Format::Zip => "zip",
         }
     }
 }
@@ -196,8 +207,9 @@ pub struct Input {
     pub size: u64,
     /// Known beforehand for Parquet.
     pub rows: Option<u64>,
-    /// What its rows looked like before they were turned into native ones.
-    pub form: &'static Form,
+    /// What its rows were before they were turned into native ones.
+    pub reading: Reading,
+    pub notes: Notes,
     /// Of Parquet that has to be converted.
     conversion: Option<Arc<Conversion>>,
     pub schema: SchemaRef,
@@ -207,6 +219,17 @@ pub struct Input {
     reader: Reader,
     next_row: u64,
     stem: Arc<str>,
+}
+
+/// What is to be told of a file's rows.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// How many of them are no JSON as they stand, and are read all the same.
+    pub mended: Mended,
+    /// Fields of a document around them that none of them has.
+    pub not_kept: Vec<String>,
+    /// Where in a document they stand.
+    place: Option<String>,
 }
 
 enum Reader {
@@ -254,22 +277,23 @@ impl Input {
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        if let Some(with) = packed_with(&mut file).map_err(failed)? {
-            return Err(IngestError::Packed { path: path.to_owned(), with });
-        }
         let format = Format::recognise(path, &mut file).map_err(failed)?;
         let stem: Arc<str> = path.file_stem().unwrap_or_default().to_string_lossy().into();
         let schema_error = |source| IngestError::Schema { path: path.to_owned(), source };
         let asked = asked_for(config)?;
         match format {
             Format::Parquet => {
+                if let Some(with) = Packing::of(path)?.name() {
+                    return Err(IngestError::Packed { path: path.to_owned(), with });
+                }
                 let parquet = Parquet::open(path, file, size, asked, recognise)?;
                 Ok(Input {
                     path: path.to_owned(),
                     format,
                     size,
                     rows: Some(parquet.rows),
-                    form: parquet.conversion.as_ref().map_or(NATIVE, |conversion| conversion.form),
+                    reading: Reading::of(parquet.conversion.as_ref().map_or(NATIVE, |conversion| conversion.form)),
+                    notes: Notes::default(),
                     conversion: parquet.conversion.map(Arc::new),
                     schema: parquet.schema,
                     columns: parquet.columns,
@@ -279,41 +303,36 @@ impl Input {
                     stem,
                 })
             }
-            Format::JsonLines | Format::Json => {
-                let document = match format {
-                    Format::Json => Some(document::lines(path)?),
-                    _ => None,
+            Format::JsonLines | Format::Json | Format::Zip => {
+                let source = Source::open(path, format, asked)?;
+                let known = Asked { form: asked, reading: source.reading.clone() };
+                let mut text = source.read(path)?;
+                let inferred = jsonl::infer_schema(&mut text, known, config.reward_column.as_deref())
+                    .map_err(|source| packed::failed(path, source))?;
+                let Some(Inferred { reading, schema, mended }) = inferred else {
+                    return Err(raw_rows::why_none(path, &source, asked));
                 };
-                let source: &mut (dyn Read + Send) = match &document {
-                    Some(lines) => &mut lines.as_slice(),
-                    None => &mut file,
-                };
-                let (form, schema) = jsonl::infer_schema(source, asked, config.reward_column.as_deref())
-                    .map_err(failed)?
-                    .ok_or_else(|| raw_rows::why_none(path, format, asked))?;
-                let schema = with_reward(schema, form.reward);
+                let schema = with_reward(schema, reading.form.reward);
                 let columns = match recognise(&schema) {
                     Err(SchemaError::NoMessages { found }) if asked.is_none() => {
-                        let (fields, nearest) = (quoted(&found), raw_rows::nearest(path, format)?);
+                        let (fields, nearest) = (quoted(&found), raw_rows::nearest(path, &source)?);
                         return Err(IngestError::UnknownForm { path: path.to_owned(), fields, nearest });
                     }
                     found => found.map_err(schema_error)?,
                 };
-                file.seek(SeekFrom::Start(0)).map_err(failed)?;
+                let reader = Reader::Lines(jsonl::LineReader::new(source.read(path)?));
                 Ok(Input {
                     path: path.to_owned(),
                     format,
                     size,
                     rows: None,
-                    form,
+                    reading,
+                    notes: Notes { mended, not_kept: source.not_kept, place: source.place },
                     conversion: None,
                     schema: Arc::new(schema),
                     columns,
                     metadata: Vec::new(),
-                    reader: Reader::Lines(match document {
-                        Some(lines) => jsonl::LineReader::new(Box::new(io::Cursor::new(lines))),
-                        None => jsonl::LineReader::new(Box::new(file)),
-                    }),
+                    reader,
                     next_row: 0,
                     stem,
                 })
@@ -328,9 +347,9 @@ impl Input {
 
     /// Container and form, for people.
     pub fn format_name(&self) -> String {
-        match self.form.is_native() {
-            true => self.format.name().to_owned(),
-            false => format!("{}, {}", self.format.name(), self.form.name),
+        match self.notes.place.clone().or_else(|| (!self.reading.is_native()).then(|| self.reading.name())) {
+            None => self.format.name().to_owned(),
+            Some(form) => format!("{}, {form}", self.format.name()),
         }
     }
 
@@ -362,7 +381,7 @@ impl Input {
             }
             Reader::Lines(lines) => lines
                 .next_block(CHUNK_TEXT_BYTES)
-                .map_err(|source| IngestError::Open { path: self.path.clone(), source })?
+                .map_err(|source| packed::failed(&self.path, source))?
                 .map(|(block, rows)| {
                     self.next_row += rows;
                     ChunkData::Lines(block)
@@ -381,7 +400,8 @@ impl Input {
     pub fn shape(&self) -> Shape {
         Shape {
             path: self.path.clone(),
-            form: self.form,
+            reading: self.reading.clone(),
+            notes: self.notes.clone(),
             conversion: self.conversion.clone(),
             schema: Arc::clone(&self.schema),
             columns: self.columns.clone(),
@@ -394,7 +414,8 @@ impl Input {
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub path: PathBuf,
-    form: &'static Form,
+    reading: Reading,
+    notes: Notes,
     conversion: Option<Arc<Conversion>>,
     pub schema: SchemaRef,
     pub columns: Columns,
@@ -404,7 +425,7 @@ pub struct Shape {
 impl Shape {
     /// Whether its columns are those of the file itself.
     pub fn is_native(&self) -> bool {
-        self.conversion.is_none() && self.form.is_native()
+        self.conversion.is_none() && self.reading.is_native()
     }
 }
 
@@ -437,7 +458,7 @@ pub fn decode_chunk(chunk: Chunk, shape: &Shape) -> Result<DecodedChunk, IngestE
             Ok((decoded, bad))
         }
         ChunkData::Lines(block) => {
-            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row, shape.form);
+            let (batches, bad) = jsonl::decode_lines(&block, &shape.schema, chunk.first_row, &shape.reading);
             Ok((listed(batches, chunk.first_row).collect::<Result<_, _>>()?, bad))
         }
     }

@@ -4,32 +4,27 @@
 //! skipped here; reading them as rollouts tells what is wrong with each.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::formats::{Form, NATIVE, Row, nearest as near_forms};
-use super::{Format, IngestError, document};
+use super::formats::{Form, Reading, Row, nearest as near_forms};
+use super::packed::failed;
+use super::source::Source;
+use super::{Format, IngestError, Input, lenient};
 
 /// Calls `see` with each row and its number, that of its line, from 0, until it returns `false`.
-fn each(path: &Path, format: Format, mut see: impl FnMut(u64, Row) -> bool) -> Result<(), IngestError> {
-    let failed = |source| IngestError::Open { path: path.to_owned(), source };
-    let source: Box<dyn Read> = match format {
-        Format::Json => Box::new(io::Cursor::new(document::lines(path)?)),
-        Format::JsonLines => Box::new(File::open(path).map_err(failed)?),
-        Format::Parquet => return Ok(()),
-    };
-    let mut reader = BufReader::with_capacity(1 << 20, source);
+fn each(path: &Path, source: &Source, mut see: impl FnMut(u64, Row) -> bool) -> Result<(), IngestError> {
+    let mut reader = BufReader::with_capacity(1 << 20, source.read(path)?);
     let mut line = Vec::new();
     for number in 0.. {
         line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+        if reader.read_until(b'\n', &mut line).map_err(|source| failed(path, source))? == 0 {
             break;
         }
         let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
-        if let Ok(Value::Object(row)) = serde_json::from_slice(text)
+        if let Ok((Value::Object(row), _)) = lenient::value(text)
             && !see(number, row)
         {
             break;
@@ -39,11 +34,12 @@ fn each(path: &Path, format: Format, mut see: impl FnMut(u64, Row) -> bool) -> R
 }
 
 /// Why no line of a file is a row; `asked`: the format that was named.
-pub(super) fn why_none(path: &Path, format: Format, asked: Option<&'static Form>) -> IngestError {
+pub(super) fn why_none(path: &Path, source: &Source, asked: Option<&'static Form>) -> IngestError {
     let mut refused = None;
-    let seen = each(path, format, |number, row| {
-        let form = asked.or_else(|| Form::of(&row)).unwrap_or(NATIVE);
-        refused = form.convert(row).err().map(|detail| (number, form, detail));
+    let seen = each(path, source, |number, row| {
+        let reading = source.reading.clone().or_else(|| Reading::recognise(&row, asked));
+        let reading = reading.or_else(|| asked.map(Reading::of)).unwrap_or_default();
+        refused = reading.convert(row).err().map(|detail| (number, reading.form, detail));
         refused.is_none()
     });
     match (seen, refused) {
@@ -51,7 +47,7 @@ pub(super) fn why_none(path: &Path, format: Format, asked: Option<&'static Form>
         (Ok(()), Some((row, form, detail))) => {
             IngestError::NoRows { path: path.to_owned(), row, form: form.name, detail }
         }
-        (Ok(()), None) => IngestError::NoObjects { path: path.to_owned(), detail: first_line(path) },
+        (Ok(()), None) => IngestError::NoObjects { path: path.to_owned(), detail: first_line(path, source) },
     }
 }
 
@@ -59,9 +55,9 @@ pub(super) fn why_none(path: &Path, format: Format, asked: Option<&'static Form>
 const MOST_NEAREST: usize = 3;
 
 /// Which forms the first row of a file comes near to, and what is wrong with it for each.
-pub(super) fn nearest(path: &Path, format: Format) -> Result<String, IngestError> {
+pub(super) fn nearest(path: &Path, source: &Source) -> Result<String, IngestError> {
     let mut found = Vec::new();
-    each(path, format, |_, row| {
+    each(path, source, |_, row| {
         found = near_forms(&row);
         false
     })?;
@@ -80,8 +76,8 @@ pub(super) fn told_of(near: &[(&'static Form, String)]) -> String {
 }
 
 /// What is wrong with the first line that is not blank.
-fn first_line(path: &Path) -> String {
-    let lines = File::open(path).map(|file| BufReader::new(file).split(b'\n'));
+fn first_line(path: &Path, source: &Source) -> String {
+    let lines = source.read(path).map(|text| BufReader::new(text).split(b'\n'));
     let mut lines = lines.into_iter().flatten().map_while(Result::ok).enumerate();
     let Some((number, line)) = lines.find(|(_, line)| !line.trim_ascii().is_empty()) else {
         return "it is empty".to_owned();
@@ -96,12 +92,16 @@ fn first_line(path: &Path) -> String {
 }
 
 /// What of a file's rows the native rows don't hold, each with the number of rows that lose it.
-pub fn not_kept(path: &Path, format: Format, form: &Form) -> Result<BTreeMap<String, u64>, IngestError> {
-    let mut out: BTreeMap<String, u64> = BTreeMap::new();
-    if form.keeps_all() {
+pub fn not_kept(input: &Input) -> Result<BTreeMap<String, u64>, IngestError> {
+    let mended = input.notes.mended.counts().map(|(what, rows)| (what.to_owned(), rows));
+    let mut out: BTreeMap<String, u64> = mended.collect();
+    out.extend(input.notes.not_kept.iter().map(|field| (format!("`{field}` around the rows"), 1)));
+    let form = input.reading.form;
+    if form.keeps_all() || input.format == Format::Parquet {
         return Ok(out);
     }
-    each(path, format, |_, row| {
+    let source = Source::open(&input.path, input.format, Some(form))?;
+    each(&input.path, &source, |_, row| {
         for path in form.not_kept(&row) {
             *out.entry(path.to_owned()).or_default() += 1;
         }

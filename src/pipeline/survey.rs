@@ -179,7 +179,7 @@ impl Surveyor<'_> {
                 .filter(|n| !named.contains(n))
                 .collect(),
             recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
-            not_kept: raw_rows::not_kept(&input.path, input.format, input.form)?,
+            not_kept: raw_rows::not_kept(&input)?,
             tokens: input.columns.response.map(|_| 0),
             rules: self.detector.rules().map(|name| (name.to_owned(), 0)).collect(),
             ..Survey::default()

@@ -16,7 +16,7 @@ use parquet::basic::LogicalType;
 use serde_json::Value;
 
 use super::BadLine;
-use super::formats::{Form, Row};
+use super::formats::{Form, Reading, Row};
 use super::jsonl::{NumberedBatches, fit, to_batches};
 use crate::batch::RowError;
 use crate::batch::json::cells::{Cells, is_json, marked_as_json};
@@ -130,8 +130,8 @@ fn row_of(
 }
 
 /// The native rows of a row.
-fn converted(form: &Form, columns: &[FieldRef], rows: &Rows, row: usize) -> Result<Vec<Row>, String> {
-    form.convert(row_of(columns, rows, row, Err)?)
+fn converted(form: &'static Form, columns: &[FieldRef], rows: &Rows, row: usize) -> Result<Vec<Row>, String> {
+    Reading::of(form).convert(row_of(columns, rows, row, Err)?)
 }
 
 /// A row for the rejects; where a column has no form in JSON, why.

@@ -39,6 +39,10 @@ pub struct Form {
     pub(super) token_ids: Option<&'static str>,
     /// The rows that a row is made of, where each of them loses for itself.
     pub(super) parts: Option<fn(&Row) -> Vec<Row>>,
+    /// Texts in lines that look native and are not: they take a second look.
+    pub(super) signs: &'static [&'static str],
+    /// Puts a file's rows together, where they are the records of sessions and no rollouts.
+    pub(super) gather: Option<fn(Vec<Row>) -> Vec<Row>>,
     /// What else of a row is lost.
     pub(super) also_lost: Option<fn(&Row) -> Option<&'static str>>,
 }
@@ -80,6 +84,8 @@ impl Form {
             not_kept: &[],
             token_ids: None,
             parts: None,
+            signs: &[],
+            gather: None,
             also_lost: None,
         }
     }
@@ -120,6 +126,16 @@ impl Form {
     /// What was expected where, and what was found.
     pub fn convert(&self, row: Row) -> Result<Vec<Row>, String> {
         (self.convert)(row)
+    }
+
+    /// Whether its rows are records that make up sessions.
+    pub fn gathers(&self) -> bool {
+        self.gather.is_some()
+    }
+
+    /// The sessions that a file's records make up.
+    pub fn gathered(&self, records: Vec<Row>) -> Vec<Row> {
+        self.gather.map_or_else(Vec::new, |gather| gather(records))
     }
 
     /// Whether nothing of its rows is ever lost.

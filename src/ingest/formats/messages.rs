@@ -5,20 +5,34 @@
 use serde_json::Value;
 
 use super::form::{Consumed, Form, Need, Row};
-use super::native::{LOSS, is_said, keep_rest, kind};
+use super::native::{LOSS, call, is_said, keep_rest, kind};
+use crate::batch::json::text::{Place, value as json_value};
 use crate::schema::MESSAGES;
 
-/// Null is for the columns to say what is wrong.
-pub(super) static FORM: Form = Form::new(
-    "messages",
-    "`messages` of role and content: OpenAI, TRL, the hubs' data sets",
-    &[Need::any(MESSAGES, "a list", |messages| messages.is_array() || messages.is_null())],
-    |row| Ok(vec![convert(row)?]),
-    Consumed::These(MESSAGES),
-);
+/// Null is for the columns to say what is wrong. Text may be the list as JSON.
+pub(super) static FORM: Form = Form {
+    signs: &["\"function_call\":{", "\"function_call\": {"],
+    ..Form::new(
+        "messages",
+        "`messages` of role and content: OpenAI, TRL, the hubs' data sets",
+        &[Need::any(MESSAGES, "a list", |messages| {
+            messages.is_array()
+                || messages.is_null()
+                || messages.as_str().is_some_and(|text| text.trim_start().starts_with('['))
+        })],
+        |row| Ok(vec![convert(row)?]),
+        Consumed::These(MESSAGES),
+    )
+};
 
 fn convert(mut row: Row) -> Result<Row, String> {
     for name in MESSAGES {
+        if let Some(Value::String(text)) = row.get(*name)
+            && text.trim_start().starts_with('[')
+        {
+            let listed = json_value(text, Place::Elsewhere).map_err(|detail| format!("`{name}`: {detail}"))?;
+            row.insert((*name).to_owned(), listed);
+        }
         let Some(Value::Array(messages)) = row.get_mut(*name) else { continue };
         for (k, message) in messages.iter_mut().enumerate() {
             let Some(message) = message.as_object_mut() else { continue };
@@ -33,7 +47,7 @@ pub(in crate::ingest) const WEIGHT: &str = "weight";
 
 /// Makes text of a message's parts, and a flag of what says whether it is trained on. What else these say stays beside it.
 pub(super) fn settle(message: &mut Row) -> Result<(), String> {
-    let mut rest = Row::new();
+    let mut rest = settle_calls(message)?;
     rest.extend(join_parts(message).map(|parts| ("content".to_owned(), parts)));
     let is_native = message.get(LOSS).is_none_or(|loss| loss.is_boolean() || loss.is_null());
     if !is_native || message.contains_key(WEIGHT) {
@@ -43,6 +57,52 @@ pub(super) fn settle(message: &mut Row) -> Result<(), String> {
     }
     keep_rest(message, [rest]);
     Ok(())
+}
+
+/// Gives calls their `function`: those that have none (`{name, arguments}`), and the one of OpenAI's first form
+/// (`function_call`). What else they say is returned.
+fn settle_calls(message: &mut Row) -> Result<Row, String> {
+    let mut rest = Row::new();
+    if message.get("function_call").is_some_and(Value::is_object)
+        && !message.get("tool_calls").is_some_and(is_said)
+        && let Some(Value::Object(mut asked)) = message.shift_remove("function_call")
+    {
+        let name = asked.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let arguments = asked.shift_remove("arguments").unwrap_or_default();
+        message.insert("tool_calls".to_owned(), Value::Array(vec![call(None, &name, &arguments)]));
+        asked.shift_remove("name");
+        rest.extend(
+            Some(asked).filter(|asked| !asked.is_empty()).map(|a| ("function_call".to_owned(), Value::Object(a))),
+        );
+    }
+    let is_flat = |call: &Value| {
+        let of = |name: &str| call.get(name).is_some_and(is_said);
+        !of("function") && call.get("name").is_some_and(Value::is_string)
+    };
+    let Some(calls) = message.get_mut("tool_calls").and_then(Value::as_array_mut) else { return Ok(rest) };
+    if !calls.iter().any(is_flat) {
+        return Ok(rest);
+    }
+    let mut beside = Vec::new();
+    for asked in calls.iter_mut() {
+        let mut kept = Row::new();
+        if is_flat(asked)
+            && let Some(flat) = asked.as_object_mut()
+        {
+            kept = std::mem::take(flat);
+            let name = kept.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let arguments =
+                ["arguments", "args", "input", "parameters"].iter().find_map(|name| kept.shift_remove(*name));
+            *asked = call(kept.shift_remove("id"), &name, &arguments.unwrap_or_default());
+            ["name", "function"].iter().for_each(|name| drop(kept.shift_remove(*name)));
+            if kept.get("type").is_some_and(|of_type| of_type == "function" || of_type == "tool_call") {
+                kept.shift_remove("type");
+            }
+        }
+        beside.push(Value::Object(kept));
+    }
+    rest.extend(Some(Value::Array(beside)).filter(is_said).map(|beside| ("tool_calls".to_owned(), beside)));
+    Ok(rest)
 }
 
 /// Takes out of a message whether it is trained on: no, if its `loss` or its `weight` is false or zero. A number that is more
@@ -103,15 +163,29 @@ pub(in crate::ingest) fn joined(content: &Value) -> Option<(String, Option<Value
 
 fn beside_text(part: &Value) -> Value {
     let fields = part.as_object().into_iter().flatten();
-    let said = fields.filter(|(name, value)| !["type", "text"].contains(&name.as_str()) && is_said(value));
+    let said = fields.filter(|(name, value)| !["type", text_field(part)].contains(&name.as_str()) && is_said(value));
     Value::Object(said.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// Where a part has its text: LLaMA-Factory calls it `value`.
+fn text_field(part: &Value) -> &'static str {
+    if part.get("text").is_none() && part.get("value").is_some() { "value" } else { "text" }
+}
+
+/// Whether a list is one of messages, by its first.
+pub(super) fn is_list_of_messages(items: &[Value]) -> bool {
+    let is_message = |item: &Value| {
+        let says = ["content", "tool_calls", "reasoning_content"].iter().any(|name| item.get(*name).is_some());
+        item.get("role").is_some_and(Value::is_string) && says
+    };
+    items.first().is_some_and(is_message)
 }
 
 fn text_part(part: &Value) -> Option<&str> {
     match part {
         Value::String(text) => Some(text),
-        Value::Object(part) => match part.get("type").and_then(Value::as_str) {
-            Some("text" | "input_text" | "output_text") | None => part.get("text")?.as_str(),
+        whole @ Value::Object(part) => match part.get("type").and_then(Value::as_str) {
+            Some("text" | "input_text" | "output_text") | None => part.get(text_field(whole))?.as_str(),
             Some(_) => None,
         },
         _ => None,

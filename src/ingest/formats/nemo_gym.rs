@@ -5,11 +5,10 @@
 //! has no native column is kept as JSON: of the request all but its input, of the response all but its output.
 
 use serde_json::Value;
-use serde_json::map::Entry;
 
 use super::form::{Consumed, Form, Need, Row};
-use super::messages::take_content;
-use super::native::{call, keep_rest, kind, message, pass_through, take_text, text_of};
+use super::items::Turns;
+use super::native::{kind, message, pass_through, text_of};
 use super::token_ids::{CallFields, put_together};
 
 const PARAMS: &str = "responses_create_params";
@@ -41,7 +40,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
     let mut turns = Turns::default();
     match params.shift_remove("input") {
         None | Some(Value::Null) => {}
-        Some(Value::String(text)) => turns.out.push(message("user", text)),
+        Some(Value::String(text)) => turns.begin(message("user", text)),
         Some(Value::Array(items)) => turns.add_all(items, &format!("{PARAMS}.input"))?,
         other => return Err(format!("`{PARAMS}.input` is {}, expected items or text", kind(other.as_ref()))),
     }
@@ -54,12 +53,12 @@ fn convert(mut row: Row) -> Result<Row, String> {
         IDS.iter().for_each(|name| drop(item.shift_remove(*name)));
     }
     turns.add_all(output, &format!("{RESPONSE}.output"))?;
-    turns.close();
+    let messages = turns.finish();
     let mut out = Row::new();
     if let Some(task) = row.get(TASK).filter(|t| !t.is_null() && !row.contains_key("group_id")) {
         out.insert("group_id".to_owned(), Value::String(text_of(task)));
     }
-    out.insert("messages".to_owned(), Value::Array(turns.out.into_iter().map(Value::Object).collect()));
+    out.insert("messages".to_owned(), Value::Array(messages.into_iter().map(Value::Object).collect()));
     if !row.contains_key("tools") {
         let tools = params.shift_remove("tools").filter(|t| !t.is_null());
         out.extend(tools.map(|tools| ("tools".to_owned(), Value::String(text_of(&tools)))));
@@ -72,123 +71,6 @@ fn convert(mut row: Row) -> Result<Row, String> {
         }
     }
     Ok(out)
-}
-
-/// The texts of a reasoning item's parts, one a line; `None` if there are none, or others.
-fn parts_text(parts: &Value) -> Option<String> {
-    let parts = parts.as_array().filter(|parts| !parts.is_empty())?;
-    let texts: Option<Vec<&str>> = parts.iter().map(|part| part.get("text")?.as_str()).collect();
-    Some(texts?.join("\n"))
-}
-
-/// Messages, and the assistant's one that is being put together.
-#[derive(Default)]
-struct Turns {
-    out: Vec<Row>,
-    open: Option<Row>,
-    /// What the items of the open message say beside it.
-    rest: Vec<Row>,
-}
-
-impl Turns {
-    fn add_all(&mut self, items: Vec<Value>, name: &str) -> Result<(), String> {
-        for (k, item) in items.into_iter().enumerate() {
-            let added = match item {
-                Value::Object(item) => self.add(item),
-                other => Err(format!("it is {}, expected an object", kind(Some(&other)))),
-            };
-            added.map_err(|detail| format!("item {k} of `{name}`: {detail}"))?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, mut item: Row) -> Result<(), String> {
-        // Plain chat messages have no type.
-        let of_type = match item.shift_remove("type") {
-            None | Some(Value::Null) => "message".to_owned(),
-            Some(Value::String(of_type)) => of_type,
-            other => return Err(format!("`type` is {}, expected text", kind(other.as_ref()))),
-        };
-        match of_type.as_str() {
-            "message" => self.add_message(item),
-            "reasoning" => self.add_reasoning(item),
-            "function_call" => {
-                let name = take_text(&mut item, "name")?;
-                let arguments = item.shift_remove("arguments").unwrap_or_default();
-                let asked = call(item.shift_remove("call_id"), &name, &arguments);
-                let message = self.assistant(item);
-                match message.get_mut("tool_calls").and_then(Value::as_array_mut) {
-                    Some(calls) => calls.push(asked),
-                    None => drop(message.insert("tool_calls".to_owned(), Value::Array(vec![asked]))),
-                }
-                Ok(())
-            }
-            "function_call_output" => {
-                let mut answer = message("tool", take_content(&mut item, "output")?);
-                answer.insert("tool_call_id".to_owned(), item.shift_remove("call_id").unwrap_or_default());
-                self.push(answer, item);
-                Ok(())
-            }
-            other => {
-                let known = "message, reasoning, function_call or function_call_output";
-                Err(format!("`type` is `{}`, expected {known}", other.escape_debug()))
-            }
-        }
-    }
-
-    fn add_message(&mut self, mut item: Row) -> Result<(), String> {
-        let role = take_text(&mut item, "role")?;
-        let content = take_content(&mut item, "content")?;
-        if role == "assistant" {
-            self.begin_unless_empty();
-            self.assistant(item).insert("content".to_owned(), content);
-        } else {
-            self.push(message(&role, content), item);
-        }
-        Ok(())
-    }
-
-    fn add_reasoning(&mut self, mut item: Row) -> Result<(), String> {
-        let said = ["content", "summary"].into_iter().find_map(|name| Some((name, parts_text(item.get(name)?)?)));
-        self.begin_unless_empty();
-        let Some((name, text)) = said else {
-            self.assistant(item);
-            return Ok(());
-        };
-        item.shift_remove(name);
-        match self.assistant(item).entry("reasoning_content") {
-            Entry::Vacant(place) => drop(place.insert(Value::String(text))),
-            Entry::Occupied(mut said) => *said.get_mut() = Value::String(text_of(said.get()) + "\n" + &text),
-        }
-        Ok(())
-    }
-
-    /// A second text, or what follows a call, is a message of its own.
-    fn begin_unless_empty(&mut self) {
-        if self.open.as_ref().is_some_and(|m| m.contains_key("tool_calls") || !m["content"].is_null()) {
-            self.close();
-        }
-    }
-
-    /// The assistant's message that an item belongs to.
-    fn assistant(&mut self, rest: Row) -> &mut Row {
-        self.rest.push(rest);
-        self.open.get_or_insert_with(|| message("assistant", Value::Null))
-    }
-
-    /// A message of another one's.
-    fn push(&mut self, mut message: Row, rest: Row) {
-        self.close();
-        keep_rest(&mut message, [rest]);
-        self.out.push(message);
-    }
-
-    fn close(&mut self) {
-        if let Some(mut message) = self.open.take() {
-            keep_rest(&mut message, std::mem::take(&mut self.rest));
-            self.out.push(message);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -239,7 +121,7 @@ mod tests {
     #[test]
     fn item_of_an_unknown_type_is_named() {
         let row = json!({"response": {"output": [{"type": "web_search"}]}});
-        let expected = "item 0 of `response.output`: `type` is `web_search`, expected message, reasoning, function_call or function_call_output";
+        let expected = "item 0 of `response.output`: `type` is `web_search`, expected message, reasoning, function_call, function_call_output or another call";
         assert_eq!(converted(row), Err(expected.to_owned()));
     }
 

@@ -77,7 +77,7 @@ fn add_turn(mut turn: Row, out: &mut Vec<Turn>) -> Result<(), String> {
 
 /// The calls of a `function_call` turn, and what they say beside name and arguments; text that is not JSON is one call
 /// without a name, as the model wrote it.
-fn calls(value: String) -> Result<(Vec<Value>, Vec<Row>), String> {
+pub(super) fn calls(value: String) -> Result<(Vec<Value>, Vec<Row>), String> {
     // Arguments stay the text that they are within the text.
     let items = match json_value(&value, Place::Call) {
         Ok(Value::Array(items)) => items,

@@ -24,7 +24,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::BadLine;
-use super::formats::{Form, NATIVE, Row};
+use super::formats::{Form, Reading, Row, takes_a_second_look};
+use super::lenient::{self, Mended};
 use crate::batch::RowError;
 use crate::batch::json::numbers::{large_number, may_be_large, too_large};
 pub(super) use kind::Kinds;
@@ -89,81 +90,122 @@ fn numbered(block: &[u8], first_line: u64) -> impl Iterator<Item = (u64, &[u8])>
 /// what is missing.
 pub(super) fn infer_schema(
     source: &mut (dyn Read + Send),
-    asked: Option<&'static Form>,
+    asked: Asked,
     reward: Option<&str>,
-) -> io::Result<Option<(&'static Form, Schema)>> {
+) -> io::Result<Option<Inferred>> {
     infer_in_blocks(source, asked, reward, BLOCK_BYTES)
+}
+
+/// What is known of a file's rows before they are looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// The form that was named.
+    pub(super) form: Option<&'static Form>,
+    /// How they are to be read.
+    pub(super) reading: Option<Reading>,
+}
+
+/// What the rows of a file are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Inferred {
+    pub(super) reading: Reading,
+    /// That holds every row.
+    pub(super) schema: Schema,
+    /// How many rows are no JSON as they stand, and are read all the same.
+    pub(super) mended: Mended,
 }
 
 fn infer_in_blocks(
     source: &mut (dyn Read + Send),
-    asked: Option<&'static Form>,
+    asked: Asked,
     reward: Option<&str>,
     bytes: usize,
-) -> io::Result<Option<(&'static Form, Schema)>> {
+) -> io::Result<Option<Inferred>> {
     let mut reader = LineReader::new(source);
-    let of_layout = asked.and_then(|form| form.reward);
-    let mut inference =
-        Inference { form: asked, names_reward: reward.is_some(), kinds: Kinds::new(reward.or(of_layout)) };
+    let known = asked.reading.as_ref().map(|reading| reading.form).or(asked.form).and_then(|form| form.reward);
+    let mut inference = Inference {
+        asked: asked.form,
+        reading: asked.reading,
+        names_reward: reward.is_some(),
+        kinds: Kinds::new(reward.or(known)),
+        mended: Mended::default(),
+    };
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
+    let mut is_plain = true;
     while !blocks.is_empty() {
-        let (next, odd) = rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
-        odd.into_iter().flatten().for_each(|line| inference.absorb(line));
+        let (next, found) =
+            rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
+        for (plain, odd) in found {
+            is_plain &= plain;
+            odd.into_iter().for_each(|line| inference.absorb(line));
+        }
         blocks = next?;
     }
-    let Inference { form, kinds, .. } = inference;
-    Ok((!kinds.is_empty()).then(|| (form.unwrap_or(NATIVE), kinds.schema())))
+    let Inference { reading, kinds, mended, .. } = inference;
+    let reading = reading.unwrap_or_default().looked_through(is_plain);
+    Ok((!kinds.is_empty()).then(|| Inferred { reading, schema: kinds.schema(), mended }))
 }
 
 /// What the lines so far say.
 struct Inference {
-    form: Option<&'static Form>,
+    asked: Option<&'static Form>,
+    reading: Option<Reading>,
     /// Somebody has said which column holds rewards.
     names_reward: bool,
     kinds: Kinds,
+    mended: Mended,
 }
 
 impl Inference {
-    /// The lines that may say something new, block by block. A line that changes no kind now changes none later: kinds only
+    /// Whether each block holds nothing that only looks native, and its lines that may say something new. A line that changes no kind now changes none later: kinds only
     /// ever widen.
-    fn unsettled_lines<'b>(&self, blocks: &'b [Vec<u8>]) -> Vec<Vec<&'b [u8]>> {
-        blocks.par_iter().map(|block| lines(block).filter(|line| !self.is_settled(line)).collect()).collect()
+    fn unsettled_lines<'b>(&self, blocks: &'b [Vec<u8>]) -> Vec<(bool, Vec<&'b [u8]>)> {
+        let unsettled = |block: &'b Vec<u8>| {
+            let looks_native = !takes_a_second_look(block);
+            let is_plain = looks_native && !lenient::may_hold_half_pairs(block);
+            (looks_native, lines(block).filter(|line| !self.is_settled(line, is_plain)).collect())
+        };
+        blocks.par_iter().map(unsettled).collect()
     }
 
-    /// Whether a line surely changes nothing.
-    fn is_settled(&self, line: &[u8]) -> bool {
-        match self.form {
+    /// Whether a line surely changes nothing; `is_plain`: it holds nothing that only looks like native messages, or like JSON.
+    fn is_settled(&self, line: &[u8], is_plain: bool) -> bool {
+        match &self.reading {
             None => false,
-            Some(form) if form.is_native() => {
-                self.kinds.are_settled_by(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))
+            Some(reading) if reading.is_native() && (is_plain || !takes_a_second_look(line)) => {
+                let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+                self.kinds.are_settled_by(line) && (is_plain || !lenient::has_half_pair(line))
             }
-            Some(form) => {
-                let rows = object(line).map(|row| form.convert(row).unwrap_or_default());
-                rows.is_none_or(|rows| rows.iter().all(|row| self.kinds.are_settled_by_row(row)))
-            }
+            Some(reading) => match strict_object(line) {
+                // What has to be mended is counted.
+                None => false,
+                Some(row) => {
+                    let rows = reading.convert(row).unwrap_or_default();
+                    rows.iter().all(|row| self.kinds.are_settled_by_row(row))
+                }
+            },
         }
     }
 
     fn absorb(&mut self, line: &[u8]) {
-        if self.is_settled(line) {
+        let Ok((Value::Object(row), mended)) = lenient::value(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line))
+        else {
             return;
+        };
+        self.mended += mended;
+        if self.reading.is_none() {
+            self.reading = Reading::recognise(&row, self.asked).or_else(|| self.asked.map(Reading::of));
+            let reward = self.reading.as_ref().and_then(|reading| reading.form.reward).filter(|_| !self.names_reward);
+            reward.into_iter().for_each(|name| self.kinds.name_reward(name));
         }
-        if let Some(row) = object(line) {
-            if self.form.is_none() {
-                self.form = Form::of(&row);
-                let reward = self.form.and_then(|form| form.reward).filter(|_| !self.names_reward);
-                reward.into_iter().for_each(|name| self.kinds.name_reward(name));
-            }
-            // A row that does not convert is a bad line, and says nothing of the types.
-            for row in self.form.unwrap_or(NATIVE).convert(row).unwrap_or_default() {
-                self.kinds.absorb(&row);
-            }
-        }
+        // A row that does not convert is a bad line, and says nothing of the types.
+        let rows = self.reading.clone().unwrap_or_default().convert(row).unwrap_or_default();
+        rows.iter().for_each(|row| self.kinds.absorb(row));
     }
 }
 
-fn object(line: &[u8]) -> Option<Row> {
+fn strict_object(line: &[u8]) -> Option<Row> {
     serde_json::from_slice(line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)).ok()
 }
 
@@ -175,21 +217,25 @@ pub(super) fn decode_lines(
     block: &[u8],
     schema: &SchemaRef,
     first_line: u64,
-    form: &Form,
+    reading: &Reading,
 ) -> (NumberedBatches, Vec<BadLine>) {
-    let quickly = form.is_native().then(|| columns::decode(block, schema, first_line)).flatten();
-    match quickly {
+    match reading.takes_as_they_are(block).then(|| columns::decode(block, schema, first_line)).flatten() {
         Some(batch) => (vec![batch], Vec::new()),
-        None => decode_values(block, schema, first_line, form),
+        None => decode_values(block, schema, first_line, reading),
     }
 }
 
-/// The same by way of values: lines that are not rows, and layouts that have to be converted.
-fn decode_values(block: &[u8], schema: &SchemaRef, first_line: u64, form: &Form) -> (NumberedBatches, Vec<BadLine>) {
+/// The same by way of values: lines that are no rows, and layouts that have to be converted.
+fn decode_values(
+    block: &[u8],
+    schema: &SchemaRef,
+    first_line: u64,
+    reading: &Reading,
+) -> (NumberedBatches, Vec<BadLine>) {
     let (mut rows, mut numbers, mut bad) = (Vec::new(), Vec::new(), Vec::new());
     let as_rows = DataType::Struct(schema.fields().clone());
     for (number, line) in numbered(block, first_line) {
-        match parse(line, number).and_then(|row| converted(row, form, schema, number)) {
+        match parse(line, number).and_then(|row| converted(row, reading, schema, number)) {
             Ok(converted) => {
                 for row in converted {
                     let mut value = Value::Object(row);
@@ -229,9 +275,9 @@ pub(super) fn to_batches(rows: &[Value], schema: &SchemaRef) -> (RangedBatches, 
     (batches, misfits)
 }
 
-fn converted(row: Row, form: &Form, schema: &Schema, number: u64) -> Result<Vec<Row>, RowError> {
+fn converted(row: Row, reading: &Reading, schema: &Schema, number: u64) -> Result<Vec<Row>, RowError> {
     let line = Some(number + 1);
-    let rows = form.convert(row).map_err(|detail| RowError::Layout { line, layout: form.name, detail })?;
+    let rows = reading.convert(row).map_err(|detail| RowError::Layout { line, layout: reading.form.name, detail })?;
     match rows.iter().find_map(|row| kind::odd_number(row, schema)) {
         Some(detail) => Err(RowError::NoFit { line, detail }),
         None => Ok(rows),
@@ -243,13 +289,13 @@ fn parse(line: &[u8], number: u64) -> Result<Row, RowError> {
     if let Err(error) = std::str::from_utf8(line) {
         return Err(RowError::NoUtf8 { line: line_number, byte: error.valid_up_to() });
     }
-    match serde_json::from_slice(line) {
+    match lenient::value(line).map(|(value, _)| value) {
         Ok(Value::Object(row)) => match large_number_in(&row, line) {
             None => Ok(row),
             Some(number) => Err(RowError::NoFit { line: Some(line_number), detail: too_large(&number) }),
         },
         Ok(_) => Err(RowError::NoJson { line: line_number, detail: "it is another kind of value".to_owned() }),
-        Err(error) => Err(RowError::NoJson { line: line_number, detail: why_no_json(line, &error) }),
+        Err(error) => Err(RowError::NoJson { line: line_number, detail: why_no_json(&error) }),
     }
 }
 
@@ -258,19 +304,9 @@ fn large_number_in(row: &Row, line: &[u8]) -> Option<String> {
     large_number(text)
 }
 
-/// The parser's words, and what Python writes that is not JSON.
-fn why_no_json(line: &[u8], error: &serde_json::Error) -> String {
-    // serde_json counts lines of its own input, which is always one.
-    let said = error.to_string().replace(" at line 1 column ", " at column ");
-    let at = line.get(error.column().saturating_sub(1)..).unwrap_or_default();
-    let number = ["NaN", "Infinity"].into_iter().find(|name| at.starts_with(name.as_bytes()));
-    match number {
-        Some(name) => format!("{said}: `{name}` is not JSON, write null for it"),
-        None if said.contains("surrogate") || said.contains("hex escape") => {
-            format!("{said}: half a surrogate pair is not a character, write U+FFFD for it")
-        }
-        None => said,
-    }
+/// The parser's words. It counts lines of its own input, which is always one.
+fn why_no_json(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// Turns what stands where the schema has text into text that holds JSON.
@@ -303,33 +339,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ingest::formats::named;
+    use crate::ingest::formats::{NATIVE, named};
 
     /// The first pass as it is meant: every line by way of values, one after the other.
-    fn inferred_slowly(text: &[u8], asked: Option<&'static Form>) -> Option<(&'static Form, Schema)> {
-        let (mut form, mut kinds) = (asked, Kinds::new(None));
-        for row in lines(text).filter_map(object) {
-            form = form.or_else(|| Form::of(&row));
-            let rows = form.unwrap_or(NATIVE).convert(row).unwrap_or_default();
+    fn inferred_slowly(text: &[u8], asked: Option<&'static Form>) -> Option<Inferred> {
+        let (mut found, mut kinds, mut all) = (None::<Reading>, Kinds::new(None), Mended::default());
+        for line in lines(text) {
+            let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            let Ok((Value::Object(row), mended)) = lenient::value(line) else { continue };
+            all += mended;
+            found = found.or_else(|| Reading::recognise(&row, asked)).or_else(|| asked.map(Reading::of));
+            let rows = found.clone().unwrap_or_default().convert(row).unwrap_or_default();
             rows.iter().for_each(|row| kinds.absorb(row));
         }
-        (!kinds.is_empty()).then(|| (form.unwrap_or(NATIVE), kinds.schema()))
+        let reading = found.unwrap_or_default().looked_through(!takes_a_second_look(text));
+        (!kinds.is_empty()).then(|| Inferred { reading, schema: kinds.schema(), mended: all })
     }
 
     fn assert_both_ways_agree(text: &[u8], asked: Option<&'static Form>) {
         let expected = inferred_slowly(text, asked);
         for bytes in [1, 100, BLOCK_BYTES] {
-            let inferred = infer_in_blocks(&mut &*text, asked, None, bytes).expect("memory can be read");
+            let inferred = infer_in_blocks(&mut &*text, Asked { form: asked, reading: None }, None, bytes)
+                .expect("memory can be read");
             assert_eq!(inferred, expected, "in blocks of {bytes} bytes");
         }
-        let Some((form, schema)) = expected else { return };
+        let Some(Inferred { reading, schema, .. }) = expected else { return };
         let schema = Arc::new(schema);
         let told = |lines: Vec<BadLine>| lines.into_iter().map(|l| (l.row, l.text, l.error)).collect::<Vec<_>>();
         let mut reader = LineReader::new(text);
         let mut first_line = 0;
         while let Some((block, lines)) = reader.next_block(300).expect("memory can be read") {
-            let (batches, bad) = decode_lines(&block, &schema, first_line, form);
-            let (expected, bad_expected) = decode_values(&block, &schema, first_line, form);
+            let (batches, bad) = decode_lines(&block, &schema, first_line, &reading);
+            let (expected, bad_expected) = decode_values(&block, &schema, first_line, &reading);
             assert_eq!(batches, expected);
             assert_eq!(told(bad), told(bad_expected));
             first_line += lines;
@@ -345,7 +386,7 @@ mod tests {
 
     #[test]
     fn both_ways_agree_on_every_fixture() {
-        for (_, text) in ["rollouts", "formats", "bad"].into_iter().flat_map(fixtures) {
+        for (_, text) in ["rollouts", "formats", "bad", "cases"].into_iter().flat_map(fixtures) {
             assert_both_ways_agree(&text, None);
         }
     }
@@ -353,11 +394,17 @@ mod tests {
     #[test]
     fn rollouts_with_messages_take_the_quick_way() {
         for (name, text) in fixtures("rollouts") {
-            let (_, schema) = inferred_slowly(&text, None).expect("it has rows");
+            let Inferred { schema, .. } = inferred_slowly(&text, None).expect("it has rows");
             assert!(columns::decode(&text, &Arc::new(schema), 0).is_some(), "{name}");
-            let mut inference = Inference { form: None, names_reward: false, kinds: Kinds::new(None) };
+            let mut inference = Inference {
+                asked: None,
+                reading: None,
+                names_reward: false,
+                kinds: Kinds::new(None),
+                mended: Mended::default(),
+            };
             lines(&text).for_each(|line| inference.absorb(line));
-            assert!(lines(&text).all(|line| inference.is_settled(line)), "{name}: what was read is new again");
+            assert!(lines(&text).all(|line| inference.is_settled(line, false)), "{name}: what was read is new again");
         }
     }
 
@@ -367,7 +414,7 @@ mod tests {
             {"role": "tool", "content": [{"type": "image"}]}, {"role": "tool", "content": {"b": 1, "a": 1e2}},
             {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"b": [1.50, -0], "a": "x"}}}]}]}"#;
         let text = text.iter().copied().filter(|&b| b != b'\n').collect::<Vec<u8>>();
-        let (_, schema) = inferred_slowly(&text, None).expect("it has rows");
+        let Inferred { schema, .. } = inferred_slowly(&text, None).expect("it has rows");
         assert!(columns::decode(&text, &Arc::new(schema), 0).is_some());
         assert_both_ways_agree(&text, None);
     }
