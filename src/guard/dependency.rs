@@ -16,7 +16,7 @@ use crate::saar::{Plan, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
 /// Steps after a repair at which one glances; if that is not enough, the code is parsed.
-const MOST_GLANCES: usize = 32;
+const MAX_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
 /// Python names. `unmakes`: a repair that is found is not made, so that its names are there for the steps after.
@@ -102,13 +102,13 @@ fn is_clear(codes: &Codes<'_>, plan: &Plan, index: usize) -> bool {
     }
     names.retain(|name| !is_builtin(name));
     let removed: HashSet<usize> =
-        plan.repairs[index + 1..].iter().take(MOST_GLANCES).flat_map(|r| r.first()..r.last()).collect();
+        plan.repairs[index + 1..].iter().take(MAX_GLANCES).flat_map(|r| r.first()..r.last()).collect();
     let stays = |step: &usize| codes.is_ok(*step) && !removed.contains(step);
     for (count, step) in (repair.last()..codes.of_step.len()).filter(stays).enumerate() {
         if names.is_empty() {
             return true;
         }
-        if count >= MOST_GLANCES {
+        if count >= MAX_GLANCES {
             return false;
         }
         let Some(code) = codes.get(step) else { continue };

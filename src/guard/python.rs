@@ -23,9 +23,9 @@ pub(super) struct Names {
 }
 
 /// Code beyond this is not parsed.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Trees beyond this are not walked: each level is a call.
-const MOST_DEPTH: usize = 300;
+const MAX_DEPTH: usize = 300;
 
 /// Reads pieces of code, one after another.
 pub(super) struct Reader(Option<Parser>);
@@ -38,7 +38,7 @@ impl Reader {
 
     /// The names of a piece of code; `None` if it is not Python that can be parsed.
     pub(super) fn names(&mut self, code: &str) -> Option<Names> {
-        if code.len() > MOST_BYTES || glance::is_broken(code) {
+        if code.len() > MAX_BYTES || glance::is_broken(code) {
             return None;
         }
         // A line that begins with `%` may be the second half of a sum: what parses as it is needs no cleaning.
@@ -211,7 +211,7 @@ impl<'c> Walk<'c> {
     }
 
     fn visit(&mut self, node: Node<'_>, depth: usize) {
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             self.is_too_deep = true;
             return;
         }
@@ -356,7 +356,7 @@ impl<'c> Walk<'c> {
 
     /// A pattern of `match`: single names are captured, dotted ones are looked up.
     fn visit_pattern(&mut self, node: Node<'_>, depth: usize) {
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             self.is_too_deep = true;
             return;
         }
@@ -384,7 +384,7 @@ impl<'c> Walk<'c> {
 
     /// A target of an assignment: its names are defined, what an attribute or an index belongs to is used.
     fn bind(&mut self, node: Node<'_>, kinds: &[Kind], depth: usize) {
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             self.is_too_deep = true;
             return;
         }

@@ -93,11 +93,11 @@ pub struct Pair<'p, 't> {
 }
 
 /// Calls of a step that are compared; after them a step of hundreds of calls is known well enough.
-const MOST_CALLS: usize = 24;
+const MAX_CALLS: usize = 24;
 
-/// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`LEAST_COMPARED`].
+/// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`MIN_COMPARED`].
 const COMPARED: usize = 128 * 1024;
-const LEAST_COMPARED: usize = 1024;
+const MIN_COMPARED: usize = 1024;
 
 /// Judges a step against a failed one: each failed call looks for the later call that comes nearest, and the one that finds
 /// least decides. A later call that failed as well may be looked at too (`among_failed`): it is how a failure leads to the
@@ -110,7 +110,7 @@ pub fn judge(
     settings: Settings<'_>,
 ) -> Judgement {
     let of_call = |call: &Subject<'_>| {
-        let candidates = later.calls.iter().take(MOST_CALLS).filter(|c| among_failed || c.call.error_type.is_none());
+        let candidates = later.calls.iter().take(MAX_CALLS).filter(|c| among_failed || c.call.error_type.is_none());
         candidates.map(|candidate| weigh(&pair(call, candidate, failed, later, meaning, settings))).fold(
             Judgement::none(),
             |best, next| {
@@ -118,7 +118,7 @@ pub fn judge(
             },
         )
     };
-    let failures = failed.calls.iter().filter(|c| c.call.error_type.is_some()).take(MOST_CALLS);
+    let failures = failed.calls.iter().filter(|c| c.call.error_type.is_some()).take(MAX_CALLS);
     failures
         .map(of_call)
         .reduce(|least, next| if next.affinity < least.affinity { next } else { least })
@@ -133,8 +133,8 @@ fn pair<'p, 't>(
     meaning: Option<f64>,
     settings: Settings<'p>,
 ) -> Pair<'p, 't> {
-    let pairs = failed_step.calls.len().min(MOST_CALLS) * later_step.calls.len().min(MOST_CALLS);
-    let share = (COMPARED / pairs.max(1)).max(LEAST_COMPARED);
+    let pairs = failed_step.calls.len().min(MAX_CALLS) * later_step.calls.len().min(MAX_CALLS);
+    let share = (COMPARED / pairs.max(1)).max(MIN_COMPARED);
     let [old, new] = [failed, later].map(|subject| call::first_bytes(subject.inner(), share));
     let similarity = Exact.similarity(old, new).get();
     Pair { failed, later, failed_step, later_step, similarity, meaning, settings }

@@ -32,7 +32,7 @@ pub(super) use kind::Kinds;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What the first pass hands to a thread at once, and how many of these it holds.
 const BLOCK_BYTES: usize = 1 << 20;
-const MOST_BLOCKS: usize = 8;
+const MAX_BLOCKS: usize = 8;
 
 /// Reads whole lines, many at a time.
 pub(super) struct LineReader<R> {
@@ -108,7 +108,7 @@ fn infer_in_blocks(
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
     while !blocks.is_empty() {
-        let (next, odd) = rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
+        let (next, odd) = rayon::join(|| reader.next_blocks(MAX_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
         odd.into_iter().flatten().for_each(|line| inference.absorb(line));
         blocks = next?;
     }
