@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write};
 use purify::audit::html::Page;
 use purify::audit::report::{
     AuditReport, ByColumn, Cascade, Curve, DiffLine, FileFacts, FindingCounts, GroupCounts, Groups, GuardCount, Guards,
-    MOST_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice,
+    MAX_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice,
     THRESHOLDS, Tally, WorstGroup,
 };
 
@@ -164,7 +164,7 @@ fn side(rollouts: u64, failing: f64) -> Side {
             .map(|(tool, k)| ((*tool).to_owned(), tally(attempts / 3 / k, failing / k as f64 * 1.4)))
             .collect(),
         error_types: ERRORS.iter().zip(2..).map(|(error, k)| ((*error).to_owned(), failed / k)).collect(),
-        by_position: (0..MOST_POSITIONS as u64)
+        by_position: (0..MAX_POSITIONS as u64)
             .map(|k| {
                 tally(rollouts * 4 / (k * k + 5), failing * (0.8 + 0.03 * k as f64 + (scattered(k) % 10) as f64 / 80.0))
             })

@@ -9,7 +9,7 @@ use super::counts::{Counts, Done, Stretched};
 use super::edited::is_as_recorded;
 use super::groups::Graded;
 use super::repairs::views;
-use super::report::{MOST_RETRIES, Part, RepairView, Slice};
+use super::report::{MAX_RETRIES, Part, RepairView, Slice};
 use super::sensitivity::{InForce, Least};
 use super::side::{MessageTokens, entry};
 use super::walk::{Records, Stretch, TOGETHER, facts_of};
@@ -61,7 +61,7 @@ pub(super) struct Auditor<'a> {
 pub(super) fn every_run(method: &SaarConfig) -> SaarConfig {
     SaarConfig {
         mode: Mode::Replace,
-        max_retries: Whole::nearest(MOST_RETRIES as u32),
+        max_retries: Whole::nearest(MAX_RETRIES as u32),
         unrecovered: Unrecovered::Keep,
         stop_after_unrecovered: false,
         max_attempts: 0,

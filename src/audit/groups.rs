@@ -10,7 +10,7 @@ use super::report::{GroupCounts, Groups, Slice, WorstGroup};
 use crate::group::{GroupRules, Member, advantages};
 
 /// Groups that are named.
-const MOST_NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 const RULES: GroupRules = GroupRules { skips_equal: true, resamples_on_correct: false, seed: 0 };
 const PICKING: GroupRules = GroupRules { resamples_on_correct: true, ..RULES };
 
@@ -73,7 +73,7 @@ impl GradedGroups {
         groups.retain(|(_, slice)| slice.failed_before > 0);
         groups.sort_by_key(|(name, slice)| (Reverse(slice.failed_before), *name));
         let named = |(group, slice): (&str, Slice)| WorstGroup { group: group.to_owned(), slice };
-        groups.into_iter().take(MOST_NAMED).map(named).collect()
+        groups.into_iter().take(MAX_NAMED).map(named).collect()
     }
 }
 

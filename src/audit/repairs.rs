@@ -17,7 +17,7 @@ use crate::rollout::{Message, Role, Rollout};
 use crate::run::{Run, Task};
 
 /// Text of one side of a repair that is compared; what is after it is cut.
-pub const MOST_CHARACTERS: usize = 20_000;
+pub const MAX_CHARACTERS: usize = 20_000;
 
 /// Tells each repair of purified data to `each`, in their order.
 ///
@@ -132,7 +132,7 @@ fn compare(before: &[Message<'_>], after: &[Message<'_>]) -> (Vec<DiffLine>, boo
 /// Messages as text, cut at the bound.
 fn bounded(messages: &[Message<'_>]) -> (String, bool) {
     let mut text: String = messages.iter().map(render).collect();
-    let cut = text.char_indices().nth(MOST_CHARACTERS).map(|(at, _)| at);
+    let cut = text.char_indices().nth(MAX_CHARACTERS).map(|(at, _)| at);
     cut.inspect(|&at| text.truncate(at));
     (text, cut.is_some())
 }
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn text_behind_the_bound_is_cut_and_said_to_be() {
-        let long = "ü".repeat(MOST_CHARACTERS + 1);
+        let long = "ü".repeat(MAX_CHARACTERS + 1);
         let new = rollout(&[(U, "q"), (A, &long), (T, "ok")]);
         let found = views(&RepairView::default(), &new, &new, &[repair(1, 0)]).expect("they fit");
         assert!(found[0].is_cut);
@@ -205,6 +205,6 @@ mod tests {
             DiffLine::Both(text) | DiffLine::Before(text) | DiffLine::After(text) => text.chars().count(),
         };
         let characters: usize = found[0].lines.iter().map(length).sum();
-        assert!(characters <= MOST_CHARACTERS);
+        assert!(characters <= MAX_CHARACTERS);
     }
 }

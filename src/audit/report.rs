@@ -15,11 +15,11 @@ pub const REPORT_VERSION: u32 = 1;
 /// Thresholds of the sensitivity curve: 0.00, 0.01, ... 1.00.
 pub const THRESHOLDS: usize = 101;
 /// Longest failure runs that the sensitivity looks at: K from 1 to this.
-pub const MOST_RETRIES: usize = 5;
+pub const MAX_RETRIES: usize = 5;
 /// Failures in a row that are told apart; the last entry holds all longer ones.
-pub const MOST_STREAK: usize = 4;
+pub const MAX_STREAK: usize = 4;
 /// Attempts of a rollout that are told apart by position; the last entry holds all after.
-pub const MOST_POSITIONS: usize = 32;
+pub const MAX_POSITIONS: usize = 32;
 
 /// Everything that an audit says.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -143,7 +143,7 @@ pub struct Side {
     pub by_tool: BTreeMap<String, Tally>,
     /// Failed attempts, by error type.
     pub error_types: BTreeMap<String, u64>,
-    /// By their place among the attempts of their rollout; at most [`MOST_POSITIONS`] entries.
+    /// By their place among the attempts of their rollout; at most [`MAX_POSITIONS`] entries.
     pub by_position: Vec<Tally>,
     /// Failure runs, by length.
     pub failure_runs: BTreeMap<u64, RunCounts>,
@@ -167,8 +167,8 @@ pub struct Cascade {
     /// The first attempt of a rollout.
     pub first: Tally,
     pub after_ok: Tally,
-    /// After 1, 2, 3 and [`MOST_STREAK`] or more failures in a row.
-    pub after_failures: [Tally; MOST_STREAK],
+    /// After 1, 2, 3 and [`MAX_STREAK`] or more failures in a row.
+    pub after_failures: [Tally; MAX_STREAK],
     pub rate_after_ok: Option<f64>,
     /// After any number of failures.
     pub rate_after_failure: Option<f64>,
@@ -255,7 +255,7 @@ pub struct Sensitivity {
     /// The threshold and K that are in force.
     pub threshold: f64,
     pub max_retries: u64,
-    /// For K from 1 to [`MOST_RETRIES`].
+    /// For K from 1 to [`MAX_RETRIES`].
     pub by_retries: Vec<Curve>,
     /// Without the junk heuristic of difflib, with the K in force.
     pub without_junk: Curve,

@@ -3,7 +3,7 @@
 //! Owns the curves. A repair is deep if any of its comparisons falls below the threshold, so its least similarity says what is
 //! decided at every threshold, and the length of its run at every K.
 
-use super::report::{Curve, MOST_RETRIES, Sensitivity, THRESHOLDS};
+use super::report::{Curve, MAX_RETRIES, Sensitivity, THRESHOLDS};
 
 /// What the curves need to know of a run with a correction.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,7 +43,7 @@ const STEP: f64 = 0.1;
 impl Default for Runs {
     fn default() -> Self {
         Runs {
-            text: vec![[0; THRESHOLDS + 1]; MOST_RETRIES],
+            text: vec![[0; THRESHOLDS + 1]; MAX_RETRIES],
             exact: [0; THRESHOLDS + 1],
             meaning: [0; THRESHOLDS + 1],
             has_meaning: false,
@@ -62,7 +62,7 @@ fn first_deep(similarity: f64) -> usize {
 
 impl Runs {
     pub(super) fn add(&mut self, run: Least, now: InForce) {
-        if run.length <= MOST_RETRIES {
+        if run.length <= MAX_RETRIES {
             self.text[run.length - 1][first_deep(run.text)] += 1;
         }
         if run.length > now.max_retries {
@@ -108,7 +108,7 @@ impl Runs {
     pub(super) fn finish(&self, now: InForce) -> Sensitivity {
         let up_to = |retries: usize| {
             let mut sum = [0; THRESHOLDS + 1];
-            for of_length in &self.text[..retries.min(MOST_RETRIES)] {
+            for of_length in &self.text[..retries.min(MAX_RETRIES)] {
                 sum.iter_mut().zip(of_length).for_each(|(sum, count)| *sum += count);
             }
             sum
@@ -116,7 +116,7 @@ impl Runs {
         Sensitivity {
             threshold: now.threshold,
             max_retries: now.max_retries as u64,
-            by_retries: (1..=MOST_RETRIES).map(|retries| curve(&up_to(retries), retries)).collect(),
+            by_retries: (1..=MAX_RETRIES).map(|retries| curve(&up_to(retries), retries)).collect(),
             without_junk: curve(&self.exact, now.max_retries),
             semantic: self.has_meaning.then(|| curve(&self.meaning, now.max_retries)),
             changed_without_junk: self.changed_without_junk,

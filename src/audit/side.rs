@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use super::report::{Cascade, MOST_POSITIONS, MOST_STREAK, RunCounts, Side, Tally};
+use super::report::{Cascade, MAX_POSITIONS, MAX_STREAK, RunCounts, Side, Tally};
 use crate::rollout::{Message, Rollout};
 use crate::steps::{Outcome, RunEnd, Step, Trajectory};
 
 /// Names that are counted one by one, those that come first; data could make more of them.
-const MOST_NAMES: usize = 1000;
+const MAX_NAMES: usize = 1000;
 pub(super) const OTHERS: &str = "(others)";
 /// Of calls that stand in text.
 const IN_TEXT: &str = "(in text)";
@@ -40,7 +40,7 @@ pub(super) fn merge<V: Default + Clone>(
 
 /// The entry of a name in a map that stays bounded.
 pub(super) fn bounded<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
-    let is_named = map.contains_key(name) || map.len() < MOST_NAMES;
+    let is_named = map.contains_key(name) || map.len() < MAX_NAMES;
     entry(map, if is_named { name } else { OTHERS })
 }
 
@@ -135,7 +135,7 @@ impl Side {
     }
 
     fn add_position(&mut self, position: usize, failed: bool) {
-        let at = position.min(MOST_POSITIONS - 1);
+        let at = position.min(MAX_POSITIONS - 1);
         if self.by_position.len() <= at {
             self.by_position.resize(at + 1, Tally::default());
         }
@@ -212,7 +212,7 @@ impl Cascade {
         match before {
             None => self.first.add(failed),
             Some(0) => self.after_ok.add(failed),
-            Some(streak) => self.after_failures[streak.min(MOST_STREAK) - 1].add(failed),
+            Some(streak) => self.after_failures[streak.min(MAX_STREAK) - 1].add(failed),
         }
     }
 

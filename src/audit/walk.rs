@@ -25,7 +25,7 @@ use crate::schema::PURIFICATION;
 pub(super) const TOGETHER: &str = "give the raw data, unsorted, as it was purified, and what purify made of it";
 
 /// Raw rows after one that are asked whether they are what a purified row without a name was.
-const MOST_AHEAD: usize = 64;
+const MAX_AHEAD: usize = 64;
 
 /// What a view of any of a row's repairs says of it.
 pub(super) fn facts_of(row: &RowOf) -> RepairView {
@@ -178,7 +178,7 @@ impl<'w> Series<'w> {
 
     /// Whether it is what one of the next raw rows became: then this one was left out.
     fn fits_later(&mut self, raw: &RowOf, row: &RowOf) -> Result<bool, Error> {
-        let rows = raw.batch.rows().min(raw.row + MOST_AHEAD);
+        let rows = raw.batch.rows().min(raw.row + MAX_AHEAD);
         for later in (raw.row + 1..rows).map(|row| RowOf { batch: Arc::clone(&raw.batch), row }) {
             if self.fits(&later, row)? {
                 return Ok(true);

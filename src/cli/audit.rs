@@ -19,7 +19,7 @@ use crate::record::Finding;
 use crate::run::Run;
 
 /// Entries of a list that are shown; the JSON has all.
-const MOST_SHOWN: usize = 6;
+const MAX_SHOWN: usize = 6;
 
 #[derive(Args, Debug)]
 pub(super) struct AuditArgs {
@@ -210,9 +210,9 @@ fn lists(out: &mut String, report: &AuditReport) {
     errors.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
     let mut tools: Vec<(&String, &Tally)> = report.before.by_tool.iter().collect();
     tools.sort_by_key(|(name, tally)| (std::cmp::Reverse(tally.failed), (*name).clone()));
-    let errors = errors.iter().take(MOST_SHOWN).map(|(name, count)| format!("{} {}", escaped(name), grouped(**count)));
+    let errors = errors.iter().take(MAX_SHOWN).map(|(name, count)| format!("{} {}", escaped(name), grouped(**count)));
     let tools =
-        tools.iter().take(MOST_SHOWN).map(|(name, tally)| format!("{} {}", escaped(name), percent(tally.rate())));
+        tools.iter().take(MAX_SHOWN).map(|(name, tally)| format!("{} {}", escaped(name), percent(tally.rate())));
     for (what, items) in [("errors", errors.collect::<Vec<_>>()), ("failing tools", tools.collect())] {
         if !items.is_empty() {
             let _ = writeln!(out, "  {what}: {}", items.join(", "));

@@ -16,7 +16,7 @@ use super::progress::TerminalProgress;
 use super::signals::Watch;
 
 /// Below this agreement is called fair at best (Landis and Koch, 1977: 0.21 to 0.40 is fair).
-const LEAST_KAPPA: f64 = 0.4;
+const MIN_KAPPA: f64 = 0.4;
 
 /// Embeds the inputs' steps.
 pub(super) fn run(
@@ -129,9 +129,9 @@ fn table(found: &Calibration) -> Vec<String> {
     out.extend(found.table.iter().map(line));
     out.push("best agreement beyond chance:".to_owned());
     out.push(line(&found.best));
-    if found.best.kappa < LEAST_KAPPA {
+    if found.best.kappa < MIN_KAPPA {
         out.push(format!(
-            "kappa is below {LEAST_KAPPA}: on this data the two measure different things, and no threshold makes them agree"
+            "kappa is below {MIN_KAPPA}: on this data the two measure different things, and no threshold makes them agree"
         ));
     }
     if found.cut > 0 {

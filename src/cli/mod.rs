@@ -159,19 +159,22 @@ enum Command {
     },
     /// Show the repaired steps of a rollout, before and after
     Diff {
+        /// The file that was purified
         raw: PathBuf,
+        /// What purify wrote
         purified: PathBuf,
         /// Id of the rollout; by default the first repaired ones are shown
         #[arg(long, value_name = "ID")]
         rollout: Option<String>,
-        /// How many rollouts to show without --rollout
-        #[arg(long, default_value_t = 3)]
-        most: usize,
+        /// Maximum number of rollouts to show without --rollout
+        #[arg(long, alias = "most", value_name = "N", default_value_t = 3)]
+        max_rollouts: usize,
         #[command(flatten)]
         columns: ColumnConfig,
     },
     /// Browse the repairs of a purified file in the terminal: list, search, before and after
     View {
+        /// What purify wrote
         purified: PathBuf,
         /// The file that was purified
         #[arg(long, value_name = "FILE")]
@@ -181,6 +184,7 @@ enum Command {
     },
     /// Restore the raw rows of a purified file, byte for byte
     Revert {
+        /// What purify wrote
         purified: PathBuf,
         /// The file that was purified
         #[arg(long, value_name = "FILE")]
@@ -284,8 +288,8 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.surveys(&surveys, json, rules_report);
             Ok(ExitStatus::Done)
         }
-        Some(Command::Diff { raw, purified, rollout, most, columns }) => {
-            let found = diff::find(&raw, &purified, rollout.as_deref(), most, &columns)?;
+        Some(Command::Diff { raw, purified, rollout, max_rollouts, columns }) => {
+            let found = diff::find(&raw, &purified, rollout.as_deref(), max_rollouts, &columns)?;
             printer.diffs(&found);
             Ok(ExitStatus::Done)
         }

@@ -23,7 +23,7 @@ const BOLD: Style = Style::new().bold();
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 /// Entries of a table; the report file has all.
-const MOST_ENTRIES: usize = 12;
+const MAX_ENTRIES: usize = 12;
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -296,10 +296,10 @@ fn one_line(text: &str) -> String {
 fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
     let mut entries: Vec<_> = counts.iter().collect();
     entries.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
-    let more = entries.len().saturating_sub(MOST_ENTRIES);
+    let more = entries.len().saturating_sub(MAX_ENTRIES);
     let mut out: Vec<String> = entries
         .iter()
-        .take(MOST_ENTRIES)
+        .take(MAX_ENTRIES)
         .map(|(name, count)| format!("{} {}", escaped(name), grouped(**count)))
         .collect();
     if more > 0 {
@@ -310,8 +310,8 @@ fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
 
 /// The first part of a text, marked where it was cut.
 fn head(text: &str) -> String {
-    const MOST: usize = 600;
-    let cut = text.floor_char_boundary(MOST);
+    const MAX: usize = 600;
+    let cut = text.floor_char_boundary(MAX);
     if cut < text.len() { format!("{}…", &text[..cut]) } else { text.to_owned() }
 }
 

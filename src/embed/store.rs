@@ -17,7 +17,7 @@ const MAGIC: &[u8] = b"purify vectors 1\n";
 /// Bytes of a record's own checksum: a power cut can leave zeros where a record should be.
 const CHECKSUM: usize = 8;
 /// A header that is longer is not one that purify wrote.
-const MOST_HEADER: u64 = 1 << 16;
+const MAX_HEADER: u64 = 1 << 16;
 
 /// What is known of a text besides its vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Store {
             entries: BTreeMap::new(),
             resumed: 0,
         };
-        if header.len() as u64 > MOST_HEADER || !store.take_over(&header).map_err(failed)? {
+        if header.len() as u64 > MAX_HEADER || !store.take_over(&header).map_err(failed)? {
             store.slots = 0;
             store.entries.clear();
             store.writer.get_ref().set_len(0).map_err(failed)?;

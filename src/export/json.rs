@@ -93,7 +93,7 @@ fn kind(value: &Value) -> &'static str {
 
 /// Whether text is one JSON object that reads the same everywhere.
 fn is_plain_object(text: &str) -> bool {
-    let is_object = |value: &Value| value.is_object() && is_shallow(value, MOST_DEPTH);
+    let is_object = |value: &Value| value.is_object() && is_shallow(value, MAX_DEPTH);
     // What stands around the object would be lost.
     text.starts_with('{')
         && text.ends_with('}')
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Distinct {
 }
 
 /// Readers differ in how deep they go.
-const MOST_DEPTH: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 fn is_shallow(value: &Value, most: usize) -> bool {
     most > 0

@@ -12,7 +12,7 @@ use regex::Regex;
 /// Bytes of a result, at each of its ends, in which the facts of an error stand.
 const ENDS: usize = 2000;
 /// Facts of one failure that are looked for.
-const MOST_FACTS: usize = 12;
+const MAX_FACTS: usize = 12;
 
 /// What a failed call found out.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Facts {
         };
         let named = MISSING.captures_iter(&text).filter_map(|c| (1..=5).find_map(|k| c.get(k)));
         for name in
-            named.map(|m| m.as_str().trim_matches(['.', '\'', '"', '`'])).filter(|n| n.len() > 1).take(MOST_FACTS)
+            named.map(|m| m.as_str().trim_matches(['.', '\'', '"', '`'])).filter(|n| n.len() > 1).take(MAX_FACTS)
         {
             facts.names.insert(name.to_owned());
             // Of a path, the file is what one speaks of.
@@ -48,7 +48,7 @@ impl Facts {
                 facts.names.insert(end.to_owned());
             }
         }
-        facts.codes.extend(HTTP.captures_iter(&text).take(MOST_FACTS).map(|c| c[1].to_owned()));
+        facts.codes.extend(HTTP.captures_iter(&text).take(MAX_FACTS).map(|c| c[1].to_owned()));
         facts
     }
 

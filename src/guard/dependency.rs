@@ -22,7 +22,7 @@ use crate::saar::{Plan, Repair, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
 /// Steps after a repair at which one glances; if that is not enough, the code is parsed.
-const MOST_GLANCES: usize = 32;
+const MAX_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
 /// Python names. `stateful_tools`: tools that do, besides those whose name or `code` argument says that they run Python; one that
@@ -179,7 +179,7 @@ fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
     }
     let all: Vec<Cow<'_, str>> = names.iter().cloned().collect();
     let is_removed = |step: usize| {
-        let behind = plan.repairs[index + 1..].iter().take(MOST_GLANCES);
+        let behind = plan.repairs[index + 1..].iter().take(MAX_GLANCES);
         behind.into_iter().any(|r| (r.first()..r.last()).contains(&step))
     };
     let stays = (repair.last()..codes.of_step.len()).filter(|&step| codes.is_ok(step) && !is_removed(step));
@@ -187,7 +187,7 @@ fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
         if names.is_empty() {
             return Doubt::None;
         }
-        if count >= MOST_GLANCES {
+        if count >= MAX_GLANCES {
             return Doubt::Names(all);
         }
         let is_mentioned = |code: &Code<'_>| names.iter().any(|name| code.mentions(name));

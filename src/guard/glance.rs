@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 /// Levels of a tree that are walked: each is a call, and so is its end.
-const MOST_NESTED: usize = 600;
+const MAX_NESTED: usize = 600;
 
 /// Names that code may define at its top level; `None`: any.
 #[cfg(test)]
@@ -232,7 +232,7 @@ fn is_deep_line(bytes: &[u8]) -> bool {
     let mut open = vec![0usize];
     let (mut sum, mut at) = (0usize, 0);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
-    while at < bytes.len() && sum <= MOST_NESTED {
+    while at < bytes.len() && sum <= MAX_NESTED {
         let start = at;
         at += 1;
         match bytes[start] {
@@ -260,7 +260,7 @@ fn is_deep_line(bytes: &[u8]) -> bool {
         sum += 1;
         open.last_mut().into_iter().for_each(|count| *count += 1);
     }
-    sum > MOST_NESTED
+    sum > MAX_NESTED
 }
 
 /// Whether the letters before a quote make it an f-string or a template.

@@ -28,11 +28,11 @@ pub(super) struct Names {
 }
 
 /// Code beyond this is not parsed.
-const MOST_BYTES: usize = 1 << 18;
+const MAX_BYTES: usize = 1 << 18;
 
 /// The names of a piece of code; `None` if it is no Python that can be read.
 pub(super) fn names(code: &str) -> Option<Names> {
-    if code.len() > MOST_BYTES || glance::is_broken(code) {
+    if code.len() > MAX_BYTES || glance::is_broken(code) {
         return None;
     }
     // A line that begins with `%` may be the second half of a sum: what parses as it is needs no cleaning.

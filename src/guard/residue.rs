@@ -70,11 +70,11 @@ struct Gone {
 }
 
 /// Errors of one run that are read, from the last one back.
-const MOST_ERRORS: usize = 4;
+const MAX_ERRORS: usize = 4;
 /// An error's message is repeated if so many of its telling words stand in one sentence,
-const LEAST_WORDS: usize = 3;
+const MIN_WORDS: usize = 3;
 /// and this share of them.
-const LEAST_SHARE: f64 = 0.6;
+const MIN_SHARE: f64 = 0.6;
 
 impl Gone {
     fn new(trajectory: &Trajectory<'_, '_>, steps: std::ops::Range<usize>, error_types: &[String]) -> Self {
@@ -85,7 +85,7 @@ impl Gone {
                 facts.extend(Facts::of(message.content.unwrap_or_default(), error));
             }
         }
-        let results = steps.rev().take(MOST_ERRORS).flat_map(|step| {
+        let results = steps.rev().take(MAX_ERRORS).flat_map(|step| {
             trajectory.rollout.messages[trajectory.steps[step].results.clone()].iter().filter(|m| m.role == Role::Tool)
         });
         Gone {
@@ -93,7 +93,7 @@ impl Gone {
             names: classes.flat_map(|class| [class.to_lowercase(), spelled_out(class)]).collect(),
             messages: results
                 .map(|m| telling_words(m.content.unwrap_or_default()))
-                .filter(|words| words.len() >= LEAST_WORDS)
+                .filter(|words| words.len() >= MIN_WORDS)
                 .collect(),
         }
     }
@@ -109,7 +109,7 @@ impl Gone {
                 let words: BTreeSet<String> = words(sentence).collect();
                 self.messages.iter().any(|message| {
                     let shared = message.intersection(&words).count();
-                    shared >= LEAST_WORDS && shared as f64 >= LEAST_SHARE * message.len() as f64
+                    shared >= MIN_WORDS && shared as f64 >= MIN_SHARE * message.len() as f64
                 })
             })
     }
@@ -129,11 +129,11 @@ fn spelled_out(class: &str) -> String {
 
 /// The words of the line that says what went wrong: the last one that speaks of an error, without its class.
 fn telling_words(result: &str) -> BTreeSet<String> {
-    const MOST_LINES: usize = 40;
-    const MOST_CHARS: usize = 200;
-    let line = result.lines().rev().take(MOST_LINES).find(|line| ERROR_LINE.is_match(line)).unwrap_or_default();
+    const MAX_LINES: usize = 40;
+    const MAX_CHARS: usize = 200;
+    let line = result.lines().rev().take(MAX_LINES).find(|line| ERROR_LINE.is_match(line)).unwrap_or_default();
     let said = ERROR_LINE.find(line).map_or(line, |found| &line[found.end()..]);
-    let said: String = said.chars().take(MOST_CHARS).collect();
+    let said: String = said.chars().take(MAX_CHARS).collect();
     words(&said.to_lowercase()).filter(|word| !COMMON.contains(&word.as_str())).collect()
 }
 
@@ -153,11 +153,11 @@ fn words(lower: &str) -> impl Iterator<Item = String> {
 
 /// Arguments that are sentences (a tool to think with, a summary for a human), not code.
 fn is_prose(text: &str) -> bool {
-    const LEAST_WORDS: usize = 6;
+    const MIN_WORDS: usize = 6;
     let is_sign =
         |b: &u8| matches!(b, b'=' | b'(' | b')' | b'{' | b'}' | b'[' | b']' | b';' | b'_' | b'<' | b'>' | b'#' | b'\\');
     text.bytes().filter(|b| is_sign(b)).count() * 33 < text.len()
-        && text.split_whitespace().nth(LEAST_WORDS - 1).is_some()
+        && text.split_whitespace().nth(MIN_WORDS - 1).is_some()
 }
 
 /// The comments of code, whatever its language.
@@ -342,7 +342,7 @@ mod tests {
         Gone {
             facts: Facts::default(),
             names: error_types.iter().flat_map(|t| [t.to_lowercase(), spelled_out(t)]).collect(),
-            messages: results.iter().map(|r| telling_words(r)).filter(|w| w.len() >= LEAST_WORDS).collect(),
+            messages: results.iter().map(|r| telling_words(r)).filter(|w| w.len() >= MIN_WORDS).collect(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::{IngestError, lenient};
 
 /// What may be unpacked of any file, and of each of its bytes: text shrinks to a tenth, seldom to a fiftieth.
 const LEAST_BOUND: u64 = 1 << 30;
-const MOST_GROWTH: u64 = 256;
+const MAX_GROWTH: u64 = 256;
 /// Where a zip holds its rows.
 const ROWS_OF_ZIP: &str = "samples/";
 const HEADER_OF_ZIP: &str = "header.json";
@@ -81,7 +81,7 @@ struct TooLarge {
 
 impl<R> Bounded<R> {
     fn new(source: R, packed: u64) -> Self {
-        let bound = LEAST_BOUND.max(packed.saturating_mul(MOST_GROWTH));
+        let bound = LEAST_BOUND.max(packed.saturating_mul(MAX_GROWTH));
         Bounded { source, left: bound, bound }
     }
 }
@@ -117,7 +117,7 @@ pub(super) fn entries(path: &Path) -> Result<Vec<Value>, IngestError> {
     let rows = zip.file_names().filter_map(Result::ok).map(|name| name.into_owned());
     let mut names: Vec<String> = rows.filter(|name| name.starts_with(ROWS_OF_ZIP) && name.ends_with(".json")).collect();
     names.sort();
-    let mut left = LEAST_BOUND.max(size.saturating_mul(MOST_GROWTH));
+    let mut left = LEAST_BOUND.max(size.saturating_mul(MAX_GROWTH));
     let mut value_of = |name: &str| -> Result<Value, IngestError> {
         let entry = zip.by_name(name).map_err(|error| unpack(format!("`{name}`: {error}")))?;
         let mut text = Vec::new();

@@ -52,7 +52,7 @@ pub(super) fn why_none(path: &Path, source: &Source, asked: Option<&'static Form
 }
 
 /// How many forms of the nearest are told of.
-const MOST_NEAREST: usize = 3;
+const MAX_NEAREST: usize = 3;
 
 /// Which forms the first row of a file comes near to, and what is wrong with it for each.
 pub(super) fn nearest(path: &Path, source: &Source) -> Result<String, IngestError> {
@@ -70,7 +70,7 @@ pub(super) fn told_of(near: &[(&'static Form, String)]) -> String {
         return "nothing of what any format needs is there".to_owned();
     };
     let others: Vec<String> =
-        others.iter().take(MOST_NEAREST - 1).map(|(form, wrong)| format!("{} ({wrong})", form.name)).collect();
+        others.iter().take(MAX_NEAREST - 1).map(|(form, wrong)| format!("{} ({wrong})", form.name)).collect();
     let others = if others.is_empty() { String::new() } else { format!("; then {}", others.join(", ")) };
     format!("it looks like {}, but {wrong}{others}", first.name)
 }

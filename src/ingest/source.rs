@@ -16,9 +16,9 @@ use super::{Format, IngestError, lenient};
 use crate::batch::json::numbers::{large_number, may_be_large};
 
 /// Lines that are looked at to tell whether they are a session's records.
-const MOST_PEEKED: usize = 200;
+const MAX_PEEKED: usize = 200;
 /// What is wrapped around a list of rows stands beside each of them up to this many bytes.
-const MOST_WRAPPING: usize = 2048;
+const MAX_WRAPPING: usize = 2048;
 
 /// Rows as lines.
 pub(super) struct Source {
@@ -86,7 +86,7 @@ impl Rows {
             && let Some(reading) = Reading::recognise(row, None).filter(Reading::is_of_a_list)
         {
             for (name, value) in row.iter_mut().filter(|(name, _)| !reading.passes(name)) {
-                if value.to_string().len() > MOST_WRAPPING {
+                if value.to_string().len() > MAX_WRAPPING {
                     *value = Value::Null;
                     not_kept.push(name.clone());
                 }
@@ -187,7 +187,7 @@ fn peek(path: &Path, packing: Packing) -> Result<Option<&'static Form>, IngestEr
         if let Ok((Value::Object(row), _)) = lenient::value(line) {
             found = Form::of(&row);
         }
-        found.is_none() && number < MOST_PEEKED
+        found.is_none() && number < MAX_PEEKED
     })?;
     Ok(found)
 }

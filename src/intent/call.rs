@@ -52,7 +52,7 @@ pub struct Subject<'t> {
 }
 
 /// Texts are compared and read up to this many bytes: a program that is resubmitted is known by its first pages.
-const MOST_BYTES: usize = 16 * 1024;
+const MAX_BYTES: usize = 16 * 1024;
 
 /// Of a longer result, this many bytes at each end are read: errors stand there.
 const RESULT_ENDS: usize = 8 * 1024;
@@ -233,7 +233,7 @@ fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
 }
 
 fn clipped(mut text: String) -> String {
-    text.truncate(first_bytes(&text, MOST_BYTES).len());
+    text.truncate(first_bytes(&text, MAX_BYTES).len());
     text
 }
 

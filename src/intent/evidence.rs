@@ -14,9 +14,9 @@ use super::tools::{self, Kind};
 use crate::similarity::{Exact, Measure};
 
 /// Share of the failed code's names that the later code must use as well.
-const MOST_NAMES: f64 = 0.5;
+const MAX_NAMES: f64 = 0.5;
 /// Fewer names tell nothing.
-const LEAST_NAMES: usize = 4;
+const MIN_NAMES: usize = 4;
 /// Texts shorter than this may be alike by chance.
 const LONG_TEXT: usize = 150;
 /// Similarity from which on two texts count as the same.
@@ -304,7 +304,7 @@ pub(super) fn same_names(pair: P<'_, '_, '_>) -> bool {
     }
     let (failed, later): (&BTreeSet<String>, _) = (pair.failed.names(), pair.later.names());
     let kept = failed.intersection(later).count();
-    failed.len() >= LEAST_NAMES && kept as f64 >= MOST_NAMES * failed.len() as f64
+    failed.len() >= MIN_NAMES && kept as f64 >= MAX_NAMES * failed.len() as f64
 }
 
 pattern!(

@@ -81,11 +81,11 @@ impl Judgement {
 }
 
 /// Calls of a step that are compared; behind them a step of hundreds of calls is known well enough.
-const MOST_CALLS: usize = 24;
+const MAX_CALLS: usize = 24;
 
-/// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`LEAST_COMPARED`].
+/// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`MIN_COMPARED`].
 const COMPARED: usize = 128 * 1024;
-const LEAST_COMPARED: usize = 1024;
+const MIN_COMPARED: usize = 1024;
 
 /// Judges a step against a failed one: each failed call looks for the later call that comes nearest, and the one that finds
 /// least decides. A later call that failed as well may be looked at too (`among_failed`): it is how a failure leads to the
@@ -98,7 +98,7 @@ pub fn judge(
     settings: Settings<'_>,
 ) -> Judgement {
     let of_call = |(place, call): (usize, &Subject<'_>)| {
-        let candidates = later.calls.iter().enumerate().take(MOST_CALLS);
+        let candidates = later.calls.iter().enumerate().take(MAX_CALLS);
         candidates
             .filter(|(_, candidate)| among_failed || candidate.call.error_type.is_none())
             .map(|(at, candidate)| {
@@ -124,8 +124,8 @@ fn pair<'p, 't>(
     meaning: Option<f64>,
     settings: Settings<'p>,
 ) -> Pair<'p, 't> {
-    let pairs = failed_step.calls.len().min(MOST_CALLS) * later_step.calls.len().min(MOST_CALLS);
-    let share = (COMPARED / pairs.max(1)).max(LEAST_COMPARED);
+    let pairs = failed_step.calls.len().min(MAX_CALLS) * later_step.calls.len().min(MAX_CALLS);
+    let share = (COMPARED / pairs.max(1)).max(MIN_COMPARED);
     let [old, new] = [failed, later].map(|subject| call::first_bytes(subject.inner(), share));
     let similarity = Exact.similarity(old, new).get();
     Pair { failed, later, failed_step, later_step, similarity, meaning, settings }

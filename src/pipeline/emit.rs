@@ -18,7 +18,7 @@ const ENDPOINT: &str = "/api/v1/lineage";
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Of a file's first line, as much as tells what it is.
-const MOST_FIRST: u64 = 1 << 20;
+const MAX_FIRST: u64 = 1 << 20;
 
 /// Whether events are posted, not appended to a file.
 pub fn is_url(target: &str) -> bool {
@@ -47,7 +47,7 @@ fn append(path: &Path, events: &[Value]) -> Result<(), Error> {
     let is_ours = |first: &str| first.is_empty() || first.starts_with('{') && first.contains("\"eventType\"");
     let first = std::fs::File::open(path).map_or(Ok(String::new()), |file| {
         let mut line = String::new();
-        BufReader::new(file.take(MOST_FIRST)).read_line(&mut line).map(|_| line)
+        BufReader::new(file.take(MAX_FIRST)).read_line(&mut line).map(|_| line)
     });
     // A folder is told of when it is written to.
     if !path.is_dir() && !first.as_deref().is_ok_and(is_ours) {

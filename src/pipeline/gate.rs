@@ -102,7 +102,7 @@ pub fn check_all(gates: &[Gate], counters: &Map<String, Value>, absent: Option<f
 }
 
 /// Names that a message lists at most.
-const MOST_LISTED: usize = 40;
+const MAX_LISTED: usize = 40;
 
 /// The whole path of a name.
 fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> {
@@ -131,9 +131,9 @@ fn listed(known: &[String], wanted: &str) -> String {
     let near: Vec<&str> =
         known.iter().map(String::as_str).filter(|name| words.iter().any(|word| name.contains(word))).collect();
     let all = || known.iter().map(String::as_str).collect();
-    let shown = if near.is_empty() || known.len() <= MOST_LISTED { all() } else { near };
-    let more = if shown.len() > MOST_LISTED { ", and others: the JSON report has all" } else { "" };
-    format!("{}{more}", shown[..shown.len().min(MOST_LISTED)].join(", "))
+    let shown = if near.is_empty() || known.len() <= MAX_LISTED { all() } else { near };
+    let more = if shown.len() > MAX_LISTED { ", and others: the JSON report has all" } else { "" };
+    format!("{}{more}", shown[..shown.len().min(MAX_LISTED)].join(", "))
 }
 
 /// The value at a path; names may hold points themselves.

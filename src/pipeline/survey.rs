@@ -19,7 +19,7 @@ use crate::verdict::{Asked, ErrorDetector, Verdict};
 use crate::write::results::{ResultRow, ResultWriter};
 
 /// Names that are counted one by one; after that, together.
-const MOST_NAMES: usize = 1000;
+const MAX_NAMES: usize = 1000;
 const OTHER: &str = "(others)";
 
 /// What one file holds.
@@ -339,7 +339,7 @@ fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
     if let Some(count) = counts.get_mut(name) {
         *count += 1;
     } else {
-        let name = if counts.len() < MOST_NAMES { name } else { OTHER };
+        let name = if counts.len() < MAX_NAMES { name } else { OTHER };
         *counts.entry(name.to_owned()).or_default() += 1;
     }
 }

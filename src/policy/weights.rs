@@ -17,7 +17,7 @@ use super::PolicyError;
 use super::config::{Architecture, ModelConfig};
 
 /// Largest header of a safetensors file, as the format's own library has it.
-const MOST_HEADER: u64 = 100 << 20;
+const MAX_HEADER: u64 = 100 << 20;
 
 /// Named tensors of a checkpoint.
 pub enum Weights {
@@ -148,7 +148,7 @@ fn places(path: &Path) -> Result<BTreeMap<String, Place>, PolicyError> {
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| broken(path, format!("its {size} bytes hold no header")))?;
     let length = u64::from_le_bytes(length);
-    if length > MOST_HEADER || length + 8 > size {
+    if length > MAX_HEADER || length + 8 > size {
         return Err(broken(path, format!("its header says {length} bytes, of {size} in the file: it is truncated")));
     }
     let mut header = Vec::new();

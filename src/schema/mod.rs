@@ -71,10 +71,10 @@ pub enum SchemaError {
 
 /// Names for people, the first of many.
 pub fn quoted(names: &[String]) -> String {
-    const MOST: usize = 12;
-    let mut shown: Vec<String> = names.iter().take(MOST).map(|n| format!("`{n}`")).collect();
-    if names.len() > MOST {
-        shown.push(format!("{} more", names.len() - MOST));
+    const MAX: usize = 12;
+    let mut shown: Vec<String> = names.iter().take(MAX).map(|n| format!("`{n}`")).collect();
+    if names.len() > MAX {
+        shown.push(format!("{} more", names.len() - MAX));
     }
     if shown.is_empty() { "no columns".to_owned() } else { shown.join(", ") }
 }

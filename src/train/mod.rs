@@ -32,7 +32,7 @@ use optimizer::{AdamConfig, AdamW, norm};
 use step::{References, Rule};
 
 /// Names of rollouts in a complaint.
-const MOST_NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// What a run did.
 #[derive(Clone, Debug, Serialize)]
@@ -289,8 +289,8 @@ impl Trainer<'_> {
         let all: Vec<usize> = (0..examples.len()).collect();
         let broken = if broken.is_empty() { &all } else { broken };
         let names: Vec<String> =
-            broken.iter().take(MOST_NAMED).map(|&k| format!("`{}`", examples[k].id.escape_debug())).collect();
-        let more = broken.len().saturating_sub(MOST_NAMED);
+            broken.iter().take(MAX_NAMED).map(|&k| format!("`{}`", examples[k].id.escape_debug())).collect();
+        let more = broken.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let is_sound = self.policy.is_finite().unwrap_or(false);
         let kept = if is_sound { self.save().map(Some) } else { self.folder.latest() };

@@ -5,7 +5,7 @@
 //! gradients is the policy's work. Log-probs are float32, what is added up is float64.
 
 /// Bound of `log rho` and of the reference ratio, as in verl.
-const MOST_LOG_RATIO: f64 = 20.0;
+const MAX_LOG_RATIO: f64 = 20.0;
 
 /// Settings of the clipped policy gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,20 +38,20 @@ pub fn sft(logprob: f64) -> TokenLoss {
 /// The clipped policy gradient of one token, with the KL to `reference` (k3) if the rule has a weight for it.
 pub fn grpo(rule: &GrpoRule, logprob: f64, old: f64, advantage: f64, reference: Option<f64>) -> TokenLoss {
     let log_ratio = logprob - old;
-    let ratio = log_ratio.clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO).exp();
+    let ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp();
     let free = -advantage * ratio;
     let clipped = -advantage * ratio.clamp(1.0 - rule.clip_low, 1.0 + rule.clip_high);
     let bound = -advantage * rule.dual_clip;
     let is_bounded = advantage < 0.0 && free.max(clipped) > bound;
     let is_clipped = clipped > free || is_bounded;
-    let is_saturated = log_ratio.abs() > MOST_LOG_RATIO;
+    let is_saturated = log_ratio.abs() > MAX_LOG_RATIO;
     let mut out = TokenLoss {
         loss: if is_bounded { bound } else { free.max(clipped) },
         slope: if is_clipped || is_saturated { 0.0 } else { free },
         is_clipped,
     };
     if let Some(reference) = reference.filter(|_| rule.kl > 0.0) {
-        let log_ratio = (reference - logprob).clamp(-MOST_LOG_RATIO, MOST_LOG_RATIO);
+        let log_ratio = (reference - logprob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO);
         let ratio = log_ratio.exp();
         out.loss += rule.kl * (ratio - log_ratio - 1.0);
         out.slope += rule.kl * (1.0 - ratio);

@@ -24,7 +24,7 @@ pub struct Asked<'a> {
 }
 
 /// Commands of a script that ends at the first failure, of which one may be told to have ended it.
-const MOST_DECIDING: usize = 6;
+const MAX_DECIDING: usize = 6;
 /// Commands longer than this are not read: their verdict rests on the result alone.
 const LONGEST_COMMAND: usize = 256 * 1024;
 
@@ -145,7 +145,7 @@ impl<'a> Asked<'a> {
         let commands = &script.commands;
         if script.stops_at_error {
             // Any of them may have ended a script of `set -e`: of a long one, nobody knows which.
-            return if commands.len() > MOST_DECIDING { &[] } else { commands };
+            return if commands.len() > MAX_DECIDING { &[] } else { commands };
         }
         let starts = |c: &Command| c.join == Join::Then && !c.is_conditional;
         &commands[commands.iter().rposition(starts).unwrap_or(0)..]

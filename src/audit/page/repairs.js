@@ -1,7 +1,7 @@
 // The table of repairs: search, filters, sorting and pages; the step before and after of those that are opened.
 
 const ROWS = 50;
-const MOST_CHOICES = 300;
+const MAX_CHOICES = 300;
 
 function readRepairs() {
   const out = [];
@@ -53,7 +53,7 @@ function startRepairs() {
 function choices(id, repairs, valuesOf) {
   const counts = new Map();
   for (const repair of repairs) for (const value of valuesOf(repair)) counts.set(value, (counts.get(value) ?? 0) + 1);
-  const listed = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MOST_CHOICES);
+  const listed = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, MAX_CHOICES);
   for (const [value, number] of listed) {
     const option = element("option", {}, `${value} (${count(number)})`);
     option.value = value;

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// From here on a float may stand for a whole number of the text.
 const FIRST_TOO_LARGE: f64 = i64::MAX as f64;
 /// What of a number is told; data could make it long.
-const MOST_TOLD: usize = 40;
+const MAX_TOLD: usize = 40;
 
 /// The first such number of a JSON text.
 pub fn large_number(text: &str) -> Option<String> {
@@ -24,7 +24,7 @@ pub fn large_number(text: &str) -> Option<String> {
                 let is_whole = !number.contains(['.', 'e', 'E']);
                 let fits = number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok();
                 if is_whole && !fits {
-                    return Some(number.chars().take(MOST_TOLD).collect());
+                    return Some(number.chars().take(MAX_TOLD).collect());
                 }
                 k += len.max(1) - 1;
             }

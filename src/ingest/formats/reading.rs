@@ -1,6 +1,6 @@
 //! How the rows of one file are read: as which form, and where in each row it stands.
 //!
-//! Owns the search for rollouts that something is wrapped around, to a depth of [`MOST_DEPTH`], and what becomes of the
+//! Owns the search for rollouts that something is wrapped around, to a depth of [`MAX_DEPTH`], and what becomes of the
 //! wrapping: its fields stand beside those of the row. Rows of another form than the file's first are read as what they are.
 
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::native::{kind, text_of};
 use super::registry::{NATIVE, split_answers, takes_a_second_look};
 
 /// How deep in a row it is looked for.
-const MOST_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 4;
 /// Columns of rows that are none of messages, and are read all the same.
 const OTHERWISE: [&str; 4] = ["chosen", "rejected", "response_ids", "prompt_ids"];
 /// Fields of the wrapping that a row has as well, as JSON.
@@ -47,7 +47,7 @@ impl Reading {
         match form(row) {
             Some(form) => Some(found(form, Vec::new())),
             None if OTHERWISE.iter().any(|name| row.contains_key(*name)) => None,
-            None => (1..=MOST_DEPTH).find_map(|depth| within(row, depth, &form)).map(|(form, at)| found(form, at)),
+            None => (1..=MAX_DEPTH).find_map(|depth| within(row, depth, &form)).map(|(form, at)| found(form, at)),
         }
     }
 

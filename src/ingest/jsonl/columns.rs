@@ -23,11 +23,11 @@ use crate::batch::json::numbers::may_be_large;
 use crate::ingest::formats;
 
 /// JSON grows at most so often when it is written again (`1e15`); the text of a column must fit into 2 GiB.
-const MOST_GROWTH: usize = 16;
+const MAX_GROWTH: usize = 16;
 
 /// The rows of a block with the numbers of their lines.
 pub(super) fn decode(block: &[u8], schema: &SchemaRef, first_line: u64) -> Option<(RecordBatch, Vec<u64>)> {
-    if block.len() > i32::MAX as usize / MOST_GROWTH {
+    if block.len() > i32::MAX as usize / MAX_GROWTH {
         return None;
     }
     let mut rows = Objects::new(schema.fields(), Within::Row)?;

@@ -16,7 +16,7 @@ use crate::schema::{LOSS, MESSAGES, REWARD};
 const TEXT_FIELDS: &[&str] =
     &["role", "content", "reasoning_content", "name", "tool_call_id", "arguments", "id", "type"];
 /// A nested object with more keys than this over all lines becomes text that holds JSON.
-const MOST_FIELDS: usize = 256;
+const MAX_FIELDS: usize = 256;
 /// Every whole number up to this is exact as a float.
 const LARGEST_EXACT: u64 = 1 << 53;
 
@@ -172,7 +172,7 @@ impl Kind {
             (_, Value::Null) | (Kind::Text, _) => {}
             (Kind::Object(fields), Value::Object(object)) => {
                 absorb_fields(fields, object, within);
-                if fields.len() > MOST_FIELDS {
+                if fields.len() > MAX_FIELDS {
                     // Keys that are data: a mapping, and no record.
                     *self = Kind::Text;
                 }

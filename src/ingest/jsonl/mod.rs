@@ -33,7 +33,7 @@ pub(super) use kind::Kinds;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What the first pass hands to a thread at once, and how many of these it holds.
 const BLOCK_BYTES: usize = 1 << 20;
-const MOST_BLOCKS: usize = 8;
+const MAX_BLOCKS: usize = 8;
 
 /// Reads whole lines, many at a time.
 pub(super) struct LineReader<R> {
@@ -135,7 +135,7 @@ fn infer_in_blocks(
     let mut is_plain = true;
     while !blocks.is_empty() {
         let (next, found) =
-            rayon::join(|| reader.next_blocks(MOST_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
+            rayon::join(|| reader.next_blocks(MAX_BLOCKS, bytes), || inference.unsettled_lines(&blocks));
         for (plain, odd) in found {
             is_plain &= plain;
             odd.into_iter().for_each(|line| inference.absorb(line));
