@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::*;
+use crate::message::{Message, Role, ToolCall};
 use crate::options::DetectConfig;
-use crate::rollout::{Message, Role, Rollout, ToolCall};
+use crate::rollout::Rollout;
 use crate::verdict::ErrorDetector;
 
 /// A step with one call: reasoning, tool, arguments, result.

@@ -17,7 +17,7 @@ use super::pass::Pass;
 use super::python::{self, Names};
 use super::raw::Code;
 use crate::intent::{Kind, kind_of};
-use crate::rollout::Message;
+use crate::message::Message;
 use crate::saar::{Plan, Repair, RepairKind, called_code};
 use crate::steps::{Outcome, Trajectory};
 
@@ -35,7 +35,7 @@ pub fn find(
     unmakes: bool,
 ) -> Vec<Option<bool>> {
     let codes = Codes::new(trajectory, stateful_tools);
-    let doubts: Vec<Doubt<'_>> = plan
+    let doubts: Vec<Doubt> = plan
         .repairs
         .iter()
         .enumerate()
@@ -44,13 +44,13 @@ pub fn find(
             RepairKind::Collapsed => Doubt::Unknown,
         })
         .collect();
-    let named: HashSet<&str> = doubts.iter().flat_map(Doubt::names).map(Cow::as_ref).collect();
+    let named: HashSet<&str> = doubts.iter().flat_map(Doubt::names).map(String::as_str).collect();
     let is_any = doubts.iter().any(|doubt| matches!(doubt, Doubt::Any));
     let passed = match named.is_empty() && !is_any {
         true => Vec::new(),
         false => read(&codes, plan, (!is_any).then_some(&named), unmakes),
     };
-    let answer = |(index, doubt): (usize, &Doubt<'_>)| match doubt {
+    let answer = |(index, doubt): (usize, &Doubt)| match doubt {
         Doubt::None => Some(false),
         Doubt::Unknown => None,
         Doubt::Names(_) | Doubt::Any => passed[index],
@@ -59,19 +59,19 @@ pub fn find(
 }
 
 /// What the words leave open of one repair.
-enum Doubt<'c> {
+enum Doubt {
     /// Nothing of what it removes is needed.
     None,
     /// Its code can't be told, or is none.
     Unknown,
     /// These names may be.
-    Names(Vec<Cow<'c, str>>),
+    Names(Vec<String>),
     /// Any name may be.
     Any,
 }
 
-impl<'c> Doubt<'c> {
-    fn names(&self) -> &[Cow<'c, str>] {
+impl Doubt {
+    fn names(&self) -> &[String] {
         match self {
             Doubt::Names(names) => names,
             Doubt::None | Doubt::Unknown | Doubt::Any => &[],
@@ -163,7 +163,7 @@ fn removed_by(plan: &Plan, steps: usize) -> Vec<Option<usize>> {
 }
 
 /// What the words tell of a repair.
-fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
+fn doubt(codes: &Codes<'_>, plan: &Plan, index: usize) -> Doubt {
     let repair = &plan.repairs[index];
     let removed = || (repair.first()..repair.last()).filter(|&step| codes.get(step).is_some());
     if removed().next().is_none() {
@@ -177,11 +177,9 @@ fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
     if glance::is_broken(correction) {
         return Doubt::Unknown;
     }
-    let all: Vec<Cow<'_, str>> = names.iter().cloned().collect();
-    let is_removed = |step: usize| {
-        let behind = plan.repairs[index + 1..].iter().take(MAX_GLANCES);
-        behind.into_iter().any(|r| (r.first()..r.last()).contains(&step))
-    };
+    let all: Vec<String> = names.iter().cloned().collect();
+    let is_removed =
+        |step: usize| plan.repairs[index + 1..].iter().take(MAX_GLANCES).any(|r| (r.first()..r.last()).contains(&step));
     let stays = (repair.last()..codes.of_step.len()).filter(|&step| codes.is_ok(step) && !is_removed(step));
     for (count, step) in stays.enumerate() {
         if names.is_empty() {
@@ -195,7 +193,7 @@ fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
             continue;
         }
         let text = codes.unpacked(step);
-        if glance::may_need(text, &names.iter().map(Cow::as_ref).collect()) {
+        if glance::may_need(text, &names.iter().map(String::as_str).collect()) {
             return Doubt::Names(all);
         }
         for defined in glance::surely_defines(text) {
@@ -206,7 +204,7 @@ fn doubt<'c>(codes: &'c Codes<'_>, plan: &Plan, index: usize) -> Doubt<'c> {
 }
 
 /// Names that the removed attempts may have defined, on lines that the correction does not have; `None`: any.
-fn left_out<'c>(codes: &'c Codes<'_>, repair: &Repair) -> Option<HashSet<Cow<'c, str>>> {
+fn left_out(codes: &Codes<'_>, repair: &Repair) -> Option<HashSet<String>> {
     let mut names = HashSet::new();
     let correction = codes.get(repair.last());
     for step in (repair.first()..repair.last()).filter(|&step| !codes.never_ran(step)) {
@@ -216,7 +214,7 @@ fn left_out<'c>(codes: &'c Codes<'_>, repair: &Repair) -> Option<HashSet<Cow<'c,
             None => code.unpacked(),
         };
         let defined = glance::lines_may_define(&lines)?;
-        names.extend(defined.into_iter().filter(|name| !is_builtin(name)).map(|name| Cow::Owned(name.to_owned())));
+        names.extend(defined.into_iter().filter(|name| !is_builtin(name)).map(str::to_owned));
     }
     Some(names)
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::source::Source;
-use crate::schema::Columns;
 use super::{Format, IngestError, Input, Reader, Shape, jsonl, parquet_file};
+use crate::schema::Columns;
 
 /// An input without its reader.
 #[derive(Clone, Debug)]
