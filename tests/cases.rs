@@ -131,7 +131,7 @@ fn refused(name: &str, bytes: &[u8]) -> String {
 #[test]
 fn file_of_no_form_is_told_which_it_comes_near_to() {
     let atif = br#"{"schema_version": "ATIF-v1.8", "agent": {"name": "a"}, "x": 1}"#;
-    let expected = "`a.json` is of no known format: its rows have `schema_version`, `agent`, `x`; \
+    let expected = "`a.json` is in an unrecognised format: its rows have `schema_version`, `agent`, `x`; \
                     it looks like atif, but `steps` is missing";
     let told = refused("a.json", atif);
     assert!(told.starts_with(expected), "{told}");

@@ -16,11 +16,11 @@ pub enum Corrections {
     Retry,
     /// Another way to the same end as well.
     Workaround,
-    /// Whatever did its job behind the failure: the paper's rule.
+    /// Whatever did its job after the failure: the paper's rule.
     Any,
 }
 
-/// What becomes of a repair that would lose something.
+/// What to do with a repair that would lose something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
@@ -67,22 +67,22 @@ pub struct DecideConfig {
     /// Which later calls count as the correction of a failed one
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_CORRECTIONS", value_enum, default_value_t))]
     pub corrections: Corrections,
-    /// What becomes of a repair whose failed calls have changed something
+    /// What to do with a repair whose failed calls have changed something
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_SIDE_EFFECTS", value_enum, default_value_t))]
     pub on_side_effects: OnLoss,
-    /// What becomes of a repair whose failure later text relies on
+    /// What to do with a repair whose failure later text relies on
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ON_CITED", value_enum, default_value_t))]
     pub on_cited: OnLoss,
-    /// Steps that did their job and may stand between a failure and its retry; they stay
+    /// Maximum number of steps between a failure and its retry; they stay
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_MAX_DETOUR", value_name = "N", default_value_t = 0))]
     pub max_detour: u32,
-    /// Tools that end, hand in, plan or think, besides those known: they correct nothing
+    /// More tools that end, hand in, plan or think, and so correct nothing
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_ENDING_TOOLS", value_name = "NAME", value_delimiter = ','))]
     pub ending_tools: Vec<String>,
-    /// In which rollouts repairs are made (needs groups and rewards; advantages are from before any edit)
+    /// Which rollouts are repaired (needs groups and rewards; advantages are from before any edit)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REPAIR_WHERE", value_enum, default_value_t))]
     pub repair_where: RepairWhere,
-    /// What of an attempt with several calls is replaced
+    /// What is replaced of an attempt with several calls
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_REPAIR_UNIT", value_enum, default_value_t))]
     pub repair_unit: RepairUnit,
     /// Write the column `advantage`: each reward relative to its group, before any edit (where there are groups and rewards)

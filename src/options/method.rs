@@ -47,7 +47,7 @@ pub enum Profile {
     Default,
     /// The paper's rule: whatever works directly after a failure is its correction, in all rollouts (as version 0.1.0).
     Saar,
-    /// The published reference, bit for bit: its detector, collapse, nothing behind an unrecovered run, 30 attempts.
+    /// The published reference, bit for bit: its detector, collapse, nothing after an unrecovered run, 30 attempts.
     OpenCleaner,
 }
 

@@ -88,7 +88,7 @@ fn a_mistake_in_a_file_of_rules_names_the_rule() {
     std::fs::write(place.path("rules.toml"), RULES.replace("d+ is", "d+ (is")).expect("a file");
     let said = place.run(&["inspect", "raw.jsonl", "--rules", "rules.toml"]);
     assert_eq!(said.code, 2);
-    let told = r"`rules.toml`: rule `seat-taken`: `^Seat \d+ (is taken` is no regular expression";
+    let told = r"`rules.toml`: rule `seat-taken`: `^Seat \d+ (is taken` is not a valid regular expression";
     assert!(said.stderr.contains(told), "{}", said.stderr);
 }
 
