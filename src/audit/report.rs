@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::record::{FINDINGS, Findings, RepairRecord};
+#[cfg(feature = "schemas")]
+use crate::record::FINDINGS;
+use crate::record::{Findings, RepairRecord};
 
 /// Version of the report's form.
 pub const REPORT_VERSION: u32 = 1;

@@ -183,9 +183,7 @@ pub(super) fn status_type(status: i64) -> &'static str {
 }
 
 fn informative(evidence: &Evidence<'_>) -> Option<Finding> {
-    if evidence.asked.command().is_none() {
-        return None;
-    }
+    evidence.asked.command()?;
     informative::RULES.iter().find_map(|rule| match (rule.find, rule.gives) {
         (Find::Job(did), Gives::Informative(kind)) if did(evidence) => {
             Some(Finding { kind, rule: Cow::Borrowed(rule.name) })
@@ -249,7 +247,7 @@ pub(super) fn refusal(text: &str) -> Option<Failure> {
 
 /// Whether a line, on its own, would be told as an error.
 fn is_told(line: &str) -> bool {
-    FIRST_LINE.set.is_match(line[..line.floor_char_boundary(LINE_BYTES)].as_bytes()) && !NONE_AT_ALL.is_match(line)
+    FIRST_LINE.set.is_match(&line.as_bytes()[..line.floor_char_boundary(LINE_BYTES)]) && !NONE_AT_ALL.is_match(line)
 }
 
 pattern!(EXCEPTION_NAME, r"\b([A-Z][A-Za-z0-9]*(?:Error|Exception))\b|\b(worker_timeout)\b");
