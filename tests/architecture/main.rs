@@ -182,7 +182,6 @@ const MIRRORS: &[(&str, &str)] = &[("options", "clap::"), ("options/rules.rs", "
 const CIRCLES: &[&[&str]] = &[
     &["export/json.rs", "export/mod.rs", "export/openai.rs", "export/profile.rs", "export/trl.rs", "export/verl.rs"],
     &[
-        "ingest/document.rs",
         "ingest/foreign/infer.rs",
         "ingest/foreign/mod.rs",
         "ingest/formats/atif.rs",
@@ -201,8 +200,15 @@ const CIRCLES: &[&[&str]] = &[
         "ingest/jsonl/columns.rs",
         "ingest/jsonl/kind.rs",
         "ingest/jsonl/mod.rs",
+        "ingest/jsonl/settled.rs",
+        "ingest/known.rs",
+        "ingest/lenient.rs",
+        "ingest/listing.rs",
         "ingest/mod.rs",
+        "ingest/packed.rs",
         "ingest/parquet_file.rs",
+        "ingest/rows.rs",
+        "ingest/source.rs",
         "ingest/raw_rows.rs",
     ],
     &[

@@ -5,9 +5,9 @@
 use serde_json::Value;
 
 use super::blocks::{any_has_blocks, messages_of};
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::joined;
-use super::native::{keep_rest, kind, message, take_objects, take_text, with_messages};
+use super::native::{Row, keep_rest, kind, message, take_objects, take_text, with_messages};
 
 pub(super) static FORM: Form = Form {
     signs: &["\"tool_use\"", "\"tool_result\"", "\"thinking\"", "\"redacted_thinking\"", "\"server_tool_use\""],

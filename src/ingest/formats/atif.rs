@@ -7,9 +7,9 @@
 
 use serde_json::Value;
 
-use super::form::{Beside, Consumed, Form, Need, Row, TRIAL_RESULT};
+use super::form::{Beside, Consumed, Form, Need, TRIAL_RESULT};
 use super::messages::take_content;
-use super::native::{keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text};
+use super::native::{Row, keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text};
 use super::token_ids::{CallFields, put_together};
 
 const VERSION: &str = "schema_version";

@@ -6,9 +6,8 @@
 
 use serde_json::Value;
 
-use super::form::Row;
 use super::messages::{joined, take_content};
-use super::native::{call, is_said, keep_rest, kind, message, text_of};
+use super::native::{Row, call, is_said, keep_rest, kind, message, text_of};
 
 /// Kinds of block that no plain message has.
 pub(super) const KINDS: [&str; 5] = ["tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use"];

@@ -3,8 +3,8 @@
 //! Owns the markers of a turn and of a tool's answer. Calls stay in the text, where the model wrote them. A user's turn that
 //! holds tool answers and nothing else is the tools'.
 
-use super::form::{Consumed, Form, Need, Row};
-use super::native::{message, text, with_messages};
+use super::form::{Consumed, Form, Need};
+use super::native::{Row, message, text, with_messages};
 use crate::rollout::END_OF_TURN;
 
 const FIELD: &str = "text";

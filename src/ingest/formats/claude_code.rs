@@ -7,8 +7,8 @@
 use serde_json::Value;
 
 use super::blocks::messages_of;
-use super::form::{Consumed, Form, Need, Row};
-use super::native::{keep_rest, kind, mark_context, take_objects, take_text, text_of};
+use super::form::{Consumed, Form, Need};
+use super::native::{Row, keep_rest, kind, mark_context, take_objects, take_text, text_of};
 
 const RECORDS: &str = "records";
 /// What a program wrote in the model's name.

@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::items::{Turns, is_item};
-use super::native::{kind, message, take_objects};
+use super::native::{Row, kind, message, take_objects};
 
 const RECORDS: &str = "records";
 const KINDS: [&str; 5] = ["session_meta", "response_item", "turn_context", "event_msg", "compacted"];

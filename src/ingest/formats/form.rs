@@ -2,18 +2,15 @@
 //!
 //! Owns the types that an entry of the registry is made of. Which forms there are is [`super::FORMS`]'s to say.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::native::{holds, kind};
+use super::native::{Row, holds, kind};
 use super::token_ids;
 
-/// A row as JSON: fields in the order in which they came.
-pub type Row = Map<String, Value>;
-
 /// Field under which a trial's `result.json` is given to the trajectory beside it.
-pub(in crate::ingest) const TRIAL_RESULT: &str = "trial_result";
+pub const TRIAL_RESULT: &str = "trial_result";
 /// Field under which the name of a file is given to the trajectory in it, where files are named after tasks.
-pub(in crate::ingest) const INSTANCE: &str = "instance_id";
+pub const INSTANCE: &str = "instance_id";
 
 /// What rows of one kind look like, and what becomes of them.
 pub struct Form {
@@ -30,9 +27,9 @@ pub struct Form {
     /// Fields that are looked at, and stay.
     pub(super) consults: &'static [&'static str],
     /// The column of its reward, where it has one and others may be called so.
-    pub(in crate::ingest) reward: Option<&'static str>,
+    pub reward: Option<&'static str>,
     /// What its rows are given that stands beside them.
-    pub(in crate::ingest) beside: Beside,
+    pub beside: Beside,
     /// Paths that no native row holds, such as `steps[].metrics`.
     pub(super) not_kept: &'static [&'static str],
     /// Path of the ids that are put together to token columns, where that is possible.
@@ -56,7 +53,7 @@ pub(super) enum Consumed {
 
 /// What a row itself does not say, and its file's surroundings do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ingest) enum Beside {
+pub enum Beside {
     Nothing,
     /// The reward of a trial: `result.json`.
     TrialResult,
@@ -91,7 +88,7 @@ impl Form {
     }
 
     /// Whether a row has all that the form needs.
-    pub(in crate::ingest) fn is_met(&self, row: &Row) -> bool {
+    pub fn is_met(&self, row: &Row) -> bool {
         self.needs.iter().all(|need| need.is_met(row))
     }
 
@@ -108,7 +105,7 @@ impl Form {
     }
 
     /// Whether a field becomes part of the native row's own fields, or of a record beside them.
-    pub(in crate::ingest) fn consumes(&self, field: &str) -> bool {
+    pub fn consumes(&self, field: &str) -> bool {
         match self.consumes {
             Consumed::All => true,
             Consumed::These(fields) => fields.contains(&field),
@@ -116,7 +113,7 @@ impl Form {
     }
 
     /// Whether a field is looked at, and stays.
-    pub(in crate::ingest) fn consults(&self, field: &str) -> bool {
+    pub fn consults(&self, field: &str) -> bool {
         self.consults.contains(&field)
     }
 

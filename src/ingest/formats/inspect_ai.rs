@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::take_content;
 use super::native::{
-    is_said, keep_rest, message, pass_through, put_back, take_calls, take_objects, take_text, text_of,
+    Row, is_said, keep_rest, message, pass_through, put_back, take_calls, take_objects, take_text, text_of,
 };
 
 /// Where a message names a text that stands beside it.

@@ -6,9 +6,8 @@
 use serde_json::Value;
 use serde_json::map::Entry;
 
-use super::form::Row;
 use super::messages::take_content;
-use super::native::{call, keep_rest, kind, message, take_text, text_of};
+use super::native::{Row, call, keep_rest, kind, message, take_text, text_of};
 
 /// Items that only this API has.
 pub(super) const KINDS: [&str; 8] = [

@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::take_content;
-use super::native::{call, keep_rest, kind, message, put_back, take_objects, take_text, with_messages};
+use super::native::{Row, call, keep_rest, kind, message, put_back, take_objects, take_text, with_messages};
 
 pub(super) static FORM: Form = Form {
     signs: &["\"human\"", "\"ai\"", "\"HumanMessage\"", "\"AIMessage\""],

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
-use super::native::{LOSS, call, is_said, keep_rest, kind};
+use super::form::{Consumed, Form, Need};
+use super::native::{LOSS, Row, call, is_said, keep_rest, kind};
 use crate::batch::json::text::{Place, value as json_value};
 use crate::schema::MESSAGES;
 
@@ -43,7 +43,7 @@ fn convert(mut row: Row) -> Result<Row, String> {
 }
 
 /// OpenAI's field for what `loss` says.
-pub(in crate::ingest) const WEIGHT: &str = "weight";
+pub const WEIGHT: &str = "weight";
 
 /// Makes text of a message's parts, and a flag of what says whether it is trained on. What else these say stays beside it.
 pub(super) fn settle(message: &mut Row) -> Result<(), String> {
@@ -154,7 +154,7 @@ pub(super) fn take_content(row: &mut Row, name: &str) -> Result<Value, String> {
 }
 
 /// The text of a list of text parts, and what the parts say beside it.
-pub(in crate::ingest) fn joined(content: &Value) -> Option<(String, Option<Value>)> {
+pub fn joined(content: &Value) -> Option<(String, Option<Value>)> {
     let parts = content.as_array()?;
     let text = parts.iter().map(text_part).collect::<Option<Vec<&str>>>()?.concat();
     let rest: Vec<Value> = parts.iter().map(beside_text).collect();

@@ -6,10 +6,10 @@
 
 use serde_json::Value;
 
-use super::form::{Beside, Consumed, Form, Need, Row};
+use super::form::{Beside, Consumed, Form, Need};
 use super::items::{Turns, is_item};
 use super::messages::settle;
-use super::native::{keep_rest, mark_context, message, pass_through, take_objects, text, text_of};
+use super::native::{Row, keep_rest, mark_context, message, pass_through, take_objects, text, text_of};
 
 pub(super) static FORM: Form = Form {
     beside: Beside::FileName,

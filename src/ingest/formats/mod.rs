@@ -34,9 +34,10 @@ mod token_ids;
 mod traces;
 mod verl;
 
+pub use form::Form;
 pub(super) use form::{Beside, INSTANCE, TRIAL_RESULT};
-pub use form::{Form, Row};
 pub(super) use messages::{WEIGHT, joined};
+pub use native::Row;
 pub(super) use native::kind;
 pub use reading::Reading;
 pub use registry::{FORMS, NATIVE, named};

@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::settle;
-use super::native::{LOSS, keep_rest, message, take_objects, take_text, text, with_messages};
+use super::native::{LOSS, Row, keep_rest, message, take_objects, take_text, text, with_messages};
 use super::sharegpt::calls;
 
 pub(super) static FORM: Form = Form {

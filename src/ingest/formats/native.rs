@@ -3,9 +3,10 @@
 //! Owns messages, calls, and what is kept beside them as JSON. Text is taken over byte for byte; what a row does not say stays
 //! absent.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::form::Row;
+/// A row as JSON: fields in the order in which they came.
+pub type Row = Map<String, Value>;
 
 /// Field of a message that holds, as JSON, what it was made of and no native field says.
 pub(super) const OTHER_FIELDS: &str = "other_fields";
@@ -13,7 +14,7 @@ pub(super) const OTHER_FIELDS: &str = "other_fields";
 pub(super) const LOSS: &str = crate::schema::LOSS;
 
 /// Whether a value says anything.
-pub(in crate::ingest) fn is_said(value: &Value) -> bool {
+pub fn is_said(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Array(items) => items.iter().any(is_said),
@@ -23,7 +24,7 @@ pub(in crate::ingest) fn is_said(value: &Value) -> bool {
 }
 
 /// Whether anything is said at a path, `[]` in it being every entry of a list.
-pub(in crate::ingest) fn holds(row: &Row, path: &str) -> bool {
+pub fn holds(row: &Row, path: &str) -> bool {
     let (name, behind) = path.split_once('.').map_or((path, None), |(name, behind)| (name, Some(behind)));
     let below = |value: &Value| match behind {
         None => is_said(value),
@@ -36,7 +37,7 @@ pub(in crate::ingest) fn holds(row: &Row, path: &str) -> bool {
 }
 
 /// A message of role and content.
-pub(in crate::ingest) fn message(role: &str, content: impl Into<Value>) -> Row {
+pub fn message(role: &str, content: impl Into<Value>) -> Row {
     let mut out = Row::new();
     out.insert("role".to_owned(), Value::String(role.to_owned()));
     out.insert("content".to_owned(), content.into());
@@ -44,7 +45,7 @@ pub(in crate::ingest) fn message(role: &str, content: impl Into<Value>) -> Row {
 }
 
 /// A structured call.
-pub(in crate::ingest) fn call(id: Option<Value>, name: &str, arguments: &Value) -> Value {
+pub fn call(id: Option<Value>, name: &str, arguments: &Value) -> Value {
     let mut function = Row::new();
     let said = |text: String| if text.is_empty() { Value::Null } else { Value::String(text) };
     function.insert("name".to_owned(), said(name.to_owned()));
@@ -58,7 +59,7 @@ pub(in crate::ingest) fn call(id: Option<Value>, name: &str, arguments: &Value) 
 }
 
 /// Takes the calls out of what a message is made of, `id`, `name` and `arguments` being called so; what else they say stays.
-pub(in crate::ingest) fn take_calls(row: &mut Row, [id, name, arguments]: [&str; 3]) -> Result<Option<Value>, String> {
+pub fn take_calls(row: &mut Row, [id, name, arguments]: [&str; 3]) -> Result<Option<Value>, String> {
     if !row.get("tool_calls").is_some_and(is_said) {
         row.shift_remove("tool_calls");
         return Ok(None);
@@ -79,14 +80,14 @@ pub(in crate::ingest) fn take_calls(row: &mut Row, [id, name, arguments]: [&str;
 }
 
 /// Leaves in a row what is left of a field, if anything is.
-pub(in crate::ingest) fn put_back(row: &mut Row, name: &str, rest: Value) {
+pub fn put_back(row: &mut Row, name: &str, rest: Value) {
     if is_said(&rest) {
         row.insert(name.to_owned(), rest);
     }
 }
 
 /// Keeps beside a message, as JSON, what is left of the parts that it was made of.
-pub(in crate::ingest) fn keep_rest(message: &mut Row, parts: impl IntoIterator<Item = Row>) {
+pub fn keep_rest(message: &mut Row, parts: impl IntoIterator<Item = Row>) {
     let said = |part: Row| -> Row { part.into_iter().filter(|(_, value)| is_said(value)).collect() };
     let mut rest: Vec<Row> = parts.into_iter().map(said).filter(|part| !part.is_empty()).collect();
     if rest.is_empty() {
@@ -104,12 +105,12 @@ pub(in crate::ingest) fn keep_rest(message: &mut Row, parts: impl IntoIterator<I
 }
 
 /// Marks a message as context: it is not trained on.
-pub(in crate::ingest) fn mark_context(message: &mut Row) {
+pub fn mark_context(message: &mut Row) {
     message.insert(LOSS.to_owned(), Value::Bool(false));
 }
 
 /// Text as it is; anything else as JSON.
-pub(in crate::ingest) fn text_of(value: &Value) -> String {
+pub fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -120,7 +121,7 @@ pub(in crate::ingest) fn text_of(value: &Value) -> String {
 ///
 /// # Errors
 /// One is called as a field that was made.
-pub(in crate::ingest) fn pass_through(out: &mut Row, row: Row) -> Result<(), String> {
+pub fn pass_through(out: &mut Row, row: Row) -> Result<(), String> {
     for (name, value) in row {
         if out.contains_key(&name) {
             return Err(format!(
@@ -133,7 +134,7 @@ pub(in crate::ingest) fn pass_through(out: &mut Row, row: Row) -> Result<(), Str
 }
 
 /// Puts messages where the native row has them, in the place of the field that held them.
-pub(in crate::ingest) fn with_messages(row: Row, replaced: &[&str], messages: Vec<Row>) -> Result<Row, String> {
+pub fn with_messages(row: Row, replaced: &[&str], messages: Vec<Row>) -> Result<Row, String> {
     let mut messages = Some(Value::Array(messages.into_iter().map(Value::Object).collect()));
     let (mut out, mut behind) = (Row::new(), Row::new());
     for (name, value) in row {
@@ -149,7 +150,7 @@ pub(in crate::ingest) fn with_messages(row: Row, replaced: &[&str], messages: Ve
 }
 
 /// The kind of a value, for errors.
-pub(in crate::ingest) fn kind(value: Option<&Value>) -> &'static str {
+pub fn kind(value: Option<&Value>) -> &'static str {
     match value {
         None => "nothing",
         Some(Value::Null) => "null",
@@ -162,13 +163,13 @@ pub(in crate::ingest) fn kind(value: Option<&Value>) -> &'static str {
 }
 
 /// The text of a field that must be there.
-pub(in crate::ingest) fn text<'r>(row: &'r Row, name: &str) -> Result<&'r str, String> {
+pub fn text<'r>(row: &'r Row, name: &str) -> Result<&'r str, String> {
     let found = row.get(name);
     found.and_then(Value::as_str).ok_or_else(|| format!("`{name}` is {}, expected text", kind(found)))
 }
 
 /// The same, taken out of its row.
-pub(in crate::ingest) fn take_text(row: &mut Row, name: &str) -> Result<String, String> {
+pub fn take_text(row: &mut Row, name: &str) -> Result<String, String> {
     match row.shift_remove(name) {
         Some(Value::String(text)) => Ok(text),
         found => Err(format!("`{name}` is {}, expected text", kind(found.as_ref()))),
@@ -176,7 +177,7 @@ pub(in crate::ingest) fn take_text(row: &mut Row, name: &str) -> Result<String, 
 }
 
 /// The list of objects of a field that must be there, taken out of its row.
-pub(in crate::ingest) fn take_objects(row: &mut Row, name: &str) -> Result<Vec<Row>, String> {
+pub fn take_objects(row: &mut Row, name: &str) -> Result<Vec<Row>, String> {
     let items = match row.shift_remove(name) {
         Some(Value::Array(items)) => items,
         found => return Err(format!("`{name}` is {}, expected a list", kind(found.as_ref()))),

@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::items::Turns;
-use super::native::{kind, message, pass_through, text_of};
+use super::native::{Row, kind, message, pass_through, text_of};
 use super::token_ids::{CallFields, put_together};
 
 const PARAMS: &str = "responses_create_params";

@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::{joined, take_content};
-use super::native::{call, is_said, keep_rest, kind, message, pass_through, take_objects, text_of};
+use super::native::{Row, call, is_said, keep_rest, kind, message, pass_through, take_objects, text_of};
 
 const HISTORY: &str = "history";
 /// What the call of an event is made of.

@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::settle;
-use super::native::{kind, message, take_objects, text, with_messages};
+use super::native::{Row, kind, message, take_objects, text, with_messages};
 
 pub(super) static FORM: Form = Form::new(
     "prompt-completion",

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::form::{Form, Row};
+use super::form::Form;
 use super::messages::is_list_of_messages;
-use super::native::{kind, text_of};
+use super::native::{Row, kind, text_of};
 use super::registry::{NATIVE, split_answers, takes_a_second_look};
 
 /// How deep in a row it is looked for.
@@ -33,12 +33,12 @@ pub struct Reading {
 
 impl Reading {
     /// Rows of one form.
-    pub(in crate::ingest) fn of(form: &'static Form) -> Self {
+    pub fn of(form: &'static Form) -> Self {
         Reading { form, at: Vec::new(), is_fixed: true, is_plain: false }
     }
 
     /// What the rows of a file are by one of them; `asked`: the form that was named.
-    pub(in crate::ingest) fn recognise(row: &Row, asked: Option<&'static Form>) -> Option<Self> {
+    pub fn recognise(row: &Row, asked: Option<&'static Form>) -> Option<Self> {
         let form = |row: &Row| match asked {
             Some(asked) => asked.is_met(row).then_some(asked),
             None => Form::of(row),
@@ -52,12 +52,12 @@ impl Reading {
     }
 
     /// Whether the rows are a list that something is wrapped around.
-    pub(in crate::ingest) fn is_of_a_list(&self) -> bool {
+    pub fn is_of_a_list(&self) -> bool {
         self.at.last().is_some_and(|last| last == EACH)
     }
 
     /// Whether the rows stand in this field.
-    pub(in crate::ingest) fn passes(&self, field: &str) -> bool {
+    pub fn passes(&self, field: &str) -> bool {
         self.at.first().is_some_and(|first| first == field)
     }
 
@@ -65,22 +65,22 @@ impl Reading {
     ///
     /// # Errors
     /// What was expected there, and what was found.
-    pub(in crate::ingest) fn unwrapped(&self, row: Row) -> Result<Vec<Row>, String> {
+    pub fn unwrapped(&self, row: Row) -> Result<Vec<Row>, String> {
         if self.at.is_empty() { Ok(vec![row]) } else { unwrapped(row, &self.at) }
     }
 
     /// Whether rows are native as they stand.
-    pub(in crate::ingest) fn is_native(&self) -> bool {
+    pub fn is_native(&self) -> bool {
         self.form.is_native() && self.at.is_empty()
     }
 
     /// Whether lines are native as they stand; `lines` are only looked at where some of the file are not.
-    pub(in crate::ingest) fn takes_as_they_are(&self, lines: &[u8]) -> bool {
+    pub fn takes_as_they_are(&self, lines: &[u8]) -> bool {
         self.is_native() && (self.is_plain || !takes_a_second_look(lines))
     }
 
     /// The same where every line was looked at; `is_plain`: none takes a second look.
-    pub(in crate::ingest) fn looked_through(self, is_plain: bool) -> Self {
+    pub fn looked_through(self, is_plain: bool) -> Self {
         Reading { is_plain, ..self }
     }
 
@@ -96,7 +96,7 @@ impl Reading {
     ///
     /// # Errors
     /// What was expected where, and what was found.
-    pub(in crate::ingest) fn convert(&self, row: Row) -> Result<Vec<Row>, String> {
+    pub fn convert(&self, row: Row) -> Result<Vec<Row>, String> {
         let rows = self.unwrapped(row)?;
         let mut out = Vec::new();
         for row in rows {

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use super::form::{Form, Row};
-use super::native::message;
+use super::form::Form;
+use super::native::{Row, message};
 use super::{
     anthropic, atif, chat_text, claude_code, codex, inspect_ai, langchain, messages, mini_swe_agent, ms_swift,
     nemo_gym, openhands, prompt_completion, responses, sharegpt, swe_agent, tau2, traces, verl,
@@ -52,7 +52,7 @@ static SIGNS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Whether lines may hold what only looks like native messages.
-pub(in crate::ingest) fn takes_a_second_look(lines: &[u8]) -> bool {
+pub fn takes_a_second_look(lines: &[u8]) -> bool {
     SIGNS.as_ref().is_none_or(|signs| signs.is_match(lines))
 }
 
@@ -96,7 +96,7 @@ pub fn named(name: &str) -> Option<&'static Form> {
 }
 
 /// Forms that a row has something of, the nearest first, each with what is wrong.
-pub(in crate::ingest) fn nearest(row: &Row) -> Vec<(&'static Form, String)> {
+pub fn nearest(row: &Row) -> Vec<(&'static Form, String)> {
     let mut near: Vec<_> = FORMS.iter().map(|form| (*form, form.match_of(row))).collect();
     near.retain(|(_, (score, _))| *score > 0);
     near.sort_by_key(|(_, (score, _))| std::cmp::Reverse(*score));
@@ -104,7 +104,7 @@ pub(in crate::ingest) fn nearest(row: &Row) -> Vec<(&'static Form, String)> {
 }
 
 /// Whether any form is recognised by a field.
-pub(in crate::ingest) fn is_marker(field: &str) -> bool {
+pub fn is_marker(field: &str) -> bool {
     FORMS.iter().any(|form| form.looks_at(field))
 }
 

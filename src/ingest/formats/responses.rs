@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::items::{Turns, is_item};
-use super::native::{kind, message, with_messages};
+use super::native::{Row, kind, message, with_messages};
 
 pub(super) static FORM: Form = Form::new(
     "responses",

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::take_loss;
-use super::native::{LOSS, call, keep_rest, kind, message, take_objects, take_text, with_messages};
+use super::native::{LOSS, Row, call, keep_rest, kind, message, take_objects, take_text, with_messages};
 use crate::batch::json::text::{Place, value as json_value};
 
 const FIELD: &str = "conversations";

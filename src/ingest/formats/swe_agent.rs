@@ -6,9 +6,9 @@
 
 use serde_json::Value;
 
-use super::form::{Beside, Consumed, Form, Need, Row};
+use super::form::{Beside, Consumed, Form, Need};
 use super::messages::take_content;
-use super::native::{call, keep_rest, kind, mark_context, message, pass_through, take_objects, take_text};
+use super::native::{Row, call, keep_rest, kind, mark_context, message, pass_through, take_objects, take_text};
 
 const STEPS: &str = "trajectory";
 /// What actions run in; structured calls name it so as well.

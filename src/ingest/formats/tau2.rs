@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::take_content;
-use super::native::{keep_rest, message, pass_through, take_calls, take_objects, take_text, text_of};
+use super::native::{Row, keep_rest, message, pass_through, take_calls, take_objects, take_text, text_of};
 
 pub(super) static FORM: Form = Form::new(
     "tau2-bench",

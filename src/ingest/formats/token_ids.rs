@@ -5,8 +5,7 @@
 
 use serde_json::Value;
 
-use super::form::Row;
-use super::native::kind;
+use super::native::{Row, kind};
 
 pub(super) const RESPONSE: &str = "response_ids";
 

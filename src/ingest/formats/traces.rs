@@ -7,10 +7,10 @@
 
 use serde_json::Value;
 
-use super::form::{Consumed, Form, Need, Row};
+use super::form::{Consumed, Form, Need};
 use super::messages::take_content;
 use super::native::{
-    keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text, text, text_of,
+    Row, keep_rest, kind, mark_context, message, put_back, take_calls, take_objects, take_text, text, text_of,
 };
 use super::token_ids::{TokenIds, list};
 

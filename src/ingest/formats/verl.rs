@@ -8,8 +8,8 @@
 use serde_json::Value;
 
 use super::chat_text::{START, parse, split_answer};
-use super::form::{Consumed, Form, Need, Row};
-use super::native::{message, text, text_of, with_messages};
+use super::form::{Consumed, Form, Need};
+use super::native::{Row, message, text, text_of, with_messages};
 
 /// What stands between a call and the tools' answers; newer code writes a line break before it.
 const ASKED: &str = "user\n<tool_response>";
