@@ -217,7 +217,7 @@ def depends(messages, steps, spans, first, correction):
     if all(code_at(messages, steps[s]) is None for s in range(first, correction)):
         return None
     removed = {s for span in spans for s in range(*span)}
-    known, gone, is_murky = set(), set(), False
+    known, gone, murky = set(), set(), ""
     for s, step in enumerate(steps):
         code = code_at(messages, step)
         if code is None:
@@ -226,13 +226,14 @@ def depends(messages, steps, spans, first, correction):
         if first <= s < correction:
             gone |= found[0]
         elif s not in removed and found is None:
-            # It may make any name, and what it needs nobody knows.
-            is_murky = True
+            # It may make any name that stands in it, and what it needs nobody knows.
+            murky += "\n" + code
             if s == correction:
                 return None
         elif s not in removed:
-            if s >= correction and step["outcome"] == "ok" and found[1] & gone - known:
-                return None if is_murky else True
+            needed = found[1] & gone - known
+            if s >= correction and step["outcome"] == "ok" and needed:
+                return True if any(name not in murky for name in needed) else None
             known |= found[0]
     return False
 

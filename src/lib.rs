@@ -20,7 +20,7 @@
 //!     {"role": "tool", "content": "Traceback (most recent call last):\n  File \"<string>\", line 1\nNameError: name 'count_prims' is not defined"},
 //!     {"role": "assistant", "content": "A typo.", "tool_calls": [{"function": {"name": "python", "arguments": "{\"code\": \"print(count_primes(1000))\"}"}}]},
 //!     {"role": "tool", "content": "168"}
-//! ]}"#;
+//! ]}"#.replace('\n', " ");
 //! let schema = Arc::new(infer_json_schema(line.as_bytes(), None)?.0);
 //! let batch = ReaderBuilder::new(schema).build(line.as_bytes())?.next().expect("one batch")?;
 //!
@@ -128,6 +128,7 @@ pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod decide;
+pub mod decision;
 #[cfg(any(feature = "train", feature = "embed"))]
 pub mod device;
 #[cfg(feature = "files")]

@@ -438,12 +438,11 @@ fn a_later_step_may_depend_as_well() {
 }
 
 #[test]
-fn code_that_never_ran_defines_nothing_and_other_tools_are_not_looked_at() {
+fn code_that_never_ran_defines_nothing_and_a_guard_that_is_off_looks_at_nothing() {
     let mut raw = [python("", "n = = 3", true), python("", "print(n)", false)].concat();
     raw[1].content = Some("  File \"<stdin>\", line 1\n    n = = 3\n        ^\nSyntaxError: invalid syntax".to_owned());
     assert_eq!(finding(&raw, json!({})).depends_on_removed, Some(false));
     let raw = [python("", "n = 3\nprint(m)", true), python("", "print(n)", false)].concat();
-    assert_eq!(finding(&raw, json!({"guard": { "stateful_tools": ["sandbox"] }})).depends_on_removed, None);
     assert_eq!(finding(&raw, json!({"guard": { "on_dependency": "keep" }})).depends_on_removed, None);
 }
 

@@ -535,5 +535,5 @@ fn prompt_that_leaves_no_room_is_refused() {
     let sampling = sample::Sampling { temperature: 1.0, max_tokens: 3, stop: vec![], seed: 0 };
     let asked = [sample::Continued { sequence, ids: &[1, 2, 3, 4] }];
     let error = sampler.answer(&asked, &sampling).expect_err("no room").to_string();
-    assert_eq!(error, "a sequence of 4 tokens, the model was made for at most 4");
+    assert_eq!(error, "a sequence has 4 tokens, the model takes at most 4");
 }

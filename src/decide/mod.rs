@@ -5,14 +5,13 @@
 //! later code needs names of the failed code is [`crate::guard::dependency`]'s to find, once all repairs are known.
 
 mod attempts;
-pub mod decision;
 
+pub use crate::decision::{Reason, RunDecision};
 use crate::guard::cited::Facts;
 use crate::guard::effects::{self, SideEffects};
 use crate::intent::{self, Attempt, Correction, Judgement, Settings};
 use crate::options::{Corrections, DecideConfig, OnLoss};
 use crate::steps::{FailureRun, Outcome, Trajectory};
-pub use decision::{Reason, RunDecision};
 
 /// All that decisions depend on besides the trajectory.
 pub struct Decider<'c> {

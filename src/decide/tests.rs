@@ -98,7 +98,7 @@ fn a_chain_of_retries_is_as_strong_as_its_weakest_link() {
         "SELECT COUNT(*) FROM concerts JOIN stadiums USING (id)",
         "Error executing query: Table 'd.concerts' doesn't exist",
     );
-    assert_eq!(decisions(&[other, NO_TABLE, RIGHT_TABLE], "done")[0].reason, Some(Reason::NotARetry));
+    assert!(!decisions(&[other, NO_TABLE, RIGHT_TABLE], "done")[0].is_repaired());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_failure_that_the_answer_relies_on_stays() {
     );
     let retried = ("", "bash", r#"{"command": "od -An -tx1 /data/a.bin"}"#, r#"{"output": "00 01", "exit_code": 0}"#);
     assert!(decisions(&[failed, retried], "The bytes are 0 and 1.")[0].is_repaired());
-    let cited = &decisions(&[failed, retried], "The bytes are 0 and 1; xxd is not installed here.")[0];
+    let cited = &decisions(&[failed, retried], "The bytes are 0 and 1; `xxd` is not installed here.")[0];
     assert_eq!((cited.cited_later, cited.reason), (Some(true), Some(Reason::CitedLater)));
 }
 

@@ -10,29 +10,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::changes::{self, Change};
+pub use crate::decision::SideEffects;
 use crate::intent::{Kind, Subject, base_of, is_unknown_tool, missing_programs};
 use crate::shell::{Command, Join};
-
-/// Whether something was changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SideEffects {
-    #[default]
-    No,
-    Unknown,
-    Yes,
-}
-
-impl SideEffects {
-    pub const ALL: [SideEffects; 3] = [SideEffects::No, SideEffects::Unknown, SideEffects::Yes];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            SideEffects::No => "no",
-            SideEffects::Unknown => "unknown",
-            SideEffects::Yes => "yes",
-        }
-    }
-}
 
 /// Of one failed call; `again`: the calls that take its place, whose own changes are not lost.
 pub fn of_call(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {

@@ -15,45 +15,13 @@ mod tools;
 pub use call::{Attempt, Call, Subject, base_of};
 pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
+pub use crate::decision::Correction;
 use crate::similarity::{Exact, Measure};
 pub use evidence::is_unknown_tool;
 pub use pair::{Pair, Settings};
 pub use programs::missing as missing_programs;
 use rules::{Effect, Rule};
 pub use table::RULES;
-
-/// What a later call is to a failed one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Correction {
-    /// It does something else.
-    Other,
-    /// Another way to the same end.
-    Workaround,
-    /// The same thing again.
-    Retry,
-}
-
-impl Correction {
-    pub const ALL: [Correction; 3] = [Correction::Other, Correction::Workaround, Correction::Retry];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Correction::Other => "other",
-            Correction::Workaround => "workaround",
-            Correction::Retry => "retry",
-        }
-    }
-
-    fn of(affinity: f64) -> Self {
-        if affinity >= RETRY {
-            Correction::Retry
-        } else if affinity >= WORKAROUND {
-            Correction::Workaround
-        } else {
-            Correction::Other
-        }
-    }
-}
 
 /// Affinity from which on a later call counts as the same thing again. Chosen on labelled repairs by leaving out each source
 /// in turn; precision changes little between 0.45 and 0.6.
@@ -147,7 +115,17 @@ pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
             Effect::Plus(more) => (affinity + more).clamp(0.0, 1.0),
         };
     }
-    Judgement { correction: Correction::of(affinity), affinity, evidence, calls: Vec::new() }
+    Judgement { correction: correction_of(affinity), affinity, evidence, calls: Vec::new() }
+}
+
+fn correction_of(affinity: f64) -> Correction {
+    if affinity >= RETRY {
+        Correction::Retry
+    } else if affinity >= WORKAROUND {
+        Correction::Workaround
+    } else {
+        Correction::Other
+    }
 }
 
 /// The reason of a rule, by its name.

@@ -3,7 +3,8 @@
 //! Owns what follows from a finding. With `flag`, the default, nothing follows: the plan is what it was.
 
 use super::{Guarded, Purifier};
-use crate::decide::{Decider, Reason, RunDecision};
+use crate::decide::Decider;
+use crate::decision::{Reason, RunDecision};
 use crate::group::Advantage;
 use crate::guard::{Findings, GUARDS, dependency, residue};
 use crate::options::{OnDependency, OnLoss, OnResidue};

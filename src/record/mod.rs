@@ -15,9 +15,7 @@ use arrow::array::{Array, ArrayRef, StructArray, new_empty_array};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use crate::decide::Reason;
-use crate::guard::effects::SideEffects;
-use crate::intent::Correction;
+use crate::decision::{Correction, Reason, SideEffects};
 use crate::options::{Mode, Profile, SimilarityMetric};
 use crate::types::described;
 pub use cell::Cell;

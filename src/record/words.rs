@@ -2,9 +2,7 @@
 //!
 //! Owns the words as files hold them. A word that no version has written is an error, never another word.
 
-use crate::decide::Reason;
-use crate::guard::effects::SideEffects;
-use crate::intent::Correction;
+use crate::decision::{Correction, Reason, SideEffects};
 use crate::options::{Mode, Profile, SimilarityMetric};
 
 /// One of a few values, each with its word.

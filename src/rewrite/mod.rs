@@ -6,7 +6,7 @@
 
 pub mod splice;
 
-use crate::decide::RunDecision;
+use crate::decision::RunDecision;
 use crate::options::SimilarityMetric;
 use crate::record::{Findings, RepairRecord, RepairScope, RunRecord};
 use crate::rollout::{Message, Role, Rollout};

@@ -11,7 +11,7 @@ mod texts;
 
 use std::borrow::Cow;
 
-use crate::decide::{Reason, RunDecision};
+use crate::decision::{Reason, RunDecision};
 use crate::options::{
     Compare, Mode, Pairing, RepairFaults, RepairUnit, RepairWhere, SaarConfig, TextKind, Unrecovered,
 };

@@ -5,7 +5,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use crate::decide::{Reason, RunDecision};
+use crate::decision::{Reason, RunDecision};
 use crate::record::AdvantageSign;
 pub use crate::record::{Granularity, RepairKind, RunOutcome};
 

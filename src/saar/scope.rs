@@ -4,7 +4,7 @@
 //! taken out. Where the failed calls can't be told from the others, the run is left.
 
 use super::plan::{ReplacedCall, Scope};
-use crate::decide::{Reason, RunDecision};
+use crate::decision::{Reason, RunDecision};
 use crate::options::RepairUnit;
 use crate::steps::{FailureRun, Step, Trajectory};
 

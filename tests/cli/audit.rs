@@ -362,7 +362,7 @@ fn curves_are_asked_of_the_method_that_decided() {
     assert_eq!(found["sensitivity"]["by_retries"][2]["deep"][50], found["repairs"]["deep"]);
     std::fs::remove_file(place.path("p.manifest.json")).expect("removed");
     let said = place.run(&["audit", "raw.parquet", "p.parquet", "--json", "a.json"]);
-    assert!(said.stderr.contains("warning: no manifest stands beside the purified data"), "{}", said.stderr);
+    assert!(said.stderr.contains("there is no manifest beside the purified data"), "{}", said.stderr);
     let report: Value = serde_json::from_slice(&place.bytes("a.json")).expect("JSON");
     assert_eq!((&report["settings_known"], &report["repairs"]["skipped"]), (&json!(false), &Value::Null));
 }
@@ -490,7 +490,7 @@ fn settings_are_those_that_decided_and_another_detector_is_a_warning() {
     assert_eq!((&found["sensitivity"]["threshold"], &found["sensitivity"]["max_retries"]), (&json!(0.9), &json!(1)));
     assert_eq!(found["detects_alike"], true);
     let other = place.run(&["audit", "raw.parquet", "p.parquet", "--error-pattern", "fine", "--json", "a.json"]);
-    assert!(other.stderr.contains("warning: the data was purified with other options for errors"), "{}", other.stderr);
+    assert!(other.stderr.contains("warning: the data was purified with other error options"), "{}", other.stderr);
     let report: Value = serde_json::from_slice(&place.bytes("a.json")).expect("JSON");
     assert_eq!(report["detects_alike"], false);
 }

@@ -131,7 +131,7 @@ fn usage_errors_say_what_to_type() {
         (&["--in", "raw.parquet", "--error-pattern", "("], "pattern `(` is not a valid regular expression"),
         (&["--in", "raw.parquet", "--mode", "append"], "mode `append` leaves out repairs by their importance ratio"),
         (&["--in", "raw.parquet", "b.parquet"], "2 inputs need --out FOLDER"),
-        (&["--in", "raw.parquet", "--max-retries", "0"], "0 is not in 1..=1000000"),
+        (&["--in", "raw.parquet", "--max-retries", "0"], "expected a whole number from 1 to 1000000, found `0`"),
         (
             &["--max-retries", "2", "inspect", "raw.parquet"],
             "`--max-retries` in front of `inspect` belongs to the main job",

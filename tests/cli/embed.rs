@@ -299,7 +299,7 @@ fn text_without_a_vector_ends_the_run_before_anything_is_written() {
     let args = ["--in", "raw.parquet", "--also-semantic", "--embeddings", "steps.parquet"];
     let failed = place.run(&args);
     assert_eq!(failed.code, 3);
-    assert!(failed.stderr.contains("of `raw.parquet`: a code that is compared has no vector"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("of `raw.parquet`: a code to compare has no vector"), "{}", failed.stderr);
     assert!(failed.stderr.contains("purify embed --kinds code"), "{}", failed.stderr);
     assert_eq!(place.files(), before);
     // With the model as well, only those are embedded.
@@ -335,7 +335,7 @@ fn calibration_finds_a_threshold_and_counts_add_up() {
         assert_eq!(count(row, ["both_shallow", "meaning_deep"]), plain.count("repairs_shallow"), "{row}");
         assert!(row["kappa"].as_f64() <= all["best"]["kappa"].as_f64());
     }
-    assert!(found.stderr.contains("agreeing best"), "{}", found.stderr);
+    assert!(found.stderr.contains("best agreement beyond chance"), "{}", found.stderr);
     // What it found decides as it said.
     let threshold = all["best"]["threshold"].to_string();
     let args = ["--in", "raw.parquet", "--dry-run", "--similarity", "semantic", "--embeddings", "steps.parquet"];

@@ -1,11 +1,8 @@
 //! The decision on a failure run as plain data, and every reason for which one is left as it is.
 //!
-//! Owns the words alone. Made by [`super::Decider`] and by [`crate::saar`], kept by [`crate::record`].
+//! Owns the words alone. Made by [`crate::decide`] and by [`crate::saar`], kept by [`crate::record`].
 
 use std::ops::Range;
-
-use crate::guard::effects::SideEffects;
-use crate::intent::Correction;
 
 /// Why a run is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +76,50 @@ impl Reason {
             Reason::PartialStep => "partial_step",
             Reason::SideEffects => "side_effects",
             Reason::CitedLater => "cited_later",
+        }
+    }
+}
+
+/// What a later call is to a failed one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Correction {
+    /// It does something else.
+    Other,
+    /// Another way to the same end.
+    Workaround,
+    /// The same thing again.
+    Retry,
+}
+
+impl Correction {
+    pub const ALL: [Correction; 3] = [Correction::Other, Correction::Workaround, Correction::Retry];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Correction::Other => "other",
+            Correction::Workaround => "workaround",
+            Correction::Retry => "retry",
+        }
+    }
+}
+
+/// Whether a failed call has changed something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SideEffects {
+    #[default]
+    No,
+    Unknown,
+    Yes,
+}
+
+impl SideEffects {
+    pub const ALL: [SideEffects; 3] = [SideEffects::No, SideEffects::Unknown, SideEffects::Yes];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            SideEffects::No => "no",
+            SideEffects::Unknown => "unknown",
+            SideEffects::Yes => "yes",
         }
     }
 }
