@@ -1,6 +1,6 @@
 //! Composes the stages: the only place that knows their order.
 //!
-//! Owns a run: its inputs one after another (`part`), their files ([`outputs`]), counters ([`counts`]), gates
+//! Owns a run: its inputs one after another (`part`), their files ([`outputs`]), counters (`counts`), gates
 //! ([`gate`]) and the manifest. A finished part of a folder is marked, so that a killed run goes on where it stopped.
 
 pub mod baselines;

@@ -1,7 +1,7 @@
 //! The method on rollouts and on batches of them: the door of the library.
 //!
 //! Owns the order of the pure stages on one rollout (find failures, plan, look at the plan, have it judged, apply it) and, in
-//! [`rows`], on a record batch. Arrow in, Arrow out: no command line, environment, file, thread or signal. Whoever has any of
+//! `rows`, on a record batch. Arrow in, Arrow out: no command line, environment, file, thread or signal. Whoever has any of
 //! these hands in what they stand for: options, vectors, a judge, a call marker.
 
 pub mod counts;

@@ -405,7 +405,7 @@ mod tests {
     fn fields_of_a_newer_version_or_of_every_version_are_missed_by_name() {
         let whole = column(&[Some(&longer(None))]);
         let with = |name: &str, taken: std::ops::Range<usize>| -> ArrayRef {
-            let mut fields: Vec<_> = whole.fields()[taken.clone()].iter().cloned().collect();
+            let mut fields: Vec<_> = whole.fields()[taken.clone()].to_vec();
             let mut arrays = whole.columns()[taken].to_vec();
             fields.push(Arc::new(ArrowField::new(name, DataType::Int64, true)));
             arrays.push(Arc::new(Int64Array::from(vec![1])));

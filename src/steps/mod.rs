@@ -1,6 +1,6 @@
 //! A rollout seen as its steps, attempts and failure runs (docs/method.md, "Words").
 //!
-//! Owns structure: it reads roles, calls and results, finds out which result answers which call ([`pairing`]), and asks
+//! Owns structure: it reads roles, calls and results, finds out which result answers which call (`pairing`), and asks
 //! [`crate::verdict`] what a result says. No similarities, no decisions. Steps lie in message order and never overlap.
 
 pub mod failure_run;

@@ -157,8 +157,11 @@ mod tests {
     use crate::rollout::ToolCall;
     use crate::steps::stretches;
 
+    /// The pairs of one stretch: a call's index, and the messages of its result.
+    type Pairs = Vec<(usize, Range<usize>)>;
+
     /// `a+b` is an assistant message with two calls, `>a` a result for call `a`; `+` and `>` alone have no ids, `u` is a user.
-    fn pairs(rollout: &str) -> (Vec<Vec<(usize, Range<usize>)>>, Vec<usize>) {
+    fn pairs(rollout: &str) -> (Vec<Pairs>, Vec<usize>) {
         let named = |id: &'static str| (!id.is_empty()).then_some(id);
         let messages: Vec<Message<'_>> = rollout
             .to_owned()

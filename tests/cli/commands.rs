@@ -101,7 +101,7 @@ fn inspect_says_what_was_recognised() {
 }
 
 #[test]
-fn help_lists_exit_codes_and_version_completions_and_man_page_are_there() {
+fn help_lists_exit_codes_and_the_version_is_told() {
     let place = Place::new();
     let help = place.run(&["--help"]);
     assert_eq!(help.code, 0);
@@ -109,6 +109,12 @@ fn help_lists_exit_codes_and_version_completions_and_man_page_are_there() {
         assert!(help.stdout.contains(text), "{text}");
     }
     assert_eq!(place.run(&["--version"]).stdout, format!("purify {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+#[cfg(feature = "completions")]
+fn completions_and_the_man_page_are_there() {
+    let place = Place::new();
     for shell in ["bash", "zsh", "fish"] {
         assert!(place.run(&["completions", shell]).stdout.contains("similarity-threshold"), "{shell}");
     }

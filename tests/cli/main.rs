@@ -5,6 +5,7 @@
 
 mod audit;
 mod commands;
+mod corrections;
 #[cfg(feature = "embed")]
 mod embed;
 mod export;

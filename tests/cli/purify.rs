@@ -287,12 +287,14 @@ fn spliced_tokens_decode_to_the_spliced_text() {
             .collect();
         assert_eq!(decoded(&written), rendered, "{}", row["rollout_id"]);
     }
-    // A tokenizer finds the same places as the marker's ids.
-    let tokenizer = fixture("models/bytes");
-    let by_text = place.run(&["--in", "raw.parquet", "--tokenizer", tokenizer.to_str().expect("a path")]);
-    assert_eq!(by_text.code, 0, "{}", by_text.stderr);
-    assert_eq!(without_provenance(&place.rows("raw.purified.parquet")), without_provenance(&batch));
     assert!(!bytes.is_empty());
+    if cfg!(feature = "tokenizer") {
+        // A tokenizer finds the same places as the marker's ids.
+        let tokenizer = fixture("models/bytes");
+        let by_text = place.run(&["--in", "raw.parquet", "--tokenizer", tokenizer.to_str().expect("a path")]);
+        assert_eq!(by_text.code, 0, "{}", by_text.stderr);
+        assert_eq!(without_provenance(&place.rows("raw.purified.parquet")), without_provenance(&batch));
+    }
 }
 
 #[test]
