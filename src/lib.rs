@@ -57,6 +57,7 @@
 //!   plain data, so that a dry run or an audit can look at a decision without executing it.
 //! - [`guard`] looks at a plan for what it would leave behind or take away. What follows from a finding is [`purifier`]'s
 //!   to decide.
+//! - [`recipe`]: treatments of failed attempts by name, each a bundle of options.
 //! - [`rejects`]: why a row is not written. [`judge`]: the one question that is asked of a policy; it needs no model to be
 //!   built.
 //!
@@ -154,6 +155,7 @@ pub mod protocol;
 pub mod purifier;
 #[cfg(feature = "files")]
 mod python_json;
+pub mod recipe;
 pub mod record;
 pub mod rejects;
 pub mod rewrite;

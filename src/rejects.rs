@@ -20,6 +20,8 @@ pub enum RejectReason {
     PurifiedBefore,
     #[error("it holds {runs} failure runs without a correction")]
     Unrecovered { runs: usize },
+    #[error("others of its group were chosen: --resample keeps half of each group")]
+    NotResampled,
     #[error("{repairs} of its repairs leave text about a removed error")]
     Residue { repairs: usize },
     #[error("{0}, although the file was read for such texts before: it has changed since")]
@@ -34,6 +36,7 @@ impl RejectReason {
             RejectReason::Tokens(_) => "tokens_do_not_fit_messages",
             RejectReason::PurifiedBefore => "purified_before",
             RejectReason::Unrecovered { .. } => "unrecovered",
+            RejectReason::NotResampled => "not_resampled",
             RejectReason::Residue { .. } => "residue",
             RejectReason::NoVector(_) => "no_vector",
         }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
+use purify::options::{Objective, TrainConfig};
 use purify::policy::chat::Chat;
 use purify::policy::layers::Gradients;
 use purify::policy::{Batch, Policy, Slope, TokenStats, ops, sample};
@@ -152,19 +153,22 @@ fn shards_and_both_generations_of_the_configuration_give_the_same_model() {
 
 /// Trains on everything at once and holds each number to the golden ones.
 fn three_updates(model: &str, name: &str, mut policy: Policy, rule: Rule, examples: &[Example]) {
-    let golden = &golden(model)[name];
+    if name != "lora_sft" {
+        policy.train_all();
+    }
+    hold(&format!("{model}, {name}"), &golden(model)[name], policy, rule, examples);
+}
+
+fn hold(what: &str, golden: &Value, policy: Policy, rule: Rule, examples: &[Example]) {
     let examples: Vec<&Example> = examples.iter().collect();
     let references = match rule {
         Rule::Dpo { .. } => references(&policy, &examples, 1 << 20).expect("references"),
         _ => Vec::new(),
     };
     let references: Vec<&[f32]> = references.iter().map(Vec::as_slice).collect();
-    if name != "lora_sft" {
-        policy.train_all();
-    }
     let mut optimizer = AdamW::default();
     for (k, expected) in golden["steps"].as_array().expect("updates").iter().enumerate() {
-        let what = format!("{model}, {name}, update {}", k + 1);
+        let what = format!("{what}, update {}", k + 1);
         let step = rule.step(&policy, &examples, &references, 1 << 20).expect("a step");
         assert_close(&format!("{what}: loss"), step.sums.loss, expected["loss"].as_f64().expect("a loss"));
         let total = norm(&step.gradients).expect("a norm");
@@ -184,7 +188,7 @@ fn three_updates(model: &str, name: &str, mut policy: Policy, rule: Rule, exampl
         optimizer.update(&ADAM, k as u64 + 1, &policy.trained(), &step.gradients, total).expect("an update");
     }
     let step = rule.step(&policy, &examples, &references, 1 << 20).expect("a step");
-    assert_close(&format!("{model}, {name}, after"), step.sums.loss, golden["loss_after"].as_f64().expect("a loss"));
+    assert_close(&format!("{what}, after"), step.sums.loss, golden["loss_after"].as_f64().expect("a loss"));
 }
 
 #[test]
@@ -536,4 +540,82 @@ fn prompt_that_leaves_no_room_is_refused() {
     let asked = [sample::Continued { sequence, ids: &[1, 2, 3, 4] }];
     let error = sampler.answer(&asked, &sampling).expect_err("no room").to_string();
     assert_eq!(error, "a sequence has 4 tokens, the model takes at most 4");
+}
+
+/// The golden rows as a file, with columns that the rows don't have themselves.
+fn rows_file(folder: &Path, golden: &Value, more: impl Fn(usize) -> Value) -> PathBuf {
+    use arrow::json::ReaderBuilder;
+    use arrow::json::reader::infer_json_schema;
+    let rows = golden["rows"].as_array().expect("rows").iter().enumerate().map(|(k, row)| {
+        let mut row = row.as_object().expect("a row").clone();
+        row.remove("logprobs");
+        row.extend(more(k).as_object().expect("columns").clone());
+        format!("{}\n", Value::Object(row))
+    });
+    let text: String = rows.collect();
+    let schema = std::sync::Arc::new(infer_json_schema(text.as_bytes(), None).expect("a schema").0);
+    let mut batches = ReaderBuilder::new(std::sync::Arc::clone(&schema)).build(text.as_bytes()).expect("a reader");
+    let path = folder.join("rows.parquet");
+    let file = std::fs::File::create(&path).expect("a file");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, schema, None).expect("a writer");
+    writer.write(&batches.next().expect("a batch").expect("rows")).expect("written");
+    writer.close().expect("a footer");
+    path
+}
+
+/// What the trainer makes of a file.
+fn loaded(path: &Path, policy: &Policy) -> Result<purify::train::data::Dataset, purify::train::error::TrainError> {
+    let config = TrainConfig::new(Objective::Grpo, vec![path.to_owned()], path.with_extension("run"));
+    let signal = std::sync::atomic::AtomicUsize::new(0);
+    let run = purify::run::Run::new(1, &purify::run::Silent, &signal).expect("a thread");
+    purify::train::data::load(&config, &Default::default(), policy, &run)
+}
+
+#[test]
+fn advantages_of_single_tokens_go_through_the_trainer_to_pytorchs_gradients() {
+    let model = "tiny-qwen3";
+    let text = std::fs::read_to_string(fixture("models").join(model).join("golden_token_advantages.json"));
+    let expected: Value = serde_json::from_str(&text.expect("the numbers")).expect("JSON");
+    let (place, golden) = (tempfile::tempdir().expect("a folder"), golden(model));
+    let mut policy = load(model, DType::F32);
+    policy.train_all();
+    let of = &golden["advantages"];
+    let columns = |k: usize| json!({"advantage": of[k], "token_advantages": expected["token_advantages"][k]});
+    let dataset = loaded(&rows_file(place.path(), &golden, columns), &policy).expect("examples");
+    assert!(dataset.examples.iter().all(|example| example.advantages.len() == example.trained()));
+    hold(&format!("{model}, token advantages"), &expected, policy, Rule::Grpo(GRPO), &dataset.examples);
+}
+
+#[test]
+fn advantages_of_the_rows_are_used_before_those_of_their_groups() {
+    let model = "tiny-qwen3";
+    let (place, golden, policy) = (tempfile::tempdir().expect("a folder"), golden(model), load(model, DType::F32));
+    let own = [Some(0.5), None, Some(-2.0), Some(0.0), Some(1.5), Some(-0.25)];
+    let path = rows_file(place.path(), &golden, |k| json!({"advantage": own[k]}));
+    let dataset = loaded(&path, &policy).expect("examples");
+    let found: Vec<f64> = dataset.examples.iter().map(|example| example.advantage).collect();
+    assert_eq!(found, own.into_iter().flatten().collect::<Vec<_>>());
+    assert_eq!((dataset.report.no_advantage, dataset.report.rows), (1, 6));
+}
+
+#[test]
+fn advantages_that_do_not_fit_the_tokens_are_refused_with_their_row() {
+    let model = "tiny-qwen3";
+    let (place, golden, policy) = (tempfile::tempdir().expect("a folder"), golden(model), load(model, DType::F32));
+    let length = |k: usize| golden["rows"][k]["response_ids"].as_array().expect("ids").len();
+    let short = |k: usize| json!({"advantage": 1.0, "token_advantages": vec![1.0; length(k) - usize::from(k == 2)]});
+    let error = loaded(&rows_file(place.path(), &golden, short), &policy).expect_err("one is too short").to_string();
+    let expected =
+        format!("`token_advantages` has {} values, expected one for each of the {}", length(2) - 1, length(2));
+    assert!(error.contains("row 2 of") && error.contains(&expected), "{error}");
+    let holed = |k: usize| {
+        let mut values = vec![json!(1.0); length(k)];
+        values[0] = if k == 1 { Value::Null } else { json!(1.0) };
+        json!({"advantage": 1.0, "token_advantages": values})
+    };
+    let error = loaded(&rows_file(place.path(), &golden, holed), &policy).expect_err("one is absent").to_string();
+    assert!(
+        error.contains("row 1 of") && error.contains("token 0 of the response is trained on and has no"),
+        "{error}"
+    );
 }

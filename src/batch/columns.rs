@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeListArray, LargeStringArray, ListArray,
-    RecordBatch, StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Float32Builder, Float64Array, Int64Array, LargeListArray, LargeStringArray,
+    ListArray, ListBuilder, RecordBatch, StructArray, UInt32Array, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
@@ -35,6 +35,7 @@ pub fn assemble(
     let same = |k: usize| {
         if all_rows { Ok(Arc::clone(batch.column(k))) } else { take(batch.column(k), &indices, None) }
     };
+    let token_advantages = columns.token_advantages.filter(|_| columns.response.is_some());
     let is_changed = rows.iter().any(|r| r.purified.is_some());
     let tokens_change = rows.iter().any(|r| r.purified.as_ref().is_some_and(|p| p.tokens().is_some()));
     let response = columns.response.filter(|_| tokens_change);
@@ -48,6 +49,8 @@ pub fn assemble(
             tokens_column(decoded, TokenColumn::Mask, field, rows)?
         } else if response.is_some_and(|r| r.logprobs == Some(k)) {
             tokens_column(decoded, TokenColumn::Logprobs, field, rows)?
+        } else if tokens_change && token_advantages == Some(k) {
+            tokens_column(decoded, TokenColumn::Advantages(&List::new(batch.column(k))?), field, rows)?
         } else {
             same(k)?
         };
@@ -59,6 +62,17 @@ pub fn assemble(
     };
     if schema.adds_advantage {
         arrays.push(Arc::new(rows.iter().map(|row| row.advantage).collect::<Float64Array>()));
+    }
+    if schema.adds_token_advantages {
+        let mut lists = ListBuilder::new(Float32Builder::new());
+        for row in rows {
+            match &row.token_advantages {
+                Some(values) => lists.append_value(values.iter().copied().map(Some)),
+                None => lists.append_null(),
+            }
+        }
+        let at = arrays.len();
+        arrays.push(cast(&lists.finish(), schema.schema.field(at).data_type())?);
     }
     arrays.push(provenance::column(decoded, record.data_type(), rows, labels)?);
     RecordBatch::try_new(Arc::clone(&schema.schema), arrays)
@@ -210,16 +224,17 @@ pub fn list_of(values: ArrayRef, offsets: Vec<usize>, field: &Field) -> Result<A
     if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum TokenColumn {
+#[derive(Clone, Copy)]
+enum TokenColumn<'l> {
     Ids,
     Mask,
     Logprobs,
+    Advantages(&'l List),
 }
 
 fn tokens_column(
     decoded: &Decoded,
-    column: TokenColumn,
+    column: TokenColumn<'_>,
     field: &Field,
     rows: &[WrittenRow],
 ) -> Result<ArrayRef, ArrowError> {
@@ -229,6 +244,7 @@ fn tokens_column(
     let list: &List = match (column, &response.logprobs) {
         (TokenColumn::Ids, _) => &response.ids,
         (TokenColumn::Mask, _) => &response.mask,
+        (TokenColumn::Advantages(list), _) => list,
         (TokenColumn::Logprobs, Some((_, list))) => list,
         (TokenColumn::Logprobs, None) => {
             return Err(ArrowError::InvalidArgumentError("no log-probs to splice: this is a bug".to_owned()));
@@ -252,7 +268,9 @@ fn tokens_column(
             Some(splice) => {
                 for kept in &splice.kept {
                     match column {
-                        TokenColumn::Ids => pieces.copy(base + kept.start..base + kept.end),
+                        TokenColumn::Ids | TokenColumn::Advantages(_) => {
+                            pieces.copy(base + kept.start..base + kept.end)
+                        }
                         TokenColumn::Mask => {
                             for (part, is_untrained) in split_at(kept, &splice.untrained) {
                                 if is_untrained {

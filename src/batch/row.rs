@@ -20,6 +20,8 @@ pub struct WrittenRow {
     pub purified: Option<PurifiedRollout>,
     /// What it earned beside its group, where that is known and written.
     pub advantage: Option<f64>,
+    /// The same by response token, where it is known and written.
+    pub token_advantages: Option<Vec<f32>>,
     /// The loss flag of each message, where the schema marks the loss; empty elsewhere.
     pub loss: Vec<bool>,
 }

@@ -27,6 +27,10 @@ pub struct Sample {
     pub is_unnamed: bool,
     pub group: Option<String>,
     pub reward: Option<f64>,
+    /// What it earned beside its group, from before any edit.
+    pub advantage: Option<f64>,
+    /// The same by response token; an entry may be absent.
+    pub token_advantages: Option<Vec<Option<f32>>>,
     pub tokens: Option<SampleTokens>,
     /// Absent where the file has none; as chat templates read them, fields that are null left out.
     pub messages: Option<Vec<Value>>,
@@ -70,6 +74,7 @@ pub struct SampleReader<'d> {
     tools: Option<Tools>,
     prompt: Option<(List, Int32Array)>,
     logprobs: Option<Float32Array>,
+    token_advantages: Option<(List, Float32Array)>,
     messages: Option<Vec<Option<Vec<Value>>>>,
     records: Option<RecordReader>,
 }
@@ -83,6 +88,18 @@ fn token_list(array: &ArrayRef) -> Result<(List, Int32Array), ArrowError> {
     let list = List::new(array)?;
     let values = ints(&list.values)?;
     Ok((list, values))
+}
+
+fn number_list(array: &ArrayRef) -> Result<(List, Float32Array), ArrowError> {
+    let list = List::new(array)?;
+    let values = strict_cast(&list.values, &DataType::Float32)?.as_primitive::<Float32Type>().clone();
+    Ok((list, values))
+}
+
+/// The numbers of a row, some of which may be absent.
+fn numbers_of(list: &List, values: &Float32Array, row: usize) -> Option<Vec<Option<f32>>> {
+    let number = |k: usize| values.is_valid(k).then(|| values.value(k));
+    list.range(row).map(|range: Range<usize>| range.map(number).collect())
 }
 
 fn tokens_of(column: &str, (list, values): &(List, Int32Array), row: usize) -> Result<Vec<i32>, RowError> {
@@ -103,6 +120,7 @@ impl<'d> SampleReader<'d> {
             tools: columns.tools.map(|k| Tools::new(batch, k)).transpose()?,
             prompt: columns.prompt_ids.map(|k| token_list(batch.column(k))).transpose()?,
             logprobs: logprobs.map(|array| array.as_primitive::<Float32Type>().clone()),
+            token_advantages: columns.token_advantages.map(|k| number_list(batch.column(k))).transpose()?,
             messages: columns.messages.map(|k| json_of(batch, k)).transpose()?,
             records: decoded.records()?,
         })
@@ -116,6 +134,8 @@ impl<'d> SampleReader<'d> {
             id: decoded.id(row).into_owned(),
             group: decoded.group(row).map(str::to_owned),
             reward: decoded.reward(row),
+            advantage: decoded.advantage(row),
+            token_advantages: self.token_advantages.as_ref().and_then(|(list, values)| numbers_of(list, values, row)),
             tokens: self.tokens(row)?,
             messages: self.messages.as_ref().and_then(|all| all[row].clone()),
             tools: self.tools.as_ref().map_or(Ok(None), |tools| tools.row(row))?,
@@ -137,9 +157,7 @@ impl<'d> SampleReader<'d> {
         let null = || RowError::NullTokens { column: "response_ids".to_owned() };
         let tokens = response.row(row)?.ok_or_else(null)?;
         let logprobs = match (&response.logprobs, &self.logprobs) {
-            (Some((_, list)), Some(values)) => list
-                .range(row)
-                .map(|range: Range<usize>| range.map(|k| values.is_valid(k).then(|| values.value(k))).collect()),
+            (Some((_, list)), Some(values)) => numbers_of(list, values, row),
             _ => None,
         };
         Ok(Some(SampleTokens {

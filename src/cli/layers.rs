@@ -1,4 +1,4 @@
-//! Resolves the layers of options: default < profile < `purify.toml` < `PURIFY_*` < flags.
+//! Resolves the layers of options: default < profile < recipe < `purify.toml` < `PURIFY_*` < flags.
 //!
 //! Owns the order alone. A lower layer becomes the default of the argument of that name, so every value is parsed
 //! and checked in one place, whatever layer it comes from.
@@ -13,7 +13,8 @@ use clap::{Arg, ArgMatches, Command};
 use toml::Value;
 
 use crate::error::Error;
-use crate::options::{Options, Profile};
+use crate::options::{Options, Profile, Recipe};
+use crate::recipe;
 
 /// Read from the working folder if it is there.
 const FILE: &str = "purify.toml";
@@ -39,6 +40,10 @@ pub(super) fn resolve(command: Command, args: &[OsString]) -> Result<ArgMatches,
     let active = matches.subcommand().map_or(&matches, |(_, sub)| sub);
     let profile = active.try_get_one::<Profile>("profile").ok().flatten().copied().unwrap_or_default();
     let mut layered = of_profile(profile);
+    if let Some(recipe) = active.try_get_one::<Recipe>("recipe").ok().flatten().copied() {
+        refuse_contradictions(&command, active, &from_file, recipe)?;
+        layered.extend(of_recipe(recipe));
+    }
     if layered.is_empty() {
         return Ok(matches);
     }
@@ -51,6 +56,40 @@ fn of_profile(profile: Profile) -> Defaults {
     let (plain, set) = (by_argument(&Options::default()), by_argument(&Options::of_profile(profile)));
     // The profile itself is what was asked for.
     set.into_iter().filter(|(id, value)| id != "profile" && plain.get(id) != Some(value)).collect()
+}
+
+/// What a recipe sets, by argument.
+fn of_recipe(recipe: Recipe) -> Defaults {
+    recipe::entry(recipe).settings().map(|(id, value)| (id.to_owned(), vec![value.to_owned()])).collect()
+}
+
+/// An option that was given otherwise than the recipe sets it would make the recipe something else.
+fn refuse_contradictions(
+    command: &Command,
+    matches: &ArgMatches,
+    from_file: &Defaults,
+    recipe: Recipe,
+) -> Result<(), LayerError> {
+    let is_same = |given: &str, set: &str| match (given.parse::<f64>(), set.parse::<f64>()) {
+        (Ok(given), Ok(set)) => given == set,
+        _ => given.eq_ignore_ascii_case(set),
+    };
+    for (id, set) in recipe::entry(recipe).settings() {
+        let source = matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
+        let is_given = matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+        let given = match matches.try_get_raw(id) {
+            Ok(Some(mut values)) if is_given => values.next().map(|value| value.to_string_lossy().into_owned()),
+            _ => from_file.get(id).and_then(|values| values.first().cloned()),
+        };
+        if let Some(given) = given.filter(|given| !is_same(given, set)) {
+            let (long, name) = (id.replace('_', "-"), recipe.name());
+            let said = format!(
+                "`--{long} {given}` contradicts `--recipe {name}`, which sets it to `{set}`\n\nhint: leave one of the two out\n"
+            );
+            return Err(LayerError::Clap(command.clone().error(ErrorKind::ArgumentConflict, said)));
+        }
+    }
+    Ok(())
 }
 
 /// Options as they would be typed, by argument.

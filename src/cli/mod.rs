@@ -1,6 +1,6 @@
 //! The command line: parses, resolves the layers of options, calls one library function, prints.
 //!
-//! Owns the tree of commands and the order default < profile < `purify.toml` < `PURIFY_*` < flags. Values are
+//! Owns the tree of commands and the order default < profile < recipe < `purify.toml` < `PURIFY_*` < flags. Values are
 //! declared in [`crate::options`]; everything that is printed goes through [`printer`].
 
 mod audit;
@@ -48,7 +48,7 @@ Exit codes:
   4    an output can't be written
   130  interrupted (143: terminated)
 
-Options are taken from: defaults < --profile < purify.toml < PURIFY_* variables < flags.
+Options are taken from: defaults < --profile < --recipe < purify.toml < PURIFY_* variables < flags.
 The last line on stdout is one JSON object with the counters.";
 
 /// Replace failed tool calls in stored agent rollouts with the model's own corrections (SAAR, arXiv 2601.15141)
@@ -426,6 +426,18 @@ mod tests {
     #[test]
     fn default_options_are_those_of_an_empty_command_line() {
         assert_eq!(resolved(&[]), Options::default());
+    }
+
+    #[test]
+    fn trainers_options_of_the_library_are_those_of_a_command_line_that_names_no_other() {
+        use crate::options::Objective;
+        let args = ["purify", "train", "--data", "a", "--out", "b", "--objective", "grpo", "--model", "m"];
+        let matches = command().mut_subcommand("train", |c| c.mut_args(|arg| arg.env(None::<&str>)));
+        let matches = matches.try_get_matches_from(args).unwrap_or_else(|error| panic!("{error}"));
+        let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{error}"));
+        let Some(Command::Train(typed)) = cli.command else { panic!("it is the trainer") };
+        let built = TrainConfig::new(Objective::Grpo, vec!["a".into()], "b".into());
+        assert_eq!(format!("{:?}", typed.train), format!("{built:?}"));
     }
 
     #[test]

@@ -268,6 +268,8 @@ impl Printer {
         let mut out = String::new();
         let sections = [
             serde_json::to_value(&settings.method),
+            serde_json::to_value(&settings.decision),
+            serde_json::to_value(&settings.rewards),
             serde_json::to_value(&settings.errors),
             serde_json::to_value(&settings.columns),
             serde_json::to_value(&settings.gate),

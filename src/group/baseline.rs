@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::EPS;
+use super::resample::{LeftOut, RowKey};
 
 /// What one rollout earned: `reward - mean` of its group over the deviation, as [`super::advantages`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,6 +65,7 @@ impl Rewards {
 pub struct Baselines {
     groups: HashMap<u128, Rewards>,
     tally: BaselineTally,
+    left_out: LeftOut,
 }
 
 /// How much of an input has a baseline.
@@ -105,6 +107,16 @@ impl Baselines {
         self.groups.get(&key(group?))?.advantage(reward)
     }
 
+    /// The same with rows that are not to be written.
+    pub fn without(self, left_out: LeftOut) -> Self {
+        Baselines { left_out, ..self }
+    }
+
+    /// Whether a row is not to be written, since others of its group were chosen.
+    pub fn leaves_out(&self, group: Option<&str>, id: &str, number: u64) -> bool {
+        !self.left_out.is_empty() && group.is_some_and(|group| self.left_out.contains(RowKey::new(group, id, number)))
+    }
+
     pub fn tally(&self) -> BaselineTally {
         let count = |is: fn(&Rewards) -> bool| self.groups.values().filter(|r| is(r)).count() as u64;
         BaselineTally {
@@ -124,6 +136,9 @@ impl Baselines {
         for (key, rewards) in groups {
             hasher.update(&key.to_le_bytes()).update(&rewards.count.to_le_bytes());
             hasher.update(&rewards.mean.to_bits().to_le_bytes()).update(&rewards.squares.to_bits().to_le_bytes());
+        }
+        for key in self.left_out.sorted() {
+            hasher.update(&key.to_le_bytes());
         }
         hasher.finalize().to_hex().to_string()
     }

@@ -5,6 +5,7 @@
 //! errors (rStar2-Agent's resample-on-correct, arXiv 2508.20722). Pure: rewards in, numbers out.
 
 pub mod baseline;
+pub mod resample;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +48,15 @@ pub struct Advantages {
     pub first_single: Option<String>,
     /// Rollouts left out by resample-on-correct.
     pub resampled: usize,
+}
+
+/// The most that failed attempts take from a reward, in penalties of one.
+const MAX_PENALTIES: usize = 3;
+
+/// A reward less `penalty` for each failed attempt, three at most; one above zero stays at zero or above.
+pub fn penalised(reward: f64, penalty: f64, failed_attempts: usize) -> f64 {
+    let less = reward - penalty * failed_attempts.min(MAX_PENALTIES) as f64;
+    if reward > 0.0 { less.max(0.0) } else { less }
 }
 
 /// `(reward - mean) / (std + 1e-6)` within each group, with n - 1 in the deviation.
@@ -149,6 +159,14 @@ mod tests {
         assert!(found.of[0].is_none() && found.of[1].is_some());
         assert_eq!(found.of[2..].iter().flatten().count(), 1);
         assert_eq!(found.resampled, 2);
+    }
+
+    #[test]
+    fn penalty_is_bounded_and_never_turns_a_success_negative() {
+        assert_eq!([0, 1, 3, 9].map(|failed| penalised(1.0, 0.25, failed)), [1.0, 0.75, 0.25, 0.25]);
+        assert_eq!([0, 1, 9].map(|failed| penalised(0.0, 0.25, failed)), [0.0, -0.25, -0.75]);
+        assert_eq!(penalised(0.1, 0.25, 2), 0.0);
+        assert_eq!(penalised(-1.0, 0.25, 1), -1.25);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod guard;
 mod lineage;
 mod method;
 mod numbers;
+mod rewards;
 mod rules;
 mod run;
 mod train;
@@ -38,6 +39,7 @@ pub use method::{
     SimilarityMetric, Unrecovered,
 };
 pub use numbers::{CompressionLevel, DEFAULT_COMPRESSION_LEVEL, Fraction, NonNegative, Positive, Whole};
+pub use rewards::{Recipe, Resample, RewardConfig, TokenAdvantages};
 pub use rules::{RulesFile, UserFault, UserRule, UserVerdict};
 pub use run::{ComputeConfig, RunConfig, Shard};
 pub use train::{
@@ -56,6 +58,8 @@ pub struct Options {
     pub method: SaarConfig,
     #[cfg_attr(feature = "cli", command(flatten))]
     pub decision: DecideConfig,
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub rewards: RewardConfig,
     #[cfg_attr(feature = "cli", command(flatten))]
     pub errors: DetectConfig,
     #[cfg_attr(feature = "cli", command(flatten))]
@@ -112,6 +116,13 @@ impl Options {
             }
         }
         options
+    }
+
+    /// Whether something about all rows of a group must be known before the first is decided on.
+    pub fn needs_groups(&self) -> bool {
+        self.decision.needs_advantages()
+            || self.rewards.counts_failures()
+            || self.rewards.token_advantages != TokenAdvantages::None
     }
 
     /// From JSON as a manifest holds it, of this version or an earlier one. What is left out has its default.

@@ -17,6 +17,17 @@ impl Fraction {
     pub(super) const HALF: Self = Fraction(0.5);
     pub(super) const ONE: Self = Fraction(1.0);
 
+    /// For defaults, which stand in the code: the nearest number in range.
+    pub(super) const fn of(value: f64) -> Self {
+        Fraction(if value >= 1.0 {
+            1.0
+        } else if value > 0.0 {
+            value
+        } else {
+            0.0
+        })
+    }
+
     /// `None` outside 0..=1, or for NaN.
     pub fn new(value: f64) -> Option<Self> {
         (0.0..=1.0).contains(&value).then_some(Fraction(value))

@@ -235,6 +235,51 @@ pub struct TrainConfig {
     pub dpo: DpoConfig,
 }
 
+impl TrainConfig {
+    /// All options but these three as the command line has them by default.
+    pub fn new(objective: Objective, data: Vec<PathBuf>, out: PathBuf) -> Self {
+        let number = NonNegative::of;
+        TrainConfig {
+            data,
+            out,
+            objective,
+            full: false,
+            lora_rank: Whole::nearest(16),
+            lora_alpha: None,
+            lora_targets: Vec::new(),
+            merge: false,
+            updates: None,
+            epochs: Positive::nearest(1),
+            batch_rollouts: MiniBatch::Rollouts(32),
+            learning_rate: number(2e-6),
+            warmup: 20,
+            weight_decay: number(0.01),
+            beta1: Fraction::of(0.9),
+            beta2: Fraction::of(0.999),
+            clip_grad_norm: number(1.0),
+            seed: 0,
+            max_length: None,
+            on_bad_row: OnBadRow::default(),
+            checkpoint_activations: false,
+            save_every: 50,
+            resume: false,
+            grpo: GrpoConfig {
+                clip_low: number(0.2),
+                clip_high: number(0.28),
+                dual_clip: number(10.0),
+                kl: number(0.0),
+                keep_equal_groups: false,
+                overlong: None,
+                overlong_buffer: 4096,
+                overlong_factor: number(1.0),
+                repair_weight_cap: None,
+                resample_on_correct: false,
+            },
+            dpo: DpoConfig { beta: number(0.1) },
+        }
+    }
+}
+
 /// grpo's own options.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -274,6 +319,17 @@ pub struct GrpoConfig {
     /// Keep half of each group; of the better rollouts, those with the fewest tool errors (rStar2-Agent)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_RESAMPLE_ON_CORRECT", value_parser = boolish()))]
     pub resample_on_correct: bool,
+}
+
+impl GrpoConfig {
+    /// The option, if one is given, that changes the rewards or groups from which advantages come.
+    pub fn changes_advantages(&self) -> Option<&'static str> {
+        match (self.overlong, self.resample_on_correct) {
+            (Some(_), _) => Some("--overlong"),
+            (None, true) => Some("--resample-on-correct"),
+            (None, false) => None,
+        }
+    }
 }
 
 /// dpo's own options.

@@ -6,22 +6,30 @@
 use crate::error::Error;
 use crate::group::Baselines;
 use crate::ingest::KnownInput;
+use crate::purifier::{Earnings, Purifier};
 use crate::run::Run;
 
 /// The baselines of all groups of some inputs.
 ///
 /// # Errors
 /// An input that can't be read, or a signal.
-pub fn gather<'k>(inputs: impl IntoIterator<Item = &'k KnownInput>, run: &Run<'_>) -> Result<Baselines, Error> {
-    let mut out = Baselines::default();
+pub fn gather<'k>(
+    purifier: &Purifier<'_>,
+    inputs: impl IntoIterator<Item = &'k KnownInput>,
+    run: &Run<'_>,
+) -> Result<Baselines, Error> {
+    let mut out = Earnings::default();
+    let reads_all = purifier.options().rewards.counts_failures();
     for known in inputs {
-        let Some(input) = run.install(|| known.rewards())? else { continue };
+        let opened = || match reads_all {
+            true => known.open().map(Some),
+            false => known.rewards(),
+        };
+        let Some(input) = run.install(opened)? else { continue };
         input.each_decoded(run, |(batches, _)| {
-            for batch in &batches {
-                (0..batch.rows()).for_each(|row| out.add(batch.group(row), batch.reward(row)));
-            }
+            batches.iter().for_each(|batch| purifier.gather(batch, &mut out));
             Ok::<(), Error>(())
         })?;
     }
-    Ok(out)
+    Ok(out.finish(purifier.options().method.seed))
 }

@@ -12,6 +12,7 @@ pub mod gate;
 mod judging;
 pub mod outputs;
 mod part;
+mod recipes;
 mod records;
 pub mod revert;
 pub mod semantic;
@@ -32,8 +33,9 @@ use crate::judge::Judge;
 use crate::options::{ColumnConfig, Options, RunConfig};
 use crate::purifier::Purifier;
 use crate::purifier::counts::StageCounts;
+use crate::recipe;
 use crate::run::{Run, Task};
-use crate::schema::OutputSchema;
+use crate::schema::{Columns, OutputSchema};
 use crate::similarity::semantic::Vectors;
 use crate::write::{FileRecord, remove_stale, write_text};
 use gate::Gate;
@@ -173,12 +175,21 @@ pub fn run(
         outputs::refuse_foreign_card(card)?;
     }
     let asked = outputs.as_ref().map(|o| export::of_run(config, settings, o)).transpose()?.flatten();
-    let wants_baselines = settings.decision.needs_advantages();
+    let wants_baselines = settings.needs_groups();
     let mut checked = run.install(|| check_inputs(&purifier, &paths, wants_baselines))?;
     let purifier = match wants_baselines {
-        true => purifier.with_baselines(baselines::gather(checked.iter().filter_map(Checked::known), run)?),
+        true => {
+            let found = baselines::gather(&purifier, checked.iter().filter_map(Checked::known), run)?;
+            purifier.with_baselines(found)
+        }
         false => purifier,
     };
+    if let Some(recipe) = settings.rewards.recipe {
+        let inputs: Vec<&Columns> =
+            checked.iter().filter_map(Checked::known).map(|known| &known.shape.columns).collect();
+        let facts = recipes::facts(&inputs, purifier.baselines());
+        recipe::check(recipe, facts).map_err(|unserved| Error::usage(unserved.to_string(), Some(&unserved.hint())))?;
+    }
     let baselines = purifier.baselines().map(Baselines::digest).unwrap_or_default();
     let mut summary = Summary {
         counts: StageCounts::default(),

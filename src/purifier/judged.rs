@@ -36,7 +36,7 @@ impl Purifier<'_> {
         loop {
             let gate = Gate { refused: &refused };
             let guarded = self.guarded(&trajectory, Some(gate), advantage)?;
-            let mut row = self.applied(&trajectory, guarded)?;
+            let mut row = self.applied(&trajectory, guarded, advantage)?;
             let Some(purified) = row.rollout.as_ref().filter(|_| !row.plan.repairs.is_empty()) else {
                 row.judged = judged;
                 return Ok(row);
@@ -123,6 +123,7 @@ impl Purifier<'_> {
         &self,
         trajectory: &Trajectory<'_, '_>,
         Guarded { plan, findings }: Guarded,
+        advantage: Option<Advantage>,
     ) -> Result<PurifiedRow, RejectReason> {
         let drops = self.options.method.mode == Mode::Drop || self.options.method.unrecovered == Unrecovered::Drop;
         if drops && plan.unrecovered > 0 {
@@ -138,6 +139,8 @@ impl Purifier<'_> {
             record.findings = findings;
         }
         let runs = rewrite::runs(trajectory, &plan);
-        Ok(PurifiedRow { records, runs, plan, rollout: purified, loss, judged: Vec::new() })
+        let token_advantages = self.token_advantages(trajectory, advantage)?;
+        let judged = Vec::new();
+        Ok(PurifiedRow { records, runs, plan, rollout: purified, loss, judged, advantage, token_advantages })
     }
 }

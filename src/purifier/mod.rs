@@ -5,6 +5,7 @@
 //! these hands in what they stand for: options, vectors, a judge, a call marker.
 
 pub mod counts;
+mod earned;
 mod guarded;
 mod judged;
 mod rows;
@@ -12,7 +13,7 @@ mod rows;
 use crate::batch::row::RunLabels;
 use crate::group::{Advantage, Baselines};
 use crate::judge::{Judge, LogIs};
-use crate::options::{Mode, Options, Shard};
+use crate::options::{Mode, Options, Shard, TokenAdvantages};
 use crate::record::{Findings, RepairRecord, RunRecord};
 use crate::rejects::RejectReason;
 use crate::rewrite::PurifiedRollout;
@@ -24,6 +25,7 @@ use crate::similarity::semantic::Vectors;
 use crate::steps::Trajectory;
 use crate::tokens::CallMarker;
 use crate::verdict::{ErrorDetector, PatternError};
+pub use earned::Earnings;
 pub use rows::{PurifiedBatch, PurifyError, RowPurifier};
 
 /// All that decides what becomes of a rollout, ready for use.
@@ -49,6 +51,10 @@ pub struct PurifiedRow {
     pub loss: Vec<bool>,
     /// What a judge said of each recovered run, made or refused; empty without one.
     pub judged: Vec<Option<LogIs>>,
+    /// What it earned beside its group, where that is known.
+    pub advantage: Option<Advantage>,
+    /// The same by response token, where the options ask for it.
+    pub token_advantages: Option<Vec<f32>>,
 }
 
 /// A plan, and what the guards say of each of its repairs.
@@ -175,7 +181,7 @@ impl<'a> Purifier<'a> {
         advantage: Option<Advantage>,
     ) -> Result<PurifiedRow, RejectReason> {
         let guarded = self.guarded(trajectory, None, advantage)?;
-        self.applied(trajectory, guarded)
+        self.applied(trajectory, guarded, advantage)
     }
 
     fn planner(&self) -> Planner<'_> {
@@ -189,6 +195,10 @@ impl<'a> Purifier<'a> {
             drops_tokens: self.options.columns.drops_tokens(),
             marks_loss: self.options.method.mode == Mode::Mask,
             adds_advantage: self.options.decision.advantage_column && knows_advantages && columns.advantage.is_none(),
+            adds_token_advantages: self.options.rewards.token_advantages != TokenAdvantages::None
+                && (knows_advantages || columns.advantage.is_some())
+                && columns.response.is_some()
+                && columns.token_advantages.is_none(),
         }
     }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::counts::StageCounts;
-use super::{PurifiedRow, Purifier};
+use super::{Earnings, PurifiedRow, Purifier};
 use crate::batch::columns;
 use crate::batch::row::WrittenRow;
 use crate::batch::sample::SampleReader;
@@ -22,7 +22,9 @@ use crate::guard::calls::{self, CallFaults, ListedTools};
 use crate::judge::JudgeError;
 use crate::record::{RecordReader, RowRecord};
 use crate::rejects::RejectReason;
+use crate::rollout::Rollout;
 use crate::schema::{Columns, OutputSchema, SchemaError};
+use crate::steps::Trajectory;
 
 /// The name of a batch that has none.
 const UNNAMED: &str = "batch";
@@ -96,10 +98,11 @@ impl Purifier<'_> {
         let schema = batch.schema();
         let columns = Columns::recognise(&schema, &self.options.columns)?;
         let decoded = Decoded::new(batch.clone(), &columns, &UNNAMED.into(), RowNumbers::From(0))?;
-        let mut own = Baselines::default();
-        if self.baselines.is_none() && self.options.decision.needs_advantages() {
-            (0..decoded.rows()).for_each(|row| own.add(decoded.group(row), decoded.reward(row)));
+        let mut own = Earnings::default();
+        if self.baselines.is_none() && self.options.needs_groups() {
+            self.gather(&decoded, &mut own);
         }
+        let own = own.finish(self.options.method.seed);
         let baselines = self.baselines.as_ref().unwrap_or(&own);
         self.rows_of(&schema, &columns, UNNAMED, baselines)?.purify(&decoded)
     }
@@ -204,12 +207,23 @@ impl RowPurifier<'_> {
             counts.rows_in += 1;
             match self.row(batch, (samples.as_ref(), records.as_ref()), row, &mut listed)? {
                 RowResult::Written(purified, earlier, faults) => {
-                    let PurifiedRow { plan, records, runs, rollout, loss, judged } = *purified;
+                    let PurifiedRow { plan, records, runs, rollout, loss, judged, advantage, token_advantages } =
+                        *purified;
                     counts.add_row(&plan, &records, rollout.is_some());
                     counts.guards.add_faults(faults);
                     counts.add_judged(&judged);
-                    let advantage = self.advantage(batch, row).map(Advantage::get);
-                    written.push(WrittenRow { row, plan, records, runs, earlier, purified: rollout, loss, advantage });
+                    let advantage = advantage.map(Advantage::get);
+                    written.push(WrittenRow {
+                        row,
+                        plan,
+                        records,
+                        runs,
+                        earlier,
+                        purified: rollout,
+                        loss,
+                        advantage,
+                        token_advantages,
+                    });
                 }
                 RowResult::Rejected(reason) => {
                     counts.add_reject(reason.code());
@@ -229,11 +243,15 @@ impl RowPurifier<'_> {
     }
 
     /// What a row earned beside its group: as it says itself, from before an earlier edit, else by the baselines.
-    fn advantage(&self, batch: &Decoded, row: usize) -> Option<Advantage> {
-        match self.columns.advantage {
-            Some(_) => batch.advantage(row).and_then(Advantage::new),
-            None => self.baselines.advantage(batch.group(row), batch.reward(row)),
+    fn advantage(&self, batch: &Decoded, row: usize, rollout: &Rollout<'_>) -> Option<Advantage> {
+        if self.columns.advantage.is_some() {
+            return batch.advantage(row).and_then(Advantage::new);
         }
+        let failed = match self.purifier.options.rewards.failure_penalty.get() > 0.0 {
+            true => Trajectory::new(rollout, &self.purifier.detector).failed_attempts(),
+            false => 0,
+        };
+        self.baselines.advantage(batch.group(row), self.purifier.reward(batch.reward(row), failed))
     }
 
     fn assembled(&self, batch: &Decoded, rows: &[WrittenRow]) -> Result<(RecordBatch, RecordBatch), ArrowError> {
@@ -260,9 +278,12 @@ impl RowPurifier<'_> {
         if !self.purifier.is_ours(batch.group(row), &batch.id(row)) {
             return Ok(RowResult::Elsewhere);
         }
-        let advantage = self.advantage(batch, row);
+        if self.baselines.leaves_out(batch.group(row), &batch.id(row), batch.number(row)) {
+            return Ok(RowResult::Rejected(RejectReason::NotResampled));
+        }
         let purify = || -> Result<_, Refusal> {
             let rollout = batch.rollout(row)?;
+            let advantage = self.advantage(batch, row, &rollout);
             let earlier = records.map(|records| records.row(row)).transpose().map_err(RowError::from)?.flatten();
             let purified = match (self.purifier.judge, samples) {
                 (Some(judge), Some(samples)) => {

@@ -20,6 +20,8 @@ pub const REJECT_REASON: &str = "reject_reason";
 pub const LOSS: &str = "loss";
 /// What a rollout earned beside its group: float64.
 pub const ADVANTAGE: &str = "advantage";
+/// The same by response token: list<float32>.
+pub const TOKEN_ADVANTAGES: &str = "token_advantages";
 /// Metadata of a field under which its use stands, where its name doesn't tell.
 const USE: &str = "purify.use";
 /// File metadata under which `datasets` keeps its description of the features.
@@ -92,6 +94,8 @@ pub struct Columns {
     pub response: Option<ResponseColumns>,
     /// What the rollout earned beside its group, from before any edit: ours, or the data's own.
     pub advantage: Option<usize>,
+    /// The same by response token.
+    pub token_advantages: Option<usize>,
     /// The column that an earlier run of ours has added.
     pub purification: Option<usize>,
     pub preference: Option<PreferenceColumns>,
@@ -185,6 +189,9 @@ impl Columns {
             prompt_ids: known(PROMPT_IDS),
             response,
             advantage: known(&[ADVANTAGE]).filter(|&k| schema.field(k).data_type().is_floating()),
+            token_advantages: known(&[TOKEN_ADVANTAGES]).filter(|&k| {
+                growing_item(schema.field(k).data_type()).is_some_and(|item| item.data_type().is_floating())
+            }),
             purification,
             preference,
         })
@@ -203,6 +210,7 @@ impl Columns {
             ("response mask", self.response.map(|r| r.mask)),
             ("log-probs", self.response.and_then(|r| r.logprobs)),
             ("advantage", self.advantage),
+            ("token advantages", self.token_advantages),
             ("earlier purification", self.purification),
         ]
         .into_iter()
@@ -305,6 +313,8 @@ pub struct OutputSchema {
     pub marks_loss: bool,
     /// Whether the column `advantage` comes after those kept.
     pub adds_advantage: bool,
+    /// Whether the column `token_advantages` comes after that.
+    pub adds_token_advantages: bool,
 }
 
 /// What a run changes about the columns.
@@ -313,14 +323,16 @@ pub struct Changes {
     pub drops_tokens: bool,
     pub marks_loss: bool,
     pub adds_advantage: bool,
+    pub adds_token_advantages: bool,
 }
 
 impl OutputSchema {
     pub fn new(input: &Schema, columns: &Columns, changes: Changes) -> Self {
-        let Changes { drops_tokens, marks_loss, adds_advantage } = changes;
+        let Changes { drops_tokens, marks_loss, adds_advantage, adds_token_advantages } = changes;
         let dropped = |index: usize| {
             let name = input.field(index).name().as_str();
-            let is_token = [RESPONSE_IDS, RESPONSE_MASK, RESPONSE_LOGPROBS, PROMPT_IDS].concat().contains(&name);
+            let token_columns = [RESPONSE_IDS, RESPONSE_MASK, RESPONSE_LOGPROBS, PROMPT_IDS, &[TOKEN_ADVANTAGES]];
+            let is_token = token_columns.concat().contains(&name);
             (drops_tokens && is_token) || columns.purification == Some(index)
         };
         let kept: Vec<usize> = (0..input.fields().len()).filter(|&k| !dropped(k)).collect();
@@ -342,10 +354,15 @@ impl OutputSchema {
         if adds_advantage {
             fields.push(Arc::new(Field::new(ADVANTAGE, DataType::Float64, true)));
         }
+        if adds_token_advantages {
+            let item = Field::new("element", DataType::Float32, true);
+            fields.push(Arc::new(Field::new(TOKEN_ADVANTAGES, DataType::List(Arc::new(item)), true)));
+        }
         let with_logprobs = columns.response.is_some_and(|r| r.logprobs.is_some()) || earlier == Some(true);
         fields.push(Arc::new(Field::new(PURIFICATION, record::data_type(with_logprobs), true)));
         let metadata = updated_metadata(input.metadata(), &fields);
-        OutputSchema { schema: Arc::new(Schema::new_with_metadata(fields, metadata)), kept, marks_loss, adds_advantage }
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        OutputSchema { schema, kept, marks_loss, adds_advantage, adds_token_advantages }
     }
 }
 

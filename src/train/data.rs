@@ -1,23 +1,25 @@
 //! Rows to examples: what is trained on, and what is left out and why.
 //!
 //! Owns what each objective needs of a row. Order is that of the files. Examples hold tokens alone, so that raw and
-//! purified data train alike; advantages come from the groups as they are in the files given, after purification if that
-//! is what was done.
+//! purified data train alike. Advantages are those that the rows say, from before they were edited; where they say none, those of
+//! the groups as they are in the files given. What single tokens have is [`super::values`]'s.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::error::{Problem, TrainError};
+use super::values;
 use crate::batch::sample::{Preference, PreferenceReader, Sample, SampleReader};
 use crate::batch::{Decoded, RowError};
 use crate::group::{GroupRules, Member, advantages, overlong_penalty};
 use crate::ingest::{IngestError, Input, Shape, expand};
 use crate::options::{ColumnConfig, DetectConfig, Objective, OnBadRow, TrainConfig};
 use crate::policy::Policy;
-use crate::policy::sequence::{Sequence, Sequencer};
+use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
 use crate::rollout::Rollout;
 use crate::run::Run;
+use crate::schema::Columns;
 use crate::steps::Trajectory;
 use crate::verdict::ErrorDetector;
 
@@ -41,6 +43,8 @@ pub struct Example {
     /// Weights of the trained tokens; empty: all 1.
     pub weights: Vec<f32>,
     pub advantage: f64,
+    /// Advantages of the trained tokens; empty: `advantage` holds for all of them.
+    pub advantages: Vec<f32>,
     pub reward: Option<f64>,
 }
 
@@ -78,6 +82,8 @@ pub struct DataReport {
     /// Groups left out: a single rollout.
     pub single_groups: u64,
     pub first_single_group: Option<String>,
+    /// Rollouts left out: their column `advantage` is null, since nothing tells what they earned beside their group.
+    pub no_advantage: u64,
     /// Messages whose calls the model's chat template does not show: they are not learnt.
     pub hidden_calls: u64,
     /// Rollouts left out by resample-on-correct.
@@ -100,6 +106,7 @@ impl DataReport {
             ("rollouts dropped, no policy tokens in them", self.nothing_to_train),
             ("groups dropped, all rewards equal", self.equal_groups),
             (&format!("groups dropped, a single rollout (such as `{single}`)"), self.single_groups),
+            ("rollouts dropped, their advantage is null", self.no_advantage),
             ("rollouts dropped by --resample-on-correct", self.resampled),
             ("messages whose calls the model's chat template does not show", self.hidden_calls),
         ];
@@ -123,8 +130,16 @@ struct Loader<'a> {
     sequencer: Sequencer,
     detector: Option<ErrorDetector>,
     examples: Vec<Example>,
-    members: Vec<Member>,
+    earned: Vec<Earned>,
     report: DataReport,
+}
+
+/// Where the advantage of a rollout comes from.
+enum Earned {
+    /// From the rollouts of its group.
+    Beside(Member),
+    /// From its own columns.
+    Own(f64),
 }
 
 /// Reads all rows and computes advantages where the objective has them.
@@ -145,7 +160,7 @@ pub fn load(
         sequencer,
         detector,
         examples: Vec::new(),
-        members: Vec::new(),
+        earned: Vec::new(),
         report: DataReport::default(),
     };
     for path in expand(&config.data)? {
@@ -179,12 +194,17 @@ impl Loader<'_> {
                 Err(TrainError::OnlyPairs { path, objective })
             }
             Objective::Sft => Ok(()),
-            Objective::Grpo if columns.reward.is_none() => Err(TrainError::NoRewards { path }),
-            Objective::Grpo if columns.group.is_none() => Err(TrainError::NoGroups { path }),
-            Objective::Grpo if columns.response.is_none_or(|r| r.logprobs.is_none()) => {
-                Err(TrainError::NoOldLogprobs { path })
-            }
-            Objective::Grpo => Ok(()),
+            Objective::Grpo => self.check_rewards(path, columns),
+        }
+    }
+
+    fn check_rewards(&self, path: PathBuf, columns: &Columns) -> Result<(), TrainError> {
+        match self.config.grpo.changes_advantages().filter(|_| columns.advantage.is_some()) {
+            Some(option) => Err(TrainError::OwnAdvantages { path, option }),
+            None if columns.advantage.is_none() && columns.reward.is_none() => Err(TrainError::NoRewards { path }),
+            None if columns.advantage.is_none() && columns.group.is_none() => Err(TrainError::NoGroups { path }),
+            None if columns.response.is_none_or(|r| r.logprobs.is_none()) => Err(TrainError::NoOldLogprobs { path }),
+            None => Ok(()),
         }
     }
 
@@ -205,7 +225,7 @@ impl Loader<'_> {
         for row in 0..batch.rows() {
             self.report.rows += 1;
             let sample = reader.row(row).map_err(Problem::from);
-            let read = sample.and_then(|sample| self.read_rollout(&sample, batch.rollout(row)));
+            let read = sample.and_then(|sample| self.read_rollout(&sample, batch.rollout(row), shape));
             read.or_else(|problem| self.leave_out(fail(row, problem)))?;
         }
         Ok(())
@@ -233,7 +253,12 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn read_rollout(&mut self, sample: &Sample, rollout: Result<Rollout<'_>, RowError>) -> Result<(), Problem> {
+    fn read_rollout(
+        &mut self,
+        sample: &Sample,
+        rollout: Result<Rollout<'_>, RowError>,
+        shape: &Shape,
+    ) -> Result<(), Problem> {
         let rollout = match sample.messages {
             Some(_) => Some(rollout?),
             None => None,
@@ -242,40 +267,57 @@ impl Loader<'_> {
         let wants_places = cap.is_some() && !sample.repairs.is_empty();
         let messages = rollout.as_ref().map(|r| r.messages.as_slice()).filter(|_| wants_places);
         let sequence = self.sequencer.rollout(sample, messages)?;
-        let weights = cap.map_or(Vec::new(), |cap| weights(sample, &sequence, cap.get()));
+        let weights = cap.map_or(Vec::new(), |cap| values::weights(sample, &sequence, cap.get()));
         self.report.hidden_calls += sequence.hidden_calls as u64;
         let reward = sample.reward;
-        let trained = trained(sample, &sequence);
+        let trained = values::trained(sample, &sequence);
         let keep = |values: Vec<f32>| values.into_iter().zip(&trained).skip(1).filter(|(_, t)| **t).map(|(v, _)| v);
         let mut example = Example { id: sample.id.clone(), reward, ..Example::default() };
         if !weights.is_empty() {
             example.weights = keep(weights).collect();
         }
         if self.config.objective == Objective::Grpo {
-            let old = old_logprobs(sample, &sequence, &trained)?;
+            let old = values::old_logprobs(sample, &sequence, &trained)?;
             example.old = keep(old).collect();
-            let reward = reward.filter(|r| r.is_finite()).ok_or(Problem::BadReward { value: reward })?;
-            let grpo = &self.config.grpo;
+            let advantages = values::token_advantages(sample, &sequence, &trained)?;
+            if !advantages.is_empty() {
+                example.advantages = keep(advantages).collect();
+            }
             let length = sequence.ids.len() - sequence.prompt;
-            let penalty = grpo.overlong.map_or(0.0, |longest| {
-                overlong_penalty(length, longest, grpo.overlong_buffer, grpo.overlong_factor.get())
-            });
-            let errors = rollout.as_ref().zip(self.detector.as_ref());
-            let member = Member {
-                id: sample.id.clone(),
-                group: sample.group.clone().ok_or(Problem::NoGroup)?,
-                reward: reward + penalty,
-                tool_errors: errors.map_or(0, |(r, detector)| Trajectory::new(r, detector).failed_attempts()),
+            let earned = match shape.columns.advantage {
+                None => Some(Earned::Beside(self.member(sample, rollout.as_ref(), length)?)),
+                Some(_) => own_advantage(sample, self.config.grpo.keep_equal_groups)?.map(Earned::Own),
             };
             example.answers = vec![Answer { ids: sequence.ids, trained }];
-            if self.push(example)? {
-                self.members.push(member);
+            match earned {
+                None => self.report.no_advantage += 1,
+                Some(earned) => {
+                    if self.push(example)? {
+                        self.earned.push(earned);
+                    }
+                }
             }
             return Ok(());
         }
         example.answers = vec![Answer { ids: sequence.ids, trained }];
         self.push(example)?;
         Ok(())
+    }
+
+    /// A rollout as one of its group; `length` counts the tokens of its response.
+    fn member(&self, sample: &Sample, rollout: Option<&Rollout<'_>>, length: usize) -> Result<Member, Problem> {
+        let reward = sample.reward.filter(|r| r.is_finite()).ok_or(Problem::BadReward { value: sample.reward })?;
+        let grpo = &self.config.grpo;
+        let penalty = grpo
+            .overlong
+            .map_or(0.0, |longest| overlong_penalty(length, longest, grpo.overlong_buffer, grpo.overlong_factor.get()));
+        let errors = rollout.zip(self.detector.as_ref());
+        Ok(Member {
+            id: sample.id.clone(),
+            group: sample.group.clone().ok_or(Problem::NoGroup)?,
+            reward: reward + penalty,
+            tool_errors: errors.map_or(0, |(r, detector)| Trajectory::new(r, detector).failed_attempts()),
+        })
     }
 
     /// Whether the example is kept.
@@ -286,7 +328,7 @@ impl Loader<'_> {
             return Ok(false);
         }
         for answer in &example.answers {
-            self.policy.check(&answer.ids).map_err(crate::policy::sequence::SequenceError::from)?;
+            self.policy.check(&answer.ids).map_err(SequenceError::from)?;
         }
         if example.trained() == 0 {
             self.report.nothing_to_train += 1;
@@ -298,24 +340,31 @@ impl Loader<'_> {
 
     fn finish(mut self) -> Result<Dataset, TrainError> {
         if self.config.objective == Objective::Grpo {
-            let found = advantages(
-                &self.members,
-                GroupRules {
-                    skips_equal: !self.config.grpo.keep_equal_groups,
-                    resamples_on_correct: self.config.grpo.resample_on_correct,
-                    seed: self.config.seed,
-                },
-            );
+            let rules = GroupRules {
+                skips_equal: !self.config.grpo.keep_equal_groups,
+                resamples_on_correct: self.config.grpo.resample_on_correct,
+                seed: self.config.seed,
+            };
+            let (members, places): (Vec<Option<Member>>, Vec<Option<f64>>) = self
+                .earned
+                .into_iter()
+                .map(|earned| match earned {
+                    Earned::Beside(member) => (Some(member), None),
+                    Earned::Own(advantage) => (None, Some(advantage)),
+                })
+                .unzip();
+            let members: Vec<Member> = members.into_iter().flatten().collect();
+            let found = advantages(&members, rules);
             self.report.groups = found.groups as u64;
             self.report.equal_groups = found.equal as u64;
             self.report.single_groups = found.single as u64;
             self.report.first_single_group = found.first_single;
             self.report.resampled = found.resampled as u64;
-            let kept = self
-                .examples
-                .into_iter()
-                .zip(found.of)
-                .filter_map(|(example, advantage)| Some(Example { advantage: advantage?, ..example }));
+            let mut beside = found.of.into_iter();
+            let kept =
+                self.examples.into_iter().zip(places).filter_map(|(example, own)| {
+                    Some(Example { advantage: own.or_else(|| beside.next()?)?, ..example })
+                });
             self.examples = kept.collect();
         }
         let report = &mut self.report;
@@ -333,6 +382,15 @@ impl Loader<'_> {
 impl From<Sequence> for Answer {
     fn from(sequence: Sequence) -> Self {
         Answer { ids: sequence.ids, trained: sequence.policy }
+    }
+}
+
+/// The advantage that a row says itself; `None` where it says that nothing tells.
+fn own_advantage(sample: &Sample, keeps_equal: bool) -> Result<Option<f64>, Problem> {
+    match sample.advantage {
+        Some(value) if !value.is_finite() => Err(Problem::BadAdvantage { value }),
+        None if keeps_equal => Ok(Some(0.0)),
+        found => Ok(found),
     }
 }
 
@@ -355,56 +413,10 @@ fn left_out(report: &DataReport) -> String {
         count(report.nothing_to_train, "rollouts without a token of the policy's"),
         count(report.equal_groups, "groups whose rewards are all equal"),
         count(report.single_groups, &single),
+        count(report.no_advantage, "rollouts whose advantage is null"),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("of {} rows, dropped: {}", report.rows, parts.join(", "))
-}
-
-/// Policy tokens, those of messages that mode `mask` has taken out of the loss left out.
-fn trained(sample: &Sample, sequence: &Sequence) -> Vec<bool> {
-    let mut trained = sequence.policy.clone();
-    if sample.tokens.is_none() {
-        let messages = sample.messages.iter().flatten();
-        for (message, place) in messages.zip(&sequence.places) {
-            if let Some(place) = place.as_ref().filter(|_| message.get("loss") == Some(&serde_json::json!(false))) {
-                trained[place.clone()].fill(false);
-            }
-        }
-    }
-    trained
-}
-
-/// Behaviour log-probs by token of the sequence; every trained token has one.
-fn old_logprobs(sample: &Sample, sequence: &Sequence, trained: &[bool]) -> Result<Vec<f32>, Problem> {
-    let found = sample.tokens.as_ref().and_then(|t| t.logprobs.as_ref()).ok_or(Problem::NoLogprobs)?;
-    let mut out = vec![0.0; sequence.ids.len()];
-    for (at, value) in found.iter().enumerate() {
-        let k = sequence.prompt + at;
-        // The first token of all is never predicted.
-        if trained[k] && k > 0 {
-            let value = value.ok_or(Problem::NoLogprob { at })?;
-            // Rounding may leave a certain token a little above zero.
-            if !value.is_finite() || value > 1e-3 {
-                return Err(Problem::BadLogprob { at, value });
-            }
-            out[k] = value;
-        }
-    }
-    Ok(out)
-}
-
-/// Weights by token: `min(e^log_importance_ratio, cap)` on repaired steps, 1 elsewhere.
-fn weights(sample: &Sample, sequence: &Sequence, cap: f64) -> Vec<f32> {
-    let mut out = vec![1.0; sequence.ids.len()];
-    let mut removed = 0;
-    for repair in &sample.repairs {
-        let message = repair.first_message - removed.min(repair.first_message);
-        removed += repair.removed_messages;
-        if let (Some(Some(place)), Some(ratio)) = (sequence.places.get(message), repair.log_importance_ratio) {
-            out[place.clone()].fill(ratio.exp().min(cap) as f32);
-        }
-    }
-    out
 }
 
 /// Ties a checkpoint to its data: ids, masks and what else the loss depends on.
@@ -418,7 +430,7 @@ fn hash(examples: &[Example]) -> String {
                 hasher.update(&id.to_le_bytes()).update(&[u8::from(*trained)]);
             });
         }
-        example.old.iter().chain(&example.weights).for_each(|x| {
+        example.old.iter().chain(&example.weights).chain(&example.advantages).for_each(|x| {
             hasher.update(&x.to_le_bytes());
         });
         hasher.update(&example.advantage.to_le_bytes());

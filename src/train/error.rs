@@ -25,6 +25,12 @@ pub enum Problem {
     BadLogprob { at: usize, value: f32 },
     #[error("its reward is {}, expected a number", shown(*.value))]
     BadReward { value: Option<f64> },
+    #[error("its advantage is {value}, expected a number or null")]
+    BadAdvantage { value: f64 },
+    #[error("column `token_advantages` has {found} values, expected one for each of the {expected} response tokens")]
+    TokenAdvantages { found: usize, expected: usize },
+    #[error("token {at} of the response is trained on and has no advantage in `token_advantages`")]
+    NoTokenAdvantage { at: usize },
     #[error("it belongs to no group")]
     NoGroup,
     #[error("the answer holds no policy tokens")]
@@ -62,6 +68,8 @@ pub enum TrainError {
     NoGroups { path: PathBuf },
     #[error("`{}` has no column of log-probs, which grpo needs", path.display())]
     NoOldLogprobs { path: PathBuf },
+    #[error("`{}` has a column `advantage`, and {option} would change what it was computed from", path.display())]
+    OwnAdvantages { path: PathBuf, option: &'static str },
     #[error("`{}` holds no preference pairs, which dpo needs: expected columns `prompt`, `chosen` and `rejected`, or the same names with `_ids`", path.display())]
     NoPairs { path: PathBuf },
     #[error("`{}` holds preference pairs, which {objective} can't read", path.display())]
@@ -103,6 +111,9 @@ impl TrainError {
             TrainError::NoRewards { .. } => "name it with --reward-column, or use --objective sft",
             TrainError::NoGroups { .. } => "name it with --group-column",
             TrainError::NoOldLogprobs { .. } => "`purify score` computes them with the policy",
+            TrainError::OwnAdvantages { .. } => {
+                "leave the option out, or write the data with --advantage-column false; the main job has --recipe resample-on-correct"
+            }
             TrainError::NoPairs { .. } => "`purify --pairs` writes one for each repair",
             TrainError::OnlyPairs { .. } => "use --objective dpo, or give the rollouts themselves",
             TrainError::Empty { .. } => "`purify inspect` shows what the files hold",

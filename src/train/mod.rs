@@ -1,16 +1,18 @@
 //! The trainer: rows in, an adapter or a model out.
 //!
 //! Owns the loop, top to bottom in the order in which things happen, and the order of data. Reading rows is [`data`]'s,
-//! formulas [`objective`]'s, gradients [`step`]'s, the update itself [`optimizer`]'s, what is kept [`checkpoint`]'s. The
+//! formulas [`objective`]'s, gradients [`step`]'s, the update itself [`learner`]'s and [`optimizer`]'s, what is kept [`checkpoint`]'s. The
 //! same seed, data and options give the same weights on the CPU, whether or not a run was stopped in between.
 
 pub mod checkpoint;
 pub mod data;
 pub mod error;
+pub mod learner;
 pub mod metrics;
 pub mod objective;
 pub mod optimizer;
 pub mod step;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -18,7 +20,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::options::{ColumnConfig, MiniBatch, ModelChoice, Objective, TrainConfig};
+use crate::options::{ColumnConfig, MiniBatch, ModelChoice, TrainConfig};
 use crate::policy::device;
 use crate::policy::lora::{LoraConfig, TARGETS};
 use crate::policy::{Policy, PolicyError};
@@ -26,9 +28,8 @@ use crate::run::{Run, Task, Weight};
 use checkpoint::{MetricsFile, RunFolder, RunState};
 use data::{DataReport, Dataset, Example};
 use error::TrainError;
-use metrics::{Metrics, Sums};
-use objective::GrpoRule;
-use optimizer::{AdamConfig, AdamW, norm};
+use learner::{Learner, UpdateError};
+use metrics::Metrics;
 use step::{References, Rule};
 
 /// Names of rollouts in a complaint.
@@ -51,14 +52,10 @@ pub struct TrainSummary {
 /// Everything between two updates.
 struct Trainer<'a> {
     config: &'a TrainConfig,
-    policy: Policy,
+    learner: Learner,
     adapter: Option<LoraConfig>,
-    rule: Rule,
-    adam: AdamConfig,
-    optimizer: AdamW,
     dataset: Dataset,
     references: References,
-    most_tokens: usize,
     folder: RunFolder,
     state: RunState,
 }
@@ -83,23 +80,13 @@ pub fn train(
     // One level, so that what differs can be named.
     let settings = flattened(settings);
     let state = RunState { update: 0, settings, data: dataset.hash.clone() };
-    let most_tokens = usize::try_from(model.batch_tokens.get()).unwrap_or(usize::MAX);
-    let rule = rule(config);
-    let references = match &rule {
-        Rule::Dpo { .. } => references(&policy, &dataset, most_tokens)?,
-        Rule::Grpo(grpo) if grpo.kl > 0.0 => references(&policy, &dataset, most_tokens)?,
+    let learner = Learner::new(policy, model, config);
+    let references = match &learner.rule {
+        Rule::Dpo { .. } => references(&learner, &dataset)?,
+        Rule::Grpo(grpo) if grpo.kl > 0.0 => references(&learner, &dataset)?,
         _ => References::new(),
     };
-    let adam = AdamConfig {
-        learning_rate: config.learning_rate.get(),
-        betas: (config.beta1.get(), config.beta2.get()),
-        weight_decay: config.weight_decay.get(),
-        clip_norm: config.clip_grad_norm.get(),
-        warmup: config.warmup,
-    };
-    let optimizer = AdamW::default();
-    let mut trainer =
-        Trainer { config, policy, adapter, rule, adam, optimizer, dataset, references, most_tokens, folder, state };
+    let mut trainer = Trainer { config, learner, adapter, dataset, references, folder, state };
     let from = match config.resume {
         true => trainer.restore()?,
         false => 0,
@@ -110,7 +97,7 @@ pub fn train(
     let count = |parameters: Vec<&crate::policy::layers::Parameter>| {
         parameters.iter().map(|p| p.value.elem_count()).sum::<usize>()
     };
-    let (trained, all) = (count(trainer.policy.trained()), count(trainer.policy.parameters()));
+    let (trained, all) = (count(trainer.learner.policy.trained()), count(trainer.learner.policy.parameters()));
     trainer.dataset.report.lines().iter().for_each(|line| run.progress.say(Weight::Normal, line));
     run.progress.say(Weight::Normal, &format!("{trained} of {all} parameters are trained, on {device}"));
     if from > 0 {
@@ -182,21 +169,8 @@ fn fresh_adapter(config: &TrainConfig) -> Result<LoraConfig, TrainError> {
     Ok(LoraConfig { rank, alpha, is_rank_stabilised: false, targets })
 }
 
-fn rule(config: &TrainConfig) -> Rule {
-    match config.objective {
-        Objective::Sft => Rule::Sft,
-        Objective::Dpo => Rule::Dpo { beta: config.dpo.beta.get() },
-        Objective::Grpo => Rule::Grpo(GrpoRule {
-            clip_low: config.grpo.clip_low.get(),
-            clip_high: config.grpo.clip_high.get(),
-            dual_clip: config.grpo.dual_clip.get(),
-            kl: config.grpo.kl.get(),
-        }),
-    }
-}
-
-fn references(policy: &Policy, dataset: &Dataset, most_tokens: usize) -> Result<References, PolicyError> {
-    step::references(policy, &dataset.examples.iter().collect::<Vec<_>>(), most_tokens)
+fn references(learner: &Learner, dataset: &Dataset) -> Result<References, PolicyError> {
+    step::references(&learner.policy, &dataset.examples.iter().collect::<Vec<_>>(), learner.most_tokens)
 }
 
 /// Nested objects as one, by their innermost names.
@@ -243,18 +217,19 @@ impl Trainer<'_> {
 
     fn restore(&mut self) -> Result<u64, TrainError> {
         let is_adapter = self.adapter.is_some();
-        let update = self.folder.restore(&self.state, &mut self.policy, is_adapter, &mut self.optimizer)?;
+        let update =
+            self.folder.restore(&self.state, &mut self.learner.policy, is_adapter, &mut self.learner.optimizer)?;
         self.state.update = update;
         Ok(update)
     }
 
     fn save(&self) -> Result<PathBuf, TrainError> {
-        self.folder.save(&self.state, &self.policy, self.adapter.as_ref(), &self.optimizer)
+        self.folder.save(&self.state, &self.learner.policy, self.adapter.as_ref(), &self.learner.optimizer)
     }
 
     /// [`Trainer::save`], unless the weights are no longer finite numbers: such a state must not become the last one.
     fn save_sound(&self, update: u64) -> Result<PathBuf, TrainError> {
-        if self.policy.is_finite()? {
+        if self.learner.policy.is_finite()? {
             return self.save();
         }
         let examples: Vec<&Example> = self.picks(update).iter().map(|&k| &self.dataset.examples[k]).collect();
@@ -262,23 +237,19 @@ impl Trainer<'_> {
     }
 
     fn update(&mut self, update: u64, file: &mut MetricsFile) -> Result<Metrics, TrainError> {
-        let started = Instant::now();
         let picks = self.picks(update);
         let examples: Vec<&Example> = picks.iter().map(|&k| &self.dataset.examples[k]).collect();
         let references: Vec<&[f32]> = match self.references.is_empty() {
             true => Vec::new(),
             false => picks.iter().map(|&k| self.references[k].as_slice()).collect(),
         };
-        let step = self.rule.step(&self.policy, &examples, &references, self.most_tokens)?;
-        let norm = norm(&step.gradients).map_err(PolicyError::from)?;
-        if !step.sums.loss.is_finite() || !norm.is_finite() {
-            let what = if step.sums.loss.is_finite() { "the gradient" } else { "the loss" };
-            return Err(self.not_finite(update, what, &examples, &step.broken));
-        }
-        let trained = self.policy.trained();
-        self.optimizer.update(&self.adam, update, &trained, &step.gradients, norm).map_err(PolicyError::from)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let metrics = metrics(update, &self.rule, &step.sums, norm, self.adam.rate_at(update), seconds);
+        let metrics = match self.learner.update(update, &examples, &references) {
+            Ok(metrics) => metrics,
+            Err(UpdateError::Policy(error)) => return Err(error.into()),
+            Err(UpdateError::NotFinite { what, broken }) => {
+                return Err(self.not_finite(update, what, &examples, &broken));
+            }
+        };
         file.append(&metrics)?;
         self.state.update = update;
         Ok(metrics)
@@ -292,7 +263,7 @@ impl Trainer<'_> {
             broken.iter().take(MAX_NAMED).map(|&k| format!("`{}`", examples[k].id.escape_debug())).collect();
         let more = broken.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let is_sound = self.policy.is_finite().unwrap_or(false);
+        let is_sound = self.learner.policy.is_finite().unwrap_or(false);
         let kept = if is_sound { self.save().map(Some) } else { self.folder.latest() };
         match kept {
             Ok(checkpoint) => TrainError::NotFinite { update, what, rollouts: names.join(", ") + &more, checkpoint },
@@ -303,37 +274,15 @@ impl Trainer<'_> {
     fn write_result(mut self) -> Result<(), TrainError> {
         let out = &self.config.out;
         match &self.adapter {
-            None => self.policy.save_full(out)?,
+            None => self.learner.policy.save_full(out)?,
             Some(config) => {
-                self.policy.save_adapter(out, config)?;
+                self.learner.policy.save_adapter(out, config)?;
                 if self.config.merge {
-                    self.policy.merge_adapter()?;
-                    self.policy.save_full(&out.join("merged"))?;
+                    self.learner.policy.merge_adapter()?;
+                    self.learner.policy.save_full(&out.join("merged"))?;
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn metrics(update: u64, rule: &Rule, sums: &Sums, norm: f64, rate: f64, seconds: f64) -> Metrics {
-    let trained = sums.trained.max(1) as f64;
-    let is_grpo = matches!(rule, Rule::Grpo(_));
-    let pairs = (sums.pairs > 0).then_some(sums.pairs as f64);
-    Metrics {
-        update,
-        loss: sums.loss,
-        grad_norm: norm,
-        learning_rate: rate,
-        tokens: sums.tokens,
-        trained_tokens: sums.trained,
-        seconds,
-        tokens_per_second: sums.tokens as f64 / seconds.max(1e-9),
-        clip_fraction: is_grpo.then(|| sums.clipped as f64 / trained),
-        approx_kl: is_grpo.then(|| sums.log_ratio / trained),
-        entropy: sums.entropy / trained,
-        reward_mean: (sums.rewards.1 > 0).then(|| sums.rewards.0 / sums.rewards.1 as f64),
-        margin: pairs.map(|n| sums.margin / n),
-        accuracy: pairs.map(|n| sums.preferred as f64 / n),
     }
 }

@@ -179,7 +179,7 @@ impl Part<'_> {
         for (k, example) in self.examples.iter().enumerate() {
             out.extend((0..example.trained()).map(|t| TokenTerms {
                 old: f64::from(example.old.get(t).copied().unwrap_or_default()),
-                advantage: example.advantage,
+                advantage: example.advantages.get(t).map_or(example.advantage, |&a| f64::from(a)),
                 weight: f64::from(example.weights.get(t).copied().unwrap_or(1.0)),
                 reference: self.references.get(k).and_then(|r| r.get(t)).map(|&r| f64::from(r)),
             }));
