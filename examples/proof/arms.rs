@@ -246,7 +246,7 @@ impl<'s> Training<'s> {
         config.learning_rate = NonNegative::new(setup.learning_rate)
             .ok_or_else(|| Failure::new("--learning-rate is a number that is not below 0"))?;
         let mut options = Options::default();
-        options.columns.call_marker_ids = vec![CALL];
+        options.columns.call_marker_ids = vec![CALL as i32];
         Ok(Training {
             setup,
             learner: Learner::new(policy, &model_choice(folder), &config),

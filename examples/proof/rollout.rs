@@ -59,11 +59,6 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// Failed calls that still stand in it.
-    pub fn failures_left(&self, said: &dyn Fn(&Value) -> bool) -> usize {
-        self.messages.iter().filter(|message| said(message)).count()
-    }
-
     fn context(&mut self, ids: &[u32]) {
         self.ids.extend(ids);
         self.mask.extend(ids.iter().map(|_| 0));

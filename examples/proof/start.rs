@@ -1,7 +1,7 @@
 //! The starting checkpoints: a small Qwen3 trained from scratch on made demonstrations, errors and all.
 //!
-//! Owns the shape of the policy, its first weights, what the demonstrations are like, and when to stop. A checkpoint is kept under a hash
-//! of everything that it depends on.
+//! Owns the shape of the policy, its first weights, what the demonstrations are like, and when to stop. A checkpoint is kept, and
+//! results name it by the hash of its weights.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ const KEY_HEADS: usize = 2;
 const ROUND: usize = 3200;
 const MINI_BATCH: usize = 64;
 const MAX_ROUNDS: u64 = 24;
+/// Raised when anything changes that a checkpoint depends on: tasks, tokenizer, demonstrations, training.
+const VERSION: u32 = 1;
 const LEARNING_RATE: f64 = 3e-3;
 /// Demonstrations with none, one and two errors before the call that works, drawn independently of the task.
 const ERRORS: [f64; 3] = [0.54, 0.33, 0.13];
@@ -56,20 +58,9 @@ impl Start {
     pub fn named(name: &str) -> Option<Self> {
         STARTS.into_iter().find(|start| start.name == name)
     }
-
-    fn hash(&self) -> String {
-        let sources =
-            [include_str!("start.rs"), include_str!("tasks.rs"), include_str!("text.rs"), include_str!("worker.py")];
-        let mut hasher = blake3::Hasher::new();
-        sources.iter().for_each(|source| {
-            hasher.update(source.as_bytes());
-        });
-        hasher.update(self.name.as_bytes());
-        hasher.finalize().to_hex()[..12].to_owned()
-    }
 }
 
-/// A checkpoint, and what it does before any update.
+/// A checkpoint and its name.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub folder: PathBuf,
@@ -78,14 +69,14 @@ pub struct Checkpoint {
 
 /// The checkpoint of a start, made if it is not kept yet.
 pub fn checkpoint(start: Start, world: &mut World, kept: &Path) -> Result<Checkpoint, Failure> {
-    let hash = start.hash();
-    let folder = kept.join(format!("{}-{hash}", start.name));
+    let folder = kept.join(format!("{}-v{VERSION}", start.name));
     if !folder.join("config.json").exists() {
-        let partial = kept.join(format!(".{}-{hash}.partial", start.name));
+        let partial = kept.join(format!(".{}-v{VERSION}.partial", start.name));
         train(start, world, &partial)?;
         std::fs::rename(&partial, &folder)?;
     }
-    Ok(Checkpoint { folder, hash })
+    let weights = std::fs::read(folder.join("model.safetensors"))?;
+    Ok(Checkpoint { hash: blake3::hash(&weights).to_hex()[..12].to_owned(), folder })
 }
 
 fn fresh(tokenizer: &Tokenizer, folder: &Path) -> Result<(), Failure> {

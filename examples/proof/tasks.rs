@@ -7,22 +7,6 @@ use crate::draw::Draw;
 
 pub const TRAINED: usize = 12;
 pub const TEMPLATES: usize = 14;
-pub const NAMES: [&str; TEMPLATES] = [
-    "sum",
-    "join",
-    "root",
-    "price",
-    "item",
-    "kilometres",
-    "upper",
-    "replace",
-    "add",
-    "sort",
-    "power",
-    "count",
-    "first-two",
-    "upper-join",
-];
 
 const WORDS: [&str; 12] = ["fig", "egg", "cat", "dog", "sun", "map", "bus", "key", "pen", "cup", "hat", "fox"];
 const LONG: [&str; 4] = ["banana", "pepper", "letter", "cheese"];
@@ -30,7 +14,6 @@ const LONG: [&str; 4] = ["banana", "pepper", "letter", "cheese"];
 /// One question, and calls that answer it, rightly and wrongly.
 #[derive(Clone, Debug)]
 pub struct Task {
-    pub template: usize,
     pub prompt: String,
     pub good: String,
     /// They raise: a missing import, a function of another name, text beside a number, one place too far.
@@ -162,7 +145,7 @@ pub fn task(template: usize, draw: &mut Draw) -> Task {
             prints(&[format!("str({a})+\"{word}\"")]),
         ),
     };
-    Task { template, prompt, good, loud, silent }
+    Task { prompt, good, loud, silent }
 }
 
 /// So many tasks of the templates that are trained on, or of the two that are not.
