@@ -16,13 +16,13 @@ use purify::train::error::TrainError;
 use purify::train::learner::Learner;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Draw;
-use crate::measure::{self, Evaluation, Measured};
-use crate::rollout::{Rollout, Rules, sample, write};
-use crate::start::{Checkpoint, Start};
-use crate::tasks::tasks;
-use crate::text::CALL;
-use crate::{Failure, World, model_choice};
+use super::draw::Draw;
+use super::measure::{self, Evaluation, Measured};
+use super::rollout::{Rollout, Rules, sample, write};
+use super::start::{Checkpoint, Start};
+use super::tasks::tasks;
+use super::text::CALL;
+use super::{Failure, World, model_choice};
 
 /// Prompts of an update, and rollouts of a prompt.
 const PROMPTS: usize = 32;
@@ -196,7 +196,7 @@ pub fn run(setup: &Setup, checkpoint: &Checkpoint, world: &mut World, out: &Path
     }
     let after = measure::evaluate(&arm.learner.policy, world, setup.regime.calls(), setup.tasks)?;
     let lost =
-        |counts: crate::python::ToolCounts| counts.timed_out + counts.out_of_memory + counts.hung + counts.killed;
+        |counts: super::python::ToolCounts| counts.timed_out + counts.out_of_memory + counts.hung + counts.killed;
     let kept = Kept {
         start: setup.start.name.to_owned(),
         regime: setup.regime.name().to_owned(),

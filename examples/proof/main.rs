@@ -4,16 +4,16 @@
 //! writes its rollouts as Parquet, runs the main job with the recipe and makes the trainer's update: the product's own code. What is
 //! finished is kept, so that a long run goes on where it stopped. `docs/proof.md` has what came out.
 
-mod arms;
-mod draw;
-mod measure;
+pub mod arms;
+pub mod draw;
+pub mod measure;
 mod plots;
-mod python;
+pub mod python;
 mod report;
-mod rollout;
-mod start;
-mod tasks;
-mod text;
+pub mod rollout;
+pub mod start;
+pub mod tasks;
+pub mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ use text::Tokenizer;
 
 /// Why the program stops, in words.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure(pub String);
 
 impl Failure {
     pub fn new(text: impl Into<String>) -> Self {
@@ -53,7 +53,7 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Trains a small policy under each treatment and writes what comes out.
 #[derive(Parser, Debug)]
-struct Arguments {
+pub struct Arguments {
     /// Two arms, one seed, few updates
     #[arg(long)]
     quick: bool,
@@ -150,7 +150,8 @@ fn distinct<T: PartialEq>(
     Ok(out)
 }
 
-fn prove(arguments: &Arguments) -> Result<(), Failure> {
+/// Runs what is asked for and not kept yet.
+pub fn prove(arguments: &Arguments) -> Result<(), Failure> {
     let arms = match (arguments.arms.is_empty(), arguments.quick) {
         (false, _) => distinct("arms", &arguments.arms, Arm::named)?,
         (true, true) => vec![Arm::QUICK[0], Arm::QUICK[1]],
@@ -189,7 +190,7 @@ fn prove(arguments: &Arguments) -> Result<(), Failure> {
     let limit = arguments.hours.map(|hours| Duration::from_secs_f64(hours * 3600.0));
     // Seed by seed, so that a run that is cut short compares all arms on as many seeds as it has.
     for start in starts {
-        let checkpoint = start::checkpoint(start, &mut world, &arguments.out)?;
+        let checkpoint = start::checkpoint(start, &mut world, &arguments.out, arguments.quick)?;
         for &seed in &seeds {
             for &regime in &regimes {
                 for &arm in &arms {

@@ -5,10 +5,10 @@
 use purify::policy::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::draw::Draw;
-use crate::rollout::{Rollout, Rules, sample};
-use crate::tasks::tasks;
-use crate::{Failure, World};
+use super::draw::Draw;
+use super::rollout::{Rollout, Rules, sample};
+use super::tasks::tasks;
+use super::{Failure, World};
 
 /// Numbers of a set of rollouts; all but tokens are shares or means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

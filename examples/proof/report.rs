@@ -11,10 +11,10 @@ use arrow::json::ReaderBuilder;
 use arrow::json::reader::infer_json_schema_from_iterator;
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
-use crate::arms::{Arm, Kept, Update};
-use crate::draw::Draw;
-use crate::plots::{self, Effect, Panel};
+use super::Failure;
+use super::arms::{Arm, Kept, Update};
+use super::draw::Draw;
+use super::plots::{self, Effect, Panel};
 
 /// Updates that are averaged.
 const SMOOTHED: usize = 5;

@@ -12,10 +12,10 @@ use purify::policy::Policy;
 use purify::policy::sample::{Continued, Sampler, Sampling};
 use serde_json::{Value, json};
 
-use crate::Failure;
-use crate::python::{End, Pool, Said};
-use crate::tasks::Task;
-use crate::text::{ASSISTANT, CALL, END, TOOL, Tokenizer, USER};
+use super::Failure;
+use super::python::{End, Pool, Said};
+use super::tasks::Task;
+use super::text::{ASSISTANT, CALL, END, TOOL, Tokenizer, USER};
 
 /// Tokens of one message of the policy.
 const MAX_MESSAGE: usize = 56;

@@ -3,7 +3,7 @@
 //! Owns what is asked, what is right, and how it goes wrong. Two templates are never trained on: they put together what others
 //! ask for alone.
 
-use crate::draw::Draw;
+use super::draw::Draw;
 
 pub const TRAINED: usize = 12;
 pub const TEMPLATES: usize = 14;
