@@ -11,7 +11,7 @@ use arrow::datatypes::{Int8Type, Int32Type};
 use candle_core::{DType, Device, Tensor};
 use purify::options::{ColumnConfig, NonNegative, Objective, TrainConfig};
 use purify::policy::Policy;
-use purify::policy::save::{write_json, write_tensors};
+use purify::policy::files::{write_json, write_tensors};
 use purify::train::data::{self, Example};
 use purify::train::learner::Learner;
 use serde_json::json;

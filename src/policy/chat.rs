@@ -6,7 +6,7 @@
 //! its stead; where that does not show it beyond doubt, the row is refused.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::quantized::gguf_file;
@@ -15,46 +15,15 @@ use minijinja::{Environment, Error as TemplateError, ErrorKind, Value as Jinja};
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use super::{PolicyError, save};
+pub use super::error::ChatError;
+use super::error::PolicyError;
+use super::files;
 use crate::python_json;
 
 const TEMPLATE: &str = "chat";
 const TOOL_TEMPLATE: &str = "chat_with_tools";
 /// What stands in for a message while its place is looked for; no common letter at either end.
 const STAND_INS: [&str; 2] = ["0 purify", "1 yfiruP"];
-
-/// Why messages can't become tokens.
-#[derive(Debug, thiserror::Error)]
-pub enum ChatError {
-    #[error("`{}` can't be used: {detail}", path.display())]
-    Tokenizer { path: PathBuf, detail: String },
-    #[error("`{}` has no chat template", path.display())]
-    NoTemplate { path: PathBuf },
-    #[error("the chat template can't be used: {detail}")]
-    Template { detail: String },
-    #[error("the tokenizer's vocabulary has {tokenizer} entries, the model's {model}")]
-    Vocabulary { tokenizer: usize, model: usize },
-    #[error("the chat template refuses these messages: {detail}")]
-    Render { detail: String },
-    #[error("message {message} can't be told apart in the text that the chat template makes of the conversation")]
-    Place { message: usize },
-    #[error("the rendered text can't be tokenised: {detail}")]
-    Encode { detail: String },
-}
-
-impl ChatError {
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            ChatError::Tokenizer { .. } | ChatError::NoTemplate { .. } => {
-                "the model's folder needs tokenizer.json, and tokenizer_config.json or chat_template.jinja; or give data \
-                 with token columns"
-            }
-            ChatError::Vocabulary { .. } => "tokenizer.json belongs to another model",
-            ChatError::Place { .. } => "give data with token columns, which say themselves what the policy wrote",
-            _ => return None,
-        })
-    }
-}
 
 /// Text and tokens of one conversation.
 #[derive(Clone, Debug, PartialEq)]
@@ -295,12 +264,12 @@ pub(super) fn write_gguf_companions(gguf: &Path, folder: &Path) -> Result<(), Po
     let path = folder.join("tokenizer.json");
     let text =
         tokenizer.to_string(false).map_err(|e| ChatError::Tokenizer { path: path.clone(), detail: e.to_string() })?;
-    save::write_whole(&path, text.as_bytes())?;
+    files::write_whole(&path, text.as_bytes())?;
     let mut settings = tokens;
     settings.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
-    save::write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
+    files::write_json(&folder.join("tokenizer_config.json"), &Value::Object(settings))?;
     match template {
-        Some(template) => save::write_whole(&folder.join("chat_template.jinja"), template.as_bytes()),
+        Some(template) => files::write_whole(&folder.join("chat_template.jinja"), template.as_bytes()),
         None => Ok(()),
     }
 }

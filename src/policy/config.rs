@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file;
 use serde_json::{Map, Value, json};
 
-use super::PolicyError;
+use super::error::PolicyError;
 
 /// Families of models: they differ in biases and in the norms of queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

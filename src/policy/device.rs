@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 
-use super::PolicyError;
+use super::error::PolicyError;
 use crate::options::{DeviceChoice, Precision};
 
 /// A device that is there, and the type of weights on it.

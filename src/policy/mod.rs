@@ -1,12 +1,14 @@
 //! The policy: a causal language model whose log-probs can be read and whose parameters can be changed.
 //!
 //! Owns loading, the pass forward and the pass backward. Text and tokens are [`chat`]'s, adapters [`lora`]'s, saving
-//! [`save`]'s; what is computed from log-probs is left to `train` and `score`. Gradients are written out by hand beside
+//! [`save`]'s, complaints [`error`]'s; what is computed from log-probs is left to `train` and `score`. Gradients are written out by hand beside
 //! each operation ([`ops`], [`layers`]): no graph is recorded, so none can end silently.
 
 pub mod chat;
 pub mod config;
 pub mod device;
+pub mod error;
+pub mod files;
 pub mod layers;
 pub mod lora;
 pub mod ops;
@@ -20,7 +22,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::write::WriteError;
 use config::ModelConfig;
 use layers::{Gradients, Layer, Linear, Norm, Packing, Parameter, Saved};
 use ops::Rotation;
@@ -28,83 +29,11 @@ use ops::attention::Heads;
 use ops::head::{AddWeight, log_probs, log_probs_backward};
 use weights::Weights;
 
+pub use error::PolicyError;
 pub use ops::head::TokenStats;
 
 /// Tokens of the MLP that are computed at once when nothing is kept.
 const MLP_CHUNK: usize = 2048;
-
-/// Why a model can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    #[error("`{}` can't be read", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error("`{}` is not a model: expected a folder with `config.json`, or a .gguf file", path.display())]
-    NoModel { path: PathBuf },
-    #[error("`{}` holds neither `model.safetensors` nor `model.safetensors.index.json`", path.display())]
-    NoWeights { path: PathBuf },
-    #[error("`{}` is a model of type `{}`, expected qwen2, qwen3 or llama", path.display(), found.escape_debug())]
-    Architecture { path: PathBuf, found: String },
-    #[error("`{}` describes a model that can't be used: {detail}", path.display())]
-    Config { path: PathBuf, detail: String },
-    #[error("`{}` can't be used: {detail}", path.display())]
-    Weights { path: PathBuf, detail: String },
-    #[error("`{}` has no tensor `{name}`", path.display())]
-    MissingTensor { name: String, path: PathBuf },
-    #[error("tensor `{name}` of `{}` has shape {found:?}, expected {expected:?}", path.display())]
-    Shape { name: String, path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
-    #[error("token {id} is not in the model's vocabulary of {vocabulary}")]
-    Token { id: i64, vocabulary: usize },
-    #[error("a sequence has {length} tokens, the model takes at most {positions}")]
-    TooLong { length: usize, positions: usize },
-    #[error("adapter `{}` can't be used: {detail}", path.display())]
-    Adapter { path: PathBuf, detail: String },
-    #[error(transparent)]
-    Chat(#[from] chat::ChatError),
-    #[error("device `{device}` can't be used: {detail}")]
-    Device { device: &'static str, detail: String },
-    #[error("a computation failed: {}", first_line(.0))]
-    Tensor(#[from] candle_core::Error),
-}
-
-impl PolicyError {
-    /// Whether it is one row's fault and not the model's.
-    pub fn is_of_row(&self) -> bool {
-        use chat::ChatError;
-        matches!(
-            self,
-            PolicyError::Token { .. }
-                | PolicyError::TooLong { .. }
-                | PolicyError::Chat(ChatError::Render { .. } | ChatError::Place { .. } | ChatError::Encode { .. })
-        )
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            PolicyError::NoModel { .. } | PolicyError::NoWeights { .. } => {
-                "give the folder that holds config.json, model.safetensors and tokenizer.json; nothing is downloaded"
-            }
-            PolicyError::Architecture { .. } => "models of the Qwen2, Qwen3 and Llama families are supported",
-            PolicyError::Weights { .. } | PolicyError::MissingTensor { .. } | PolicyError::Shape { .. } => {
-                "copy the model's files again, all from one place: weights and config.json don't belong together"
-            }
-            PolicyError::Token { .. } => "the data was tokenised for another model",
-            PolicyError::TooLong { .. } => "leave such rows out with --max-length, or use a model of longer contexts",
-            PolicyError::Adapter { .. } => "give the folder that PEFT has written for this very model",
-            PolicyError::Device { .. } => "--device cpu always works",
-            PolicyError::Chat(error) => return error.hint(),
-            PolicyError::Write(error) => return error.hint(),
-            _ => return None,
-        })
-    }
-}
-
-/// candle's errors carry a backtrace where the environment asks for one.
-fn first_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
-}
 
 /// Sequences to be read by the policy, and the places whose log-probs are wanted.
 #[derive(Clone, Debug, Default)]

@@ -2,15 +2,15 @@
 //!
 //! Owns the layout of both folders. Every file appears under its name when it is whole.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use serde_json::{Value, json};
 
+use super::files::{write_json, write_tensors, write_whole};
 use super::lora::LoraConfig;
 use super::{Policy, PolicyError};
-use crate::write::{WriteError, write_by, write_bytes};
+use crate::write::WriteError;
 
 /// Files beside the weights that go along with them.
 const COMPANIONS: [&str; 9] = [
@@ -27,29 +27,6 @@ const COMPANIONS: [&str; 9] = [
 
 fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> PolicyError + '_ {
     |source| WriteError::Io { path: path.to_owned(), source }.into()
-}
-
-/// Writes a file whole or not at all.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), PolicyError> {
-    write_bytes(path, bytes)?;
-    Ok(())
-}
-
-/// Writes tensors as safetensors, with the mark of the format that transformers asks for.
-pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), PolicyError> {
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let contiguous = tensors.iter().map(|(name, t)| Ok((name, t.to_device(&candle_core::Device::Cpu)?.contiguous()?)));
-    let contiguous = contiguous.collect::<candle_core::Result<Vec<_>>>()?;
-    write_by(path, |partial| {
-        safetensors::serialize_to_file(contiguous.iter().map(|(n, t)| (n.as_str(), t)), Some(metadata), partial)
-            .map_err(|e| PolicyError::Weights { path: path.to_owned(), detail: e.to_string() })
-    })
-}
-
-/// Writes JSON for people to read.
-pub fn write_json(path: &Path, value: &Value) -> Result<(), PolicyError> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
-    write_whole(path, text.as_bytes())
 }
 
 impl Policy {

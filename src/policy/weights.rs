@@ -13,8 +13,8 @@ use candle_core::quantized::gguf_file;
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata};
 
-use super::PolicyError;
 use super::config::{Architecture, ModelConfig};
+use super::error::PolicyError;
 
 /// Largest header of a safetensors file, as the format's own library has it.
 const MAX_HEADER: u64 = 100 << 20;

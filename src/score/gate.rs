@@ -1,6 +1,7 @@
 //! Answers the main job's question with a policy.
 
-use super::{Problem, Scorer};
+use super::error::Problem;
+use super::scorer::Scorer;
 use crate::judge::{Judge, JudgeError, JudgedRollout, LogIs};
 use crate::policy::PolicyError;
 use crate::policy::sequence::{Sequence, SequenceError};

@@ -1,12 +1,14 @@
 //! `purify score`: log-probs of a data set under a policy, and the importance ratio of each repair.
 //!
 //! Owns the walk over a file and, beside it, over the raw one. Rows in = rows out, in order: a row that can't be scored
-//! stays as it is and is counted with its reason, as is a line that never was a row. Which tokens a repair moved is [`importance`]'s; columns are built by
-//! [`crate::write`].
+//! stays as it is and is counted with its reason, as is a line that never was a row. What a model
+//! says is [`scorer`]'s; columns are built by [`crate::write`].
 
+pub mod error;
 mod gate;
 pub mod importance;
 mod raw;
+pub mod scorer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,81 +16,23 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::batch::Decoded;
 use crate::batch::sample::{Sample, SampleReader};
-use crate::batch::{Decoded, RowError};
 use crate::ingest::{BadLine, IngestError, Input, Shape};
 use crate::judge::LogIs;
 use crate::options::{ColumnConfig, ModelChoice, ScoreConfig};
-use crate::policy::sequence::{Sequence, SequenceError, Sequencer};
-use crate::policy::{Batch, Policy, PolicyError, device};
-use crate::record::RepairRecord;
-use crate::rollout::Rollout;
-use crate::run::{Run, RunError, Task, Weight};
+use crate::policy::PolicyError;
+use crate::policy::sequence::{Sequence, SequenceError};
+use crate::run::{Run, Task, Weight};
 use crate::write::scores::{ScoredRow, ScoredSchema, assemble};
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
-use importance::moved;
+use error::Problem;
+pub use error::ScoreError;
 use raw::RawRows;
+pub use scorer::Scorer;
 
 /// Repairs whose ratio is below this are named in the summary: the authors' own gate.
 const LOW_RATIO: f64 = 0.5;
-
-/// Why scoring stops.
-#[derive(Debug, thiserror::Error)]
-pub enum ScoreError {
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    #[error(transparent)]
-    Ingest(#[from] IngestError),
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    #[error("`{}` has no column `purification`, which says what was repaired", path.display())]
-    NotPurified { path: PathBuf },
-    #[error("rollout `{}` of the purified file is not in `{}`, or not in the same order", rollout.escape_debug(), path.display())]
-    NotInRaw { path: PathBuf, rollout: String },
-    #[error("{unscored} of {rows} rows could not be scored")]
-    Unscored { unscored: u64, rows: u64 },
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-impl ScoreError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            ScoreError::Policy(error) => return error.hint().map(str::to_owned),
-            ScoreError::Ingest(error) => return error.hint().map(str::to_owned),
-            ScoreError::Write(error) => return error.hint().map(str::to_owned),
-            ScoreError::NotPurified { .. } => "give the file that purify wrote with --in, or leave --raw out",
-            ScoreError::NotInRaw { .. } => "give the file that was purified, unsorted",
-            ScoreError::Run(error) => return error.hint().map(str::to_owned),
-            ScoreError::Unscored { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
-/// Why one row can't be scored.
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error(transparent)]
-    Row(#[from] RowError),
-    #[error(transparent)]
-    Sequence(#[from] SequenceError),
-}
-
-impl Problem {
-    fn code(&self) -> &'static str {
-        match self {
-            Problem::Row(error) => error.code(),
-            Problem::Sequence(SequenceError::NoPrompt) => "no_prompt",
-            Problem::Sequence(SequenceError::Nothing) => "nothing",
-            Problem::Sequence(SequenceError::Align(_)) => "tokens_do_not_fit_messages",
-            Problem::Sequence(SequenceError::Policy(PolicyError::TooLong { .. })) => "too_long",
-            Problem::Sequence(SequenceError::Policy(PolicyError::Token { .. })) => "unknown_token",
-            Problem::Sequence(SequenceError::Policy(_)) => "template",
-        }
-    }
-}
 
 /// What scoring did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -125,87 +69,6 @@ pub struct Importance {
     pub log_is: [f64; 7],
     /// The same of the mean per token.
     pub log_is_mean: [f64; 7],
-}
-
-/// A policy that reads rows.
-pub struct Scorer {
-    policy: Policy,
-    pub sequencer: Sequencer,
-    most_tokens: usize,
-    pub device: String,
-}
-
-impl Scorer {
-    /// Loads the model, with its adapter if there is one.
-    pub fn load(model: &ModelChoice) -> Result<Self, PolicyError> {
-        let chosen = device::choose(model.device, model.precision)?;
-        let mut policy = Policy::load(&model.model, &chosen.device, chosen.dtype)?;
-        if let Some(adapter) = &model.adapter {
-            policy.load_adapter(adapter)?;
-        }
-        let sequencer = Sequencer::new(&policy);
-        let most_tokens = usize::try_from(model.batch_tokens.get()).unwrap_or(usize::MAX);
-        Ok(Scorer { policy, sequencer, most_tokens, device: chosen.name() })
-    }
-
-    /// A row as a sequence that the model can read. `rollout` finds its messages among its tokens.
-    fn sequence(&self, sample: &Sample, rollout: Option<&Rollout<'_>>) -> Result<Sequence, SequenceError> {
-        let sequence = self.sequencer.rollout(sample, rollout.map(|r| r.messages.as_slice()))?;
-        self.policy.check(&sequence.ids)?;
-        Ok(sequence)
-    }
-
-    /// Log-probs at the wanted places of each sequence, in order; as many sequences at once as fit.
-    pub fn log_probs(&self, jobs: &[(&[u32], Vec<usize>)]) -> Result<Vec<Vec<f32>>, PolicyError> {
-        let mut out = Vec::with_capacity(jobs.len());
-        let mut start = 0;
-        while start < jobs.len() {
-            let (mut batch, mut end) = (Batch::default(), start);
-            while end < jobs.len() && (end == start || batch.ids.len() + jobs[end].0.len() <= self.most_tokens) {
-                let (ids, wanted) = &jobs[end];
-                let mut flags = vec![false; ids.len()];
-                wanted.iter().for_each(|&k| flags[k] = true);
-                batch.push(ids.iter().copied(), flags);
-                end += 1;
-            }
-            let stats = self.policy.log_probs(&batch)?;
-            let mut rest = stats.as_slice();
-            for (_, wanted) in &jobs[start..end] {
-                let (own, others) = rest.split_at(wanted.len());
-                out.push(own.iter().map(|s| s.logprob).collect());
-                rest = others;
-            }
-            start = end;
-        }
-        Ok(out)
-    }
-
-    fn call_start(&self, ids: &[u32]) -> Option<usize> {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        self.sequencer.call_start(&ids)
-    }
-
-    /// The importance ratio of each repair, from both sequences alone.
-    pub fn ratios(
-        &self,
-        purified: &Sequence,
-        raw: &Sequence,
-        repairs: &[RepairRecord],
-    ) -> Result<Vec<Option<LogIs>>, PolicyError> {
-        self.policy.check(&purified.ids)?;
-        self.policy.check(&raw.ids)?;
-        let moved = moved(purified, raw, repairs, &|ids| self.call_start(ids));
-        let wanted = |pick: fn(&importance::Moved) -> &Vec<usize>| {
-            let mut places: Vec<usize> = moved.iter().flatten().flat_map(pick).copied().collect();
-            places.sort_unstable();
-            places.dedup();
-            places
-        };
-        let jobs = [(purified.ids.as_slice(), wanted(|m| &m.purified)), (raw.ids.as_slice(), wanted(|m| &m.raw))];
-        let scores = self.log_probs(&jobs)?;
-        let at = |side: usize, k: usize| jobs[side].1.binary_search(&k).map_or(0.0, |n| f64::from(scores[side][n]));
-        Ok(moved.iter().map(|m| m.as_ref().map(|m| m.log_is(|k| at(0, k), |k| at(1, k)))).collect())
-    }
 }
 
 /// Scores a file.

@@ -9,7 +9,8 @@ use crate::ingest::{IngestError, Input, Shape};
 use crate::options::ColumnConfig;
 use crate::policy::sequence::Sequence;
 
-use super::{ScoreError, Scorer};
+use super::error::ScoreError;
+use super::scorer::Scorer;
 
 /// Rows of a raw file, read on as they are asked for.
 pub(super) struct RawRows {

@@ -215,17 +215,7 @@ const CIRCLES: &[&[&str]] = &[
         "pipeline/mod.rs",
         "pipeline/records.rs",
     ],
-    &[
-        "policy/chat.rs",
-        "policy/config.rs",
-        "policy/layers.rs",
-        "policy/lora.rs",
-        "policy/mod.rs",
-        "policy/save.rs",
-        "policy/weights.rs",
-    ],
     &["record/cell.rs", "record/field.rs", "record/finding.rs", "record/mod.rs"],
-    &["score/mod.rs", "score/raw.rs"],
     &["similarity/lexical/hashed.rs", "similarity/lexical/mod.rs"],
     &["steps/failure_run.rs", "steps/mod.rs", "steps/pairing.rs"],
     &[
