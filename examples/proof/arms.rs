@@ -267,7 +267,7 @@ impl<'s> Training<'s> {
             per_task: setup.arm.per_prompt(),
             calls: setup.regime.calls(),
             temperature: 1.0,
-            seed: Draw::of(&[31, setup.seed, update]).next(),
+            seed: Draw::of(&[31, setup.seed, update]).number(),
             rolls_back: setup.arm == Arm::Rollback,
             injects: false,
         };

@@ -181,7 +181,7 @@ pub fn prove(arguments: &Arguments) -> Result<(), Failure> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let mut world = World {
         pool: Pool::start(&arguments.python, threads)?,
-        tokenizer: Tokenizer::new(),
+        tokenizer: Tokenizer::default(),
         scratch: scratch.path().to_owned(),
         signal: AtomicUsize::new(0),
         started: Instant::now(),

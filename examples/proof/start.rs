@@ -36,7 +36,7 @@ const MINI_BATCH: usize = 64;
 const MAX_ROUNDS: u64 = 24;
 const QUICK_ROUNDS: u64 = 2;
 /// Raised when anything changes that a checkpoint depends on: tasks, tokenizer, demonstrations, training.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LEARNING_RATE: f64 = 3e-3;
 /// Demonstrations with none, one and two errors before the call that works, drawn independently of the task.
 const ERRORS: [f64; 3] = [0.54, 0.33, 0.13];
@@ -94,7 +94,7 @@ pub fn fresh(tokenizer: &Tokenizer, folder: &Path) -> Result<(), Failure> {
         tensors.push((name, Tensor::from_vec(values, (rows, columns), &Device::Cpu)?));
         Ok(())
     };
-    matrix("model.embed_tokens.weight".to_owned(), tokenizer.len(), HIDDEN, 0.05)?;
+    matrix("model.embed_tokens.weight".to_owned(), tokenizer.vocabulary(), HIDDEN, 0.05)?;
     let deviation = 1.0 / (HIDDEN as f64).sqrt();
     for k in 0..LAYERS {
         let name = |part: &str| format!("model.layers.{k}.{part}.weight");
@@ -119,7 +119,7 @@ pub fn fresh(tokenizer: &Tokenizer, folder: &Path) -> Result<(), Failure> {
     ones("model.norm.weight".to_owned(), HIDDEN)?;
     write_tensors(&folder.join("model.safetensors"), &tensors)?;
     let config = json!({
-        "model_type": "qwen3", "vocab_size": tokenizer.len(), "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE,
+        "model_type": "qwen3", "vocab_size": tokenizer.vocabulary(), "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE,
         "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KEY_HEADS, "head_dim": width,
         "max_position_embeddings": MAX_LENGTH, "tie_word_embeddings": true, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
         "hidden_act": "silu", "attention_bias": false,

@@ -45,7 +45,8 @@ pub fn task(template: usize, draw: &mut Draw) -> Task {
             prints(&[format!("\"{word}\"+str({a})")]),
         ),
         2 => {
-            let square = (2 + a % 12).pow(2);
+            // Half of 4 is its root.
+            let square = (3 + a % 11).pow(2);
             (
                 format!("root of {square}"),
                 format!("import math\nprint(math.isqrt({square}))"),

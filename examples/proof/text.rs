@@ -132,8 +132,8 @@ pub struct Tokenizer {
     longest: usize,
 }
 
-impl Tokenizer {
-    pub fn new() -> Self {
+impl Default for Tokenizer {
+    fn default() -> Self {
         let characters = (' '..='~').chain(['\n']).map(String::from);
         let all = SPECIAL.iter().chain(PIECES).map(|piece| (*piece).to_owned()).chain(characters);
         let (mut tokens, mut ids) = (Vec::new(), HashMap::new());
@@ -146,8 +146,10 @@ impl Tokenizer {
         let longest = PIECES.iter().map(|piece| piece.len()).max().unwrap_or(1);
         Tokenizer { tokens, ids, longest }
     }
+}
 
-    pub fn len(&self) -> usize {
+impl Tokenizer {
+    pub fn vocabulary(&self) -> usize {
         self.tokens.len()
     }
 
