@@ -20,7 +20,7 @@ pub const REJECT_REASON: &str = "reject_reason";
 pub const LOSS: &str = "loss";
 /// What a rollout earned beside its group: float64.
 pub const ADVANTAGE: &str = "advantage";
-/// The same by response token: list<float32>.
+/// The same by response token: a list of float32.
 pub const TOKEN_ADVANTAGES: &str = "token_advantages";
 /// Metadata of a field under which its use stands, where its name doesn't tell.
 const USE: &str = "purify.use";

@@ -2,7 +2,7 @@
 //!
 //! Owns what each objective needs of a row. Order is that of the files. Examples hold tokens alone, so that raw and
 //! purified data train alike. Advantages are those that the rows say, from before they were edited; where they say none, those of
-//! the groups as they are in the files given. What single tokens have is [`super::values`]'s.
+//! the groups as they are in the files given. What single tokens have is `values`'s.
 
 use std::path::{Path, PathBuf};
 
