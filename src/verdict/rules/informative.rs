@@ -81,6 +81,19 @@ pub(super) const RULES: &[Rule] = &[
         ),
         spares: example("bash", r#"{"command": "which ls"}"#, r#"{"output": "/bin/ls", "exit_code": 0}"#),
     },
+    Rule {
+        name: "informative.limit",
+        harness: Harness::Shell,
+        reason: "the command set a limit to its own time, and it was reached; what came out until then is the result",
+        find: Find::Job(limit),
+        gives: Gives::Informative(FindingKind::Probe),
+        decides: example(
+            "bash",
+            r#"{"command": "timeout 10 python3 talk.py 2>&1"}"#,
+            r#"{"output": "Welcome\nYou are at the start", "exit_code": 124}"#,
+        ),
+        spares: example("bash", r#"{"command": "timeout 10 ls"}"#, r#"{"output": "a.py", "exit_code": 0}"#),
+    },
 ];
 
 // --- what is run ---------------------------------------------------------------------------------------------------
@@ -408,12 +421,23 @@ fn probe(evidence: &Evidence<'_>) -> bool {
     if status <= 4 && deciding.iter().any(asks) && (is_quiet(evidence) || says_absent(evidence)) {
         return true;
     }
-    if status <= 2 && evidence.is_silent() && discards() && deciding.iter().any(looks) {
+    let only_looks = || deciding.iter().all(|c| looks(c) || matches!(c.program(), "cd" | "echo" | "true"));
+    let is_told_by_status = || evidence.is_silent() || (only_looks() && is_quiet(evidence));
+    if status <= 2 && discards() && deciding.iter().any(looks) && is_told_by_status() {
         return true;
     }
     // A loop of trials whose output is thrown away: none of them succeeded.
     let tries = |c: &Command| c.is_conditional && c.join == Join::And;
     evidence.is_silent() && discards() && deciding.iter().any(tries)
+}
+
+pattern!(LIMIT_REACHED, r"(?i)\b(?:max(?:imum)?[ _-]?(?:run[ _-]?)?time|(?:time|run[ _-]?time) limit) (?:was |has been )?reached\b");
+
+fn limit(evidence: &Evidence<'_>) -> bool {
+    let limited = |c: &Command| c.wrappers.iter().any(|w| base_name(w) == "timeout");
+    let is_cut = || evidence.status == Some(124) && !evidence.is_silent() && evidence.asked.deciding().iter().any(limited);
+    let says_so = || evidence.tail.first().is_some_and(|line| LIMIT_REACHED.is_match(line));
+    evidence.status.is_some_and(|status| status != 0) && (says_so() || (is_cut() && is_quiet(evidence)))
 }
 
 pattern!(
