@@ -140,7 +140,7 @@ fn traceback(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     // failed says why, and is gone.
     let is_first = line_start == 0;
     let is_own = has_failed
-        || CURRENT_FRAME.is_match(text)
+        || (CURRENT_FRAME.is_match(text) && !asked.is_reading_tool())
         || ran_here(&text[at..], asked)
         || (!asked.reads() && (!asked.may_read() || is_first));
     is_own.then(|| {
