@@ -78,6 +78,27 @@ impl Reason {
             Reason::CitedLater => "cited_later",
         }
     }
+
+    /// In plain words, for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Reason::NotSelected => "the draw of the repair probability went against the rollout",
+            Reason::NegativeAdvantage => "the rollout did no better than its group",
+            Reason::BehindUnrecovered => "it stands after the rollout's first unrecovered run",
+            Reason::TooManyAttempts => "it starts after the attempt at which repairs stop",
+            Reason::TooManyFailures => "it is longer than the retries that are repaired",
+            Reason::EnvironmentFault => "all its failures were the environment's",
+            Reason::Gate => "the importance gate refused it",
+            Reason::Dependency => "what stays needs a name that only the failed attempts define",
+            Reason::NoCorrection => "no step in reach did its job",
+            Reason::Informative => "the failing output is what the call was for",
+            Reason::NotARetry => "what follows does something else",
+            Reason::Workaround => "what follows goes another way to the same end",
+            Reason::PartialStep => "some of its calls did their job, and cannot be told from those that failed",
+            Reason::SideEffects => "the failed calls changed something that would be lost",
+            Reason::CitedLater => "later text relies on the failure",
+        }
+    }
 }
 
 /// What a later call is to a failed one.

@@ -147,6 +147,10 @@ impl<'a> Auditor<'a> {
         sums.counts.left_out += u64::from(!stays);
         sums.slice.add_done(&done.record);
         sums.part.add_repairs(&done);
+        if before.failed_attempts() > 0 || done.record.runs.is_some() {
+            let runs = done.record.runs.as_deref();
+            sums.counts.decisions.add(runs, before.failure_runs().len());
+        }
         if before.failed_attempts() > 0 {
             self.add_runs(sums.counts, &before, &done.record).map_err(|error| self.unreadable(raw, &error))?;
         }

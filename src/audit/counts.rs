@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::groups::GradedGroups;
-use super::report::{GuardCount, Guards, Part, Repairs};
+use super::report::{Decisions, GuardCount, Guards, Part, Repairs};
 use super::sensitivity::Runs;
 use super::side::{bounded, entry, merge};
 use crate::guard::calls::CallFaults;
 use crate::purifier::PurifiedRow;
-use crate::record::{Granularity, RepairKind, RowRecord};
+use crate::record::{Granularity, RepairKind, RowRecord, RunOutcome, RunRecord};
 use crate::steps::{Outcome, RunEnd, Trajectory};
 
 /// Bins of the similarity histogram.
@@ -108,6 +108,7 @@ pub(super) struct Counts {
     pub purified_rows: u64,
     pub left_out: u64,
     pub edited: u64,
+    pub decisions: Decisions,
     pub reference: Reference,
     pub runs: Runs,
     pub groups: GradedGroups,
@@ -182,15 +183,48 @@ impl Part {
 
 impl Counts {
     fn merge(&mut self, other: Counts) {
-        let Counts { rows, unreadable, purified_rows, left_out, edited, reference, runs, groups } = other;
+        let Counts { rows, unreadable, purified_rows, left_out, edited, decisions, reference, runs, groups } = other;
         self.rows += rows;
         merge(&mut self.unreadable, &unreadable, |mine, theirs| *mine += theirs);
         self.purified_rows += purified_rows;
         self.left_out += left_out;
         self.edited += edited;
+        self.decisions.merge(&decisions);
         self.reference.merge(reference);
         self.runs.merge(&runs);
         self.groups.merge(groups);
+    }
+}
+
+impl Decisions {
+    /// `None`: nothing says what became of the `found` runs of a row.
+    pub(super) fn add(&mut self, runs: Option<&[RunRecord]>, found: usize) {
+        let Some(runs) = runs else {
+            self.failure_runs += found as u64;
+            self.unrecorded += found as u64;
+            return;
+        };
+        self.failure_runs += runs.len() as u64;
+        for run in runs {
+            match run.decision {
+                RunOutcome::Repaired => self.repaired += 1,
+                RunOutcome::Masked => self.masked += 1,
+                RunOutcome::Left => self.left += 1,
+            }
+            run.reason.iter().for_each(|reason| *entry(&mut self.reasons, reason.name()) += 1);
+            run.evidence.iter().flatten().for_each(|rule| *entry(&mut self.evidence, rule) += 1);
+        }
+    }
+
+    fn merge(&mut self, other: &Decisions) {
+        let Decisions { failure_runs, repaired, masked, left, unrecorded, reasons, evidence } = other;
+        self.failure_runs += failure_runs;
+        self.repaired += repaired;
+        self.masked += masked;
+        self.left += left;
+        self.unrecorded += unrecorded;
+        merge(&mut self.reasons, reasons, |mine, theirs| *mine += theirs);
+        merge(&mut self.evidence, evidence, |mine, theirs| *mine += theirs);
     }
 }
 

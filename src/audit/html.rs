@@ -5,6 +5,7 @@
 //! and the page's own policy lets nothing run but its one script. Repairs are written as they come: memory holds some
 //! hundred of them. Finding what to write, and the file itself, are the caller's.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use base64::Engine as _;
@@ -15,6 +16,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::report::{AuditReport, DiffLine, RepairView};
+use super::why;
+use crate::decision::{Correction, Reason, SideEffects};
+use crate::intent;
 use crate::record::field::shown;
 use crate::record::{Field, RepairRecord};
 
@@ -44,6 +48,7 @@ impl<W: Write> Page<W> {
         let skeleton = SKELETON.replacen("{policy}", &policy(), 1).replacen("{style}", STYLE, 1);
         out.write_all(skeleton.as_bytes())?;
         writeln!(out, r#"<script type="application/json" id="fields">{}</script>"#, inert_json(&fields())?)?;
+        writeln!(out, r#"<script type="application/json" id="words">{}</script>"#, inert_json(&words())?)?;
         Ok(Page { out, facts: Vec::with_capacity(BLOCK), lines: Vec::with_capacity(BLOCK) })
     }
 
@@ -87,11 +92,36 @@ fn fields() -> Vec<Value> {
     shown::<RepairRecord>().into_iter().map(described).collect()
 }
 
+/// Plain words for the names that decisions are told by.
+fn words() -> Value {
+    let named = |pairs: Vec<(&'static str, &'static str)>| pairs.into_iter().collect::<BTreeMap<_, _>>();
+    json!({
+        "reasons": named(Reason::ALL.iter().map(|reason| (reason.name(), reason.meaning())).collect()),
+        "rules": named(intent::all_rules().map(|rule| (rule.name, rule.reason)).collect()),
+        "corrections": named(Correction::ALL.iter().map(|found| (found.name(), why::correction(*found))).collect()),
+        "side_effects": named(SideEffects::ALL.iter().map(|found| (found.name(), why::side_effects(*found))).collect()),
+        "cited_later": [why::cited(false), why::cited(true)],
+    })
+}
+
 /// What the table shows, searches and sorts of a repair; a list, since names would be most of a large page.
 fn split(repair: RepairView) -> (Value, Vec<String>) {
     let record: Vec<Value> = shown::<RepairRecord>().iter().map(|field| field.value(&repair.record)).collect();
-    let facts =
-        json!([[repair.rollout, repair.row, repair.repair], [repair.group, repair.reward], record, repair.is_cut]);
+    let found = &repair.record;
+    let why = json!([
+        found.correction.map(Correction::name),
+        found.affinity,
+        found.evidence,
+        found.side_effects.map(SideEffects::name),
+        found.cited_later
+    ]);
+    let facts = json!([
+        [repair.rollout, repair.row, repair.repair],
+        [repair.group, repair.reward],
+        record,
+        repair.is_cut,
+        why
+    ]);
     (facts, repair.lines.into_iter().map(marked).collect())
 }
 

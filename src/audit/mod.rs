@@ -15,6 +15,7 @@ pub mod report;
 mod sensitivity;
 mod side;
 mod walk;
+pub mod why;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -249,6 +250,7 @@ fn summed_up(
     let appended = repairs.skipped.iter().flatten().find(|(why, _)| *why == "gate").map_or(0, |(_, runs)| *runs);
     AuditReport {
         report_version: REPORT_VERSION,
+        decisions: counts.decisions,
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
         files: Vec::new(),

@@ -28,6 +28,8 @@ pub const MAX_POSITIONS: usize = 32;
 #[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
 pub struct AuditReport {
     pub report_version: u32,
+    /// What became of every failure run of the raw data, and why.
+    pub decisions: Decisions,
     pub tool: &'static str,
     pub tool_version: &'static str,
     /// The raw files, then the purified ones if they were given.
@@ -81,6 +83,23 @@ pub struct RowCounts {
     pub left_out: u64,
     /// Purified rows whose messages or rewards are not what their record says: they have been changed since.
     pub edited: u64,
+}
+
+/// How many failure runs were repaired, how many were left, and why.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schemas", derive(schemars::JsonSchema))]
+pub struct Decisions {
+    pub failure_runs: u64,
+    pub repaired: u64,
+    /// Taken out of the loss.
+    pub masked: u64,
+    pub left: u64,
+    /// Those of rows that are not in the purified data, or whose record is of a version that did not say.
+    pub unrecorded: u64,
+    /// Of those that were left, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// How often each rule of evidence spoke.
+    pub evidence: BTreeMap<String, u64>,
 }
 
 /// Attempts, and how many of them failed.

@@ -11,6 +11,7 @@ use super::signals::Watch;
 use crate::audit::lineage::Dataset;
 use crate::audit::report::{AuditReport, FileFacts, GuardCount, Side, Tally};
 use crate::audit::{self};
+use crate::decision::Reason;
 use crate::error::{Error, ExitStatus};
 use crate::ingest::expand;
 use crate::options::{AuditConfig, ComputeConfig, DEFAULT_JOB, EmbedModel, LineageConfig, Options};
@@ -139,8 +140,32 @@ fn of(tally: Tally) -> String {
     format!("{} of {} ({})", grouped(tally.failed), grouped(tally.attempts), percent(tally.rate()))
 }
 
+/// Before all else: how many failures were repaired, how many were left, and why.
+fn decisions(out: &mut String, report: &AuditReport) {
+    let found = &report.decisions;
+    let would = if report.is_purified { "" } else { "would be " };
+    let counted = [(found.repaired, "repaired"), (found.masked, "out of the loss"), (found.left, "left")];
+    let mut parts: Vec<String> = counted
+        .iter()
+        .filter(|(count, what)| *count > 0 || *what != "out of the loss")
+        .map(|(count, what)| format!("{} {would}{what}", grouped(*count)))
+        .collect();
+    if found.unrecorded > 0 {
+        parts.push(format!("{} not recorded", grouped(found.unrecorded)));
+    }
+    let _ = writeln!(out, "  failure runs {}: {}", grouped(found.failure_runs), parts.join(", "));
+    let mut reasons: Vec<(&String, &u64)> = found.reasons.iter().collect();
+    reasons.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
+    for (name, count) in reasons {
+        let meaning = Reason::ALL.iter().find(|reason| reason.name() == name).map_or("", |reason| reason.meaning());
+        let _ = writeln!(out, "    {name:<20}{:>10}  {meaning}", grouped(*count));
+    }
+    out.push('\n');
+}
+
 fn table(report: &AuditReport) -> String {
     let mut out = String::new();
+    decisions(&mut out, report);
     let mut row = |name: &str, before: String, after: String| {
         let _ = writeln!(out, "  {name:<28}{before:>26}{after:>26}");
     };

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::audit::why::{self, Why};
 use crate::error::Error;
 use crate::options::ColumnConfig;
 use crate::pipeline::revert::{Rendered, RenderedReader};
@@ -27,17 +28,24 @@ pub struct Hunk {
 #[derive(Debug)]
 pub struct RolloutDiff {
     pub id: String,
+    /// The decision on each failure run, if that was asked for.
+    pub why: Vec<Why>,
     pub hunks: Vec<Hunk>,
 }
 
-/// Compares the named rollout, or the first `most` that differ.
-pub fn find(
-    raw: &Path,
-    purified: &Path,
-    wanted: Option<&str>,
-    most: usize,
-    columns: &ColumnConfig,
-) -> Result<Vec<RolloutDiff>, Error> {
+/// Which rollouts are shown, and what of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// By its id; `None`: the first ones that differ, or of which there is something to say.
+    pub rollout: Option<&'a str>,
+    pub max_rollouts: usize,
+    /// Also say why each failure run was repaired or left.
+    pub why: bool,
+}
+
+/// Compares the rollouts that are asked for.
+pub fn find(raw: &Path, purified: &Path, asked: Asked<'_>, columns: &ColumnConfig) -> Result<Vec<RolloutDiff>, Error> {
+    let (wanted, most) = (asked.rollout, asked.max_rollouts);
     let mut before = RenderedReader::open(raw, columns)?;
     let mut after = RenderedReader::open(purified, columns)?;
     let mut out = Vec::new();
@@ -56,8 +64,16 @@ pub fn find(
         if wanted.is_some_and(|id| ![&old.id, &new.id].contains(&&id.to_owned())) {
             continue;
         }
-        let diff = compare(&old, &new);
-        if wanted.is_some() || !diff.hunks.is_empty() {
+        let mut diff = compare(&old, &new);
+        if asked.why {
+            let record = new.record().map_err(|detail| Error::Mismatch {
+                path: purified.to_owned(),
+                detail,
+                hint: "give the raw file first, then what purify made of it",
+            })?;
+            diff.why = why::of_row(&record);
+        }
+        if wanted.is_some() || !diff.hunks.is_empty() || !diff.why.is_empty() {
             out.push(diff);
         }
         if wanted.is_some() {
@@ -109,7 +125,7 @@ fn compare(old: &Rendered, new: &Rendered) -> RolloutDiff {
         })
         .collect();
     // A name that is made of a file's own is the raw one's.
-    RolloutDiff { id: if new.is_named { &new.id } else { &old.id }.clone(), hunks }
+    RolloutDiff { id: if new.is_named { &new.id } else { &old.id }.clone(), why: Vec::new(), hunks }
 }
 
 fn lines(old: &str, new: &str) -> Vec<Line> {

@@ -169,6 +169,9 @@ enum Command {
         /// Maximum number of rollouts to show without --rollout
         #[arg(long, alias = "most", value_name = "N", default_value_t = 3)]
         max_rollouts: usize,
+        /// Also say of each failure run why it was repaired or left
+        #[arg(long)]
+        why: bool,
         #[command(flatten)]
         columns: ColumnConfig,
     },
@@ -288,8 +291,9 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             printer.surveys(&surveys, json, rules_report);
             Ok(ExitStatus::Done)
         }
-        Some(Command::Diff { raw, purified, rollout, max_rollouts, columns }) => {
-            let found = diff::find(&raw, &purified, rollout.as_deref(), max_rollouts, &columns)?;
+        Some(Command::Diff { raw, purified, rollout, max_rollouts, why, columns }) => {
+            let asked = diff::Asked { rollout: rollout.as_deref(), max_rollouts, why };
+            let found = diff::find(&raw, &purified, asked, &columns)?;
             printer.diffs(&found);
             Ok(ExitStatus::Done)
         }

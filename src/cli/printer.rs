@@ -218,6 +218,12 @@ impl Printer {
         let mut out = String::new();
         for diff in diffs {
             let _ = writeln!(out, "{BOLD}rollout {}{BOLD:#}", escaped(&diff.id));
+            for why in &diff.why {
+                let _ = writeln!(out, "  {}", escaped(&why.title));
+                why.lines.iter().for_each(|line| {
+                    let _ = writeln!(out, "    {}", escaped(line));
+                });
+            }
             for hunk in &diff.hunks {
                 let _ = writeln!(out, "{HINT}{}{HINT:#}", escaped(&hunk.title));
                 for line in &hunk.lines {

@@ -9,7 +9,7 @@ mod attempts;
 pub use crate::decision::{Reason, RunDecision};
 use crate::guard::cited::Facts;
 use crate::guard::effects::{self, SideEffects};
-use crate::intent::{self, Attempt, Correction, Judgement, Settings};
+use crate::intent::{self, Attempt, Correction, Judgement, Place, Settings};
 use crate::options::{Corrections, DecideConfig, OnLoss};
 use crate::steps::{FailureRun, Outcome, Trajectory};
 
@@ -50,12 +50,20 @@ impl Decider<'_> {
         let first = run.steps.start;
         let mut calls = Vec::new();
         let links = failed.iter().enumerate().map(|(k, attempt)| {
-            let direct = intent::judge(attempt, later, false, meaning(first + k, later_step), settings);
+            let changes_way = failed[k + 1..].iter().any(intent::announces_another_plan);
+            let place = Place { among_failed: false, changes_way };
+            let direct = intent::judge(attempt, later, place, meaning(first + k, later_step), settings);
             let Some(next) = failed.get(k + 1) else {
                 calls.clone_from(&direct.calls);
                 return direct;
             };
-            let onward = intent::judge(attempt, next, true, meaning(first + k, first + k + 1), settings);
+            let onward = intent::judge(
+                attempt,
+                next,
+                Place { among_failed: true, ..place },
+                meaning(first + k, first + k + 1),
+                settings,
+            );
             if onward.affinity > direct.affinity { onward } else { direct }
         });
         let weakest = links.reduce(|least, next| if next.affinity < least.affinity { next } else { least });

@@ -29,6 +29,8 @@ const SHORT_RESULT: usize = 200;
 const SAME_EDIT: f64 = 0.4;
 /// Similarity below which two patterns look for different things.
 const SAME_PATTERN: f64 = 0.5;
+/// Bytes of a step's reasoning in which it is looked for what the step gives up.
+const LONG_REASONING: usize = 8 * 1024;
 /// Cosine from which on two calls count as meaning the same.
 const SAME_MEANING: f64 = 0.85;
 
@@ -206,9 +208,68 @@ pub(super) fn other_way_announced(pair: P<'_, '_, '_>) -> bool {
     OTHER_WAY.is_match(&pair.later_step.reasoning)
 }
 
+pattern!(
+    ANOTHER_PLAN,
+    r"(?i)\b(?:different|another|alternative) (?:way|method)\b|\b(?:analy[sz]e|approach|do|evaluate|look at|solve|tackle|think about|try) [^.\n]{0,40}\bdifferently\b"
+);
+
+/// Whether a step's reasoning says that it goes another way than the steps before it.
+pub fn announces_another_plan(step: &Attempt<'_>) -> bool {
+    OTHER_WAY.is_match(&step.reasoning) || ANOTHER_PLAN.is_match(&step.reasoning)
+}
+
+pub(super) fn way_changed_between(pair: P<'_, '_, '_>) -> bool {
+    pair.place.changes_way
+}
+
 pub(super) fn look_announced(pair: P<'_, '_, '_>) -> bool {
     let says = |attempt: &Attempt<'_>| LOOK.is_match(&attempt.reasoning);
     says(pair.later_step) && !says(pair.failed_step) && !looks(pair.failed)
+}
+
+pattern!(
+    REFUSED,
+    r"(?i)\b(?:not enough|insufficient|sold out|out of stock|fully booked|expired|(?:not |un)available|not eligible|ineligible|non-?refundable|already (?:been )?(?:booked|taken|used|cancell?ed|paid|reserved|delivered|shipped|processed|closed|returned|exists?)|can(?:not|'t| not) be (?:cancell?ed|modified|changed|returned|exchanged|refunded))\b"
+);
+/// Errors that tell of the way to the tool, or of how it was called, and not of what it was asked for.
+const NOT_A_REFUSAL: &[&str] = &[
+    "connection_error",
+    "invalid_arguments",
+    "invalid_format",
+    "not_available",
+    "rate_limit",
+    "server_error",
+    "timeout",
+    "unknown_tool",
+];
+
+pub(super) fn refused_as_things_are(pair: P<'_, '_, '_>) -> bool {
+    let is_plain = pair.failed.kind() == Kind::Other && is_same_tool(pair) && !arguments_mended(pair);
+    let is_refusal = || !NOT_A_REFUSAL.contains(&pair.failed.error()) && !is_unknown_tool(pair.failed);
+    is_plain
+        && pair.failed.call.arguments != pair.later.call.arguments
+        && REFUSED.is_match(first_bytes(pair.failed.result(), SHORT_RESULT))
+        && is_refusal()
+}
+
+pattern!(
+    GIVEN_UP,
+    r"(?i)\b(?:not (?:able|available|possible|suitable|supported|work(?:ing)?)|unable|can(?:not|'t| not)|does(?:n't| not)|won't|fail(?:s|ed)?)\b"
+);
+pattern!(SENTENCE, r"[^.!?\n]+(?:[.!?]\S[^.!?\n]*)*");
+pattern!(QUOTED_NAME, r#"[`'"](?:[\p{L}_]\w*\.)*([\p{L}_]\w*)(?:\(\))?[`'"]"#);
+pattern!(CALLED, r"([\p{L}_]\w*)\s*\(");
+
+pub(super) fn goes_back(pair: P<'_, '_, '_>) -> bool {
+    let (reasoning, later) = (first_bytes(&pair.failed_step.reasoning, LONG_REASONING), pair.later.python());
+    if later.is_empty() || !GIVEN_UP.is_match(reasoning) {
+        return false;
+    }
+    let calls =
+        |codes: &[&str], name: &str| codes.iter().any(|code| CALLED.captures_iter(code).any(|c| &c[1] == name));
+    let given_up = SENTENCE.find_iter(reasoning).map(|m| m.as_str()).filter(|sentence| GIVEN_UP.is_match(sentence));
+    let mut names = given_up.flat_map(|sentence| QUOTED_NAME.captures_iter(sentence)).filter_map(|c| c.get(1));
+    names.any(|name| calls(&later, name.as_str()) && !calls(&pair.failed.python(), name.as_str()))
 }
 
 pub(super) fn drops_what_it_wrote(pair: P<'_, '_, '_>) -> bool {

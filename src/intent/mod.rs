@@ -1,7 +1,7 @@
 //! Whether a later call is the failed one again, now right (docs/method.md, "What is a correction").
 //!
 //! Owns the judgement: from evidence to [`Correction`] with an affinity. What counts as evidence is one table
-//! ([`RULES`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
+//! ([`all_rules`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
 //! cosine of two vectors is one more piece of evidence where there are any.
 
 mod call;
@@ -17,11 +17,11 @@ pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
 pub use crate::decision::Correction;
 use crate::similarity::{Exact, Measure};
-pub use evidence::is_unknown_tool;
-pub use pair::{Pair, Settings};
+pub use evidence::{announces_another_plan, is_unknown_tool};
+pub use pair::{Pair, Place, Settings};
 pub use programs::missing as missing_programs;
-use rules::{Effect, Rule};
-pub use table::RULES;
+use rules::Effect;
+pub use table::all_rules;
 
 /// Affinity from which on a later call counts as the same thing again. Chosen on labelled repairs by leaving out each source
 /// in turn; precision changes little between 0.45 and 0.6.
@@ -56,22 +56,22 @@ const COMPARED: usize = 128 * 1024;
 const MIN_COMPARED: usize = 1024;
 
 /// Judges a step against a failed one: each failed call looks for the later call that comes nearest, and the one that finds
-/// least decides. A later call that failed as well may be looked at too (`among_failed`): it is how a failure leads to the
-/// next one of its run.
+/// least decides. A later call that failed as well may be looked at too ([`Place::among_failed`]): it is how a failure leads
+/// to the next one of its run.
 pub fn judge(
     failed: &Attempt<'_>,
     later: &Attempt<'_>,
-    among_failed: bool,
+    place: Place,
     meaning: Option<f64>,
     settings: Settings<'_>,
 ) -> Judgement {
-    let of_call = |(place, call): (usize, &Subject<'_>)| {
+    let of_call = |(index, call): (usize, &Subject<'_>)| {
         let candidates = later.calls.iter().enumerate().take(MAX_CALLS);
         candidates
-            .filter(|(_, candidate)| among_failed || candidate.call.error_type.is_none())
+            .filter(|(_, candidate)| place.among_failed || candidate.call.error_type.is_none())
             .map(|(at, candidate)| {
-                let found = weigh(&pair(call, candidate, failed, later, meaning, settings));
-                Judgement { calls: vec![(place, at)], ..found }
+                let found = weigh(&pair([call, candidate], [failed, later], place, meaning, settings));
+                Judgement { calls: vec![(index, at)], ..found }
             })
             .reduce(|best, next| if next.affinity > best.affinity { next } else { best })
             .unwrap_or_else(Judgement::none)
@@ -85,10 +85,9 @@ pub fn judge(
 }
 
 fn pair<'p, 't>(
-    failed: &'p Subject<'t>,
-    later: &'p Subject<'t>,
-    failed_step: &'p Attempt<'t>,
-    later_step: &'p Attempt<'t>,
+    [failed, later]: [&'p Subject<'t>; 2],
+    [failed_step, later_step]: [&'p Attempt<'t>; 2],
+    place: Place,
     meaning: Option<f64>,
     settings: Settings<'p>,
 ) -> Pair<'p, 't> {
@@ -96,14 +95,14 @@ fn pair<'p, 't>(
     let share = (COMPARED / pairs.max(1)).max(MIN_COMPARED);
     let [old, new] = [failed, later].map(|subject| call::first_bytes(subject.inner(), share));
     let similarity = Exact.similarity(old, new).get();
-    Pair { failed, later, failed_step, later_step, similarity, meaning, settings }
+    Pair { failed, later, failed_step, later_step, place, similarity, meaning, settings }
 }
 
 /// The fold over the table.
 pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
     let mut affinity = pair.similarity;
     let mut evidence = Vec::new();
-    for rule in RULES {
+    for rule in all_rules() {
         if !rule.speaks(pair) {
             continue;
         }
@@ -130,7 +129,7 @@ fn correction_of(affinity: f64) -> Correction {
 
 /// The reason of a rule, by its name.
 pub fn reason(name: &str) -> Option<&'static str> {
-    RULES.iter().find(|rule: &&Rule| rule.name == name).map(|rule| rule.reason)
+    all_rules().find(|rule| rule.name == name).map(|rule| rule.reason)
 }
 
 #[cfg(test)]
@@ -138,7 +137,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use rules::Example;
+    use super::rules::{Example, Rule};
 
     /// Whether a rule speaks on an example; `cosine` stands in for vectors.
     fn speaks(rule: &Rule, example: &Example, cosine: f64) -> bool {
@@ -154,15 +153,18 @@ mod tests {
             result: Cow::Borrowed(example.later_result),
             error_type: None,
         };
-        let failed = Attempt::new(Cow::Borrowed(""), [failed]);
+        let failed = Attempt::new(Cow::Borrowed(example.failed_reasoning), [failed]);
         let later = Attempt::new(Cow::Borrowed(example.reasoning), [later]);
-        rule.speaks(&pair(&failed.calls[0], &later.calls[0], &failed, &later, Some(cosine), Settings::default()))
+        let between = Attempt::new(Cow::Borrowed(example.reasoning_between), []);
+        let place = Place { among_failed: false, changes_way: announces_another_plan(&between) };
+        let calls = [&failed.calls[0], &later.calls[0]];
+        rule.speaks(&pair(calls, [&failed, &later], place, Some(cosine), Settings::default()))
     }
 
     #[test]
     fn every_rule_speaks_on_its_example_and_is_silent_on_the_other() {
-        let silent = RULES.iter().filter(|rule| !speaks(rule, &rule.examples[0], 0.95));
-        let loud = RULES.iter().filter(|rule| speaks(rule, &rule.examples[1], 0.2));
+        let silent = all_rules().filter(|rule| !speaks(rule, &rule.examples[0], 0.95));
+        let loud = all_rules().filter(|rule| speaks(rule, &rule.examples[1], 0.2));
         let wrong: Vec<String> = silent
             .map(|rule| format!("{} is silent on its example", rule.name))
             .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
@@ -172,10 +174,10 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_name_of_its_own_and_a_reason() {
-        let mut names: Vec<&str> = RULES.iter().map(|rule| rule.name).collect();
+        let mut names: Vec<&str> = all_rules().map(|rule| rule.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), RULES.len());
-        assert!(RULES.iter().all(|rule| rule.reason.len() > 20));
+        assert_eq!(names.len(), all_rules().count());
+        assert!(all_rules().all(|rule| rule.reason.len() > 20));
     }
 }

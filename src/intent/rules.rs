@@ -44,12 +44,27 @@ pub struct Example {
     pub later: &'static str,
     pub later_result: &'static str,
     pub reasoning: &'static str,
+    /// In front of the failed call.
+    pub failed_reasoning: &'static str,
+    /// Of a failed attempt between the two.
+    pub reasoning_between: &'static str,
 }
 
 pub(super) const fn pair_of(failed: [&'static str; 4], later: [&'static str; 2]) -> Example {
     let [tool, call, error_type, result] = failed;
     let [later_tool, later] = later;
-    Example { tool, failed: call, error_type, result, later_tool, later, later_result: "", reasoning: "" }
+    Example {
+        tool,
+        failed: call,
+        error_type,
+        result,
+        later_tool,
+        later,
+        later_result: "",
+        reasoning: "",
+        failed_reasoning: "",
+        reasoning_between: "",
+    }
 }
 
 impl Example {
@@ -59,5 +74,13 @@ impl Example {
 
     pub(super) const fn with_reasoning(self, reasoning: &'static str) -> Self {
         Example { reasoning, ..self }
+    }
+
+    pub(super) const fn with_failed_reasoning(self, failed_reasoning: &'static str) -> Self {
+        Example { failed_reasoning, ..self }
+    }
+
+    pub(super) const fn with_reasoning_between(self, reasoning_between: &'static str) -> Self {
+        Example { reasoning_between, ..self }
     }
 }

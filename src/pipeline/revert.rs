@@ -14,7 +14,7 @@ use super::outputs::refuse_ending;
 use crate::error::Error;
 use crate::ingest::{IngestError, Input, RowOf, RowReader};
 use crate::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, TokenColumns};
-use crate::record::RecordReader;
+use crate::record::{RecordReader, RowRecord};
 use crate::run::{Run, Task};
 use crate::schema::PURIFICATION;
 use crate::write::{Encoder, ParquetFile, ParquetForm, WriteError};
@@ -182,6 +182,20 @@ pub struct Rendered {
     /// Its row says its id; else it is made of the file's name and the row's number.
     pub is_named: bool,
     pub messages: Vec<String>,
+    row: RowOf,
+}
+
+impl Rendered {
+    /// What was done to it; a row without a record was left as it is.
+    ///
+    /// # Errors
+    /// What is wrong with the column `purification`, in words; or that there is none.
+    pub fn record(&self) -> Result<RowRecord, String> {
+        let records = self.row.batch.records().map_err(|error| error.to_string())?;
+        let records = records.ok_or_else(|| format!("it has no column `{PURIFICATION}`"))?;
+        let record = records.row(self.row.row).map_err(|error| format!("row {}: {error}", self.row.number()))?;
+        Ok(record.unwrap_or_default())
+    }
 }
 
 /// The rollouts of one file of a comparison, as text.
@@ -198,7 +212,8 @@ impl RenderedReader {
             let Ok(rollout) = row.batch.rollout(row.row) else { continue };
             let messages = rollout.messages.iter().map(render).collect();
             let is_named = matches!(rollout.id, std::borrow::Cow::Borrowed(_));
-            return Ok(Some(Rendered { id: rollout.id.to_string(), is_named, messages }));
+            let id = rollout.id.to_string();
+            return Ok(Some(Rendered { id, is_named, messages, row }));
         }
         Ok(None)
     }

@@ -24,6 +24,11 @@ pattern!(
 );
 pattern!(PYTHON_DICT_ERROR, r#"^\{'(?:error|exception|Error)': ?(?:'[^']|"[^"])"#);
 pattern!(CUT_FIELD, r#"^\{\s*"(?:output|stdout|stderr|result|content|text|observation)"\s*:\s*""#);
+pattern!(
+    /// The same words as in [`STAND_INS`], at the start of an object whose end is missing.
+    CUT_STAND_IN,
+    r#"^\{\s*"status"\s*:\s*"(?i:mock|mocked|stub|not_implemented|unavailable|disabled)"\s*,\s*"(?:message|detail|error|msg|error_message)"\s*:"#
+);
 
 /// What a JSON result says: `None` if it is not a JSON object or says nothing telling.
 pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Verdict> {
@@ -34,6 +39,9 @@ pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Ver
     let is_object = text.starts_with('{') && text.ends_with('}');
     let is_array = text.starts_with('[') && text.ends_with(']');
     if !is_object && !is_array {
+        if CUT_STAND_IN.is_match(text) {
+            return Some(not_available());
+        }
         let found = CUT_FIELD.find(text)?;
         let inner = unescaped(&text[found.end()..]);
         return Some(within(&inner, None, asked, depth));
@@ -147,6 +155,9 @@ fn of_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> Ve
     if let Some(flag) = fields.get(&["is_error", "isError"]) {
         return if truth(flag) == Some(true) { fields.error("tool_error", "json.flag") } else { Verdict::Ok };
     }
+    if let Some(verdict) = stand_in(&fields) {
+        return verdict;
+    }
     if let Some(status) = fields.status() {
         return of_status(&fields, status, asked);
     }
@@ -224,11 +235,21 @@ fn status_word(fields: &Fields<'_>) -> Option<Verdict> {
         "timeout" | "timed_out" | "timelimitexceeded" => {
             Some(Verdict::Error(Failure::named("timeout").by("json.status")))
         }
-        "mock" | "mocked" | "stub" | "not_implemented" | "unavailable" | "disabled" if explains() => {
-            Some(Verdict::Error(Failure::named("not_available").by("json.stand-in")))
-        }
         _ => None,
     }
+}
+
+/// Something that answers in the tool's place says so, whatever else it makes up.
+fn stand_in(fields: &Fields<'_>) -> Option<Verdict> {
+    let status = fields.text(&["status"])?.to_ascii_lowercase();
+    let explains = || fields.get(&["message", "detail", "error", "msg", "error_message"]).is_some();
+    (STAND_INS.contains(&status.as_str()) && explains()).then(not_available)
+}
+
+const STAND_INS: &[&str] = &["mock", "mocked", "stub", "not_implemented", "unavailable", "disabled"];
+
+fn not_available() -> Verdict {
+    Verdict::Error(Failure::named("not_available").by("json.stand-in"))
 }
 
 fn http_status(fields: &Fields<'_>) -> Option<Verdict> {

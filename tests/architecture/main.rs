@@ -107,10 +107,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "audit",
         &[
             "batch",
+            "decision",
             "error",
             "group",
             "guard",
             "ingest",
+            "intent",
             "message",
             "options",
             "pipeline",
@@ -129,6 +131,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "audit",
+            "decision",
             "embed",
             "error",
             "export",

@@ -108,3 +108,288 @@ fn calls_that_did_their_job_stay_beside_one_that_is_replaced() {
     let audit = place.run_by_default(&["audit", "raw.jsonl", "p.parquet"]);
     assert!(audit.code == 0 && !audit.stderr.contains("edited"), "{}", audit.stderr);
 }
+
+// --- the table of README ---------------------------------------------------------------------------------------------
+
+fn bash(command: &str, result: &str) -> Vec<Value> {
+    step("bash", &json!({ "command": command }), result)
+}
+
+fn says(text: &str) -> Vec<Value> {
+    vec![json!({"role": "assistant", "content": text})]
+}
+
+/// One rollout of an agent for the first cell of each row of README's table, with the results that a harness would give.
+fn scenario(failed: &str) -> Option<Vec<Value>> {
+    let python_error = |error: &str| format!("Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\n{error}");
+    Some(match failed {
+        "`print(is_prim(7))`: NameError" => [
+            python("print(is_prim(7))", &python_error("NameError: name 'is_prim' is not defined")),
+            python("print(is_prime(7))", "True"),
+        ]
+        .concat(),
+        "`search(querry=\"rust\")`: unexpected argument" => [
+            step("search", &json!({"querry": "rust"}), "Error: search() got an unexpected keyword argument 'querry'"),
+            step("search", &json!({"query": "rust"}), "[{\"title\": \"Rust\"}]"),
+        ]
+        .concat(),
+        "`pytest -q`: 2 failed" => [
+            bash("pytest -q", "FF.\n=== FAILURES ===\nE   assert 1 == 2\n2 failed, 1 passed in 0.10s"),
+            step("str_replace_editor", &json!({"command": "str_replace", "path": "/r/a.py", "old_str": "1", "new_str": "2"}), "The file has been edited."),
+        ]
+        .concat(),
+        "`SELECT nme FROM t`: no such column" => [
+            step("sql", &json!({"query": "SELECT nme FROM t"}), "Error executing query: no such column: nme"),
+            step("sql", &json!({"query": "SHOW TABLES"}), "[('t',)]"),
+        ]
+        .concat(),
+        "`import yaml`: ModuleNotFoundError" => [
+            python("import yaml", &python_error("ModuleNotFoundError: No module named 'yaml'")),
+            step("finish", &json!({"message": "can't be done"}), "done"),
+        ]
+        .concat(),
+        "`mkdir out && gcc man.c -o out/app`: no such file" => [
+            bash("mkdir out && gcc man.c -o out/app", "gcc: error: man.c: No such file or directory\ngcc: fatal error: no input files\n[exit code: 1]"),
+            bash("gcc main.c -o out/app", "[exit code: 0]"),
+        ]
+        .concat(),
+        "`pytest -q`: command not found" => [
+            bash("pytest -q", "bash: pytest: command not found"),
+            bash("python -m pytest -q", "3 passed in 0.10s"),
+            says("All tests pass; pytest is not installed as a command, so I ran the module."),
+        ]
+        .concat(),
+        "any, in a rollout below its group's mean" => retried(),
+        "four failures in a row" => {
+            let typo = |k: usize| python(&format!("print(sum(is_prim(n) for n in range(100{k})))"), TYPO);
+            [(0..4).flat_map(typo).collect(), python("print(sum(is_prime(n) for n in range(1004)))", "168")].concat()
+        }
+        "one of four parallel calls" => {
+            let call = |k: usize, city: &str| json!({"id": format!("c{k}"), "type": "function", "function": {"name": "weather", "arguments": json!({ "city": city }).to_string()}});
+            let result = |k: usize, text: &str| json!({"role": "tool", "tool_call_id": format!("c{k}"), "content": text});
+            vec![
+                json!({"role": "assistant", "content": "", "tool_calls": [call(0, "Rome"), call(1, "Pariss"), call(2, "Oslo"), call(3, "Bern")]}),
+                result(0, "18"),
+                result(1, "Error: unknown city 'Pariss'"),
+                result(2, "9"),
+                result(3, "11"),
+                json!({"role": "assistant", "content": "A typo.", "tool_calls": [call(4, "Paris")]}),
+                result(4, "15"),
+            ]
+        }
+        _ => return None,
+    })
+}
+
+/// The rows of README's table: the failed call, and what became of it.
+fn readme_rows() -> Vec<(String, String)> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("it is there");
+    let table = readme.split("| failed call | what came next | |").nth(1).expect("the table").trim_start();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    rows.map(cells).map(|cells| (cells[0].clone(), cells[2].clone())).collect()
+}
+
+#[test]
+fn every_row_of_readmes_table_is_what_the_program_does() {
+    let rows = readme_rows();
+    assert!(rows.len() >= 10, "{rows:?}");
+    for (failed, said) in rows {
+        let steps = scenario(&failed).unwrap_or_else(|| panic!("README's row `{failed}` has no rollout here"));
+        let reward = if failed.contains("below") { 0.0 } else { 1.0 };
+        let place = Place::new();
+        rollouts(&place, "raw.jsonl", &[("g", Some(reward), steps), ("g", Some(1.0 - reward), Vec::new())]);
+        let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let reason = said.strip_prefix("left: ").and_then(|rest| rest.split('`').nth(1));
+        match reason {
+            None => {
+                assert!(said.starts_with("repaired"), "{failed}: {said}");
+                assert_eq!((done.count("repairs"), &done.json()["left"]), (1, &json!({})), "{failed}: {}", done.stdout);
+            }
+            // An informative result is no failed attempt.
+            Some("informative") => assert_eq!((done.count("failed_attempts"), done.count("repairs")), (0, 0), "{failed}"),
+            Some(reason) => {
+                assert_eq!((done.count("repairs"), &done.json()["left"]), (0, &json!({ reason: 1 })), "{failed}: {}", done.stdout);
+            }
+        }
+    }
+}
+
+// --- why -------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn diff_says_why_each_failure_run_was_repaired_or_left() {
+    let place = Place::new();
+    let missing = "Error executing query: Table 'd.singers' doesn't exist";
+    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
+    let looked = [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
+    assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
+    let why = place.run_by_default(&["diff", "raw.jsonl", "p.parquet", "--why"]);
+    assert_eq!(why.code, 0, "{}", why.stderr);
+    for part in [
+        "message 1, 1 failed attempt: repaired",
+        "a retry: the same thing again, corrected (affinity ",
+        "message 1, 1 failed attempt: left: not_a_retry (what follows does something else)",
+        "only_looks: the later call looks at what is there; the failed one was to do something",
+        "no later text relies on the failure",
+    ] {
+        assert!(why.stdout.contains(part), "{part}\n{}", why.stdout);
+    }
+    let plain = place.run_by_default(&["diff", "raw.jsonl", "p.parquet"]);
+    assert!(!plain.stdout.contains("not_a_retry") && !plain.stdout.contains("rollout r1"), "{}", plain.stdout);
+    let one = place.run_by_default(&["diff", "raw.jsonl", "p.parquet", "--why", "--rollout", "r1"]);
+    assert!(one.stdout.contains("not_a_retry") && one.stdout.contains("no difference"), "{}", one.stdout);
+}
+
+#[test]
+fn an_audit_says_first_how_many_failures_were_repaired_and_why_the_others_were_left() {
+    let place = Place::new();
+    let missing = "Error executing query: Table 'd.singers' doesn't exist";
+    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
+    let looked = [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
+    assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
+    let expected = json!({
+        "failure_runs": 2, "repaired": 1, "masked": 0, "left": 1, "unrecorded": 0,
+        "reasons": {"not_a_retry": 1}, "evidence": {"only_looks": 1}
+    });
+    for (files, would) in [(&["raw.jsonl", "p.parquet"][..], ""), (&["raw.jsonl"][..], "would be ")] {
+        let args = [&["audit"], files, &["--json", "a.json", "--html", "a.html"]].concat();
+        let done = place.run_by_default(&args);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let first = done.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        assert_eq!(first.trim(), format!("failure runs 2: 1 {would}repaired, 1 {would}left"), "{}", done.stderr);
+        assert!(done.stderr.contains("not_a_retry") && done.stderr.contains("what follows does something else"));
+        let report: Value = serde_json::from_slice(&place.bytes("a.json")).expect("JSON");
+        assert_eq!(report["decisions"], expected);
+        let page = String::from_utf8(place.bytes("a.html")).expect("text");
+        let (decisions, overview) = (page.find("id=\"decisions\""), page.find("id=\"overview\""));
+        assert!(decisions.is_some() && decisions < overview);
+        assert!(page.contains(r#"["retry",0.9"#), "each repair says why it is a correction");
+    }
+    let failed = place.run_by_default(&["audit", "raw.jsonl", "p.parquet", "--fail-if", "decisions.left > 0"]);
+    assert_ne!(failed.code, 0, "{}", failed.stderr);
+}
+
+// --- pairs -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn pairs_come_from_retries_alone() {
+    let place = Place::new();
+    let finish = step("finish", &json!({"message": "done"}), "ok");
+    let tests = "FF.\n=== FAILURES ===\nE   assert 1 == 2\n2 failed, 1 passed in 0.10s";
+    let ended = [bash("pytest -q", tests), finish.clone()].concat();
+    let gave_up = [bash("pytest -q", "bash: pytest: command not found"), finish].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, ended), ("b", None, gave_up), ("c", None, retried())]);
+    // Nor where the output of a test run counts as a failure.
+    for more in [&[][..], &["--informative", "repair"][..]] {
+        let args = [&["--in", "raw.jsonl", "--dry-run", "--pairs"], more].concat();
+        let done = place.run_by_default(&args);
+        assert_eq!((done.code, done.count("pairs")), (0, 1), "{}{}", done.stdout, done.stderr);
+    }
+}
+
+// --- bad input -------------------------------------------------------------------------------------------------------
+
+#[test]
+fn rewards_that_are_no_numbers_tell_no_advantage_and_lose_nothing() {
+    let place = Place::new();
+    let rows = [("g", Some(1.0), retried()), ("g", None, retried()), ("g", Some(0.0), retried())];
+    rollouts(&place, "absent.jsonl", &rows);
+    let done = place.run_by_default(&["--in", "absent.jsonl", "--dry-run"]);
+    assert_eq!((done.code, done.count("rows_in")), (0, 3), "{}", done.stderr);
+    let line = |reward: &str| {
+        let messages = [vec![json!({"role": "user", "content": "q"})], retried()].concat();
+        let row = json!({"rollout_id": reward, "group_id": "g", "reward": "@", "messages": messages}).to_string();
+        row.replace("\"@\"", reward)
+    };
+    std::fs::write(place.path("nan.jsonl"), [line("NaN"), line("1.0"), line("0.5")].join("\n")).expect("written");
+    let done = place.run_by_default(&["--in", "nan.jsonl", "--dry-run"]);
+    assert_eq!((done.code, done.count("rows_in"), done.count("rows_rejected")), (0, 3, 0), "{}", done.stderr);
+    std::fs::write(place.path("text.jsonl"), [line("\"good\""), line("\"bad\"")].join("\n")).expect("written");
+    let done = place.run_by_default(&["--in", "text.jsonl", "--dry-run"]);
+    assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
+    assert!(done.stderr.contains("text.jsonl") && done.stderr.contains("`reward`"), "{}", done.stderr);
+}
+
+#[test]
+fn results_without_calls_and_ids_that_answer_nothing_are_left_where_they_are() {
+    let place = Place::new();
+    let stray = vec![json!({"role": "tool", "tool_call_id": "nobody", "content": "Error: lost"})];
+    rollouts(&place, "raw.jsonl", &[("a", None, [stray, retried()].concat())]);
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stderr);
+    assert_eq!(done.json()["guards"]["orphan_call_id"], json!(1), "{}", done.stdout);
+    let rows = place.rows("p.parquet");
+    let messages = rows.column_by_name("messages").expect("messages").as_list::<i32>().value(0);
+    let contents = messages.as_struct().column_by_name("content").expect("content").as_string::<i32>().clone();
+    assert!(contents.iter().flatten().any(|text| text == "Error: lost"));
+}
+
+#[test]
+fn a_step_of_five_hundred_calls_keeps_all_that_did_their_job() {
+    let place = Place::new();
+    let call = |k: usize, key: &str| json!({"id": format!("c{k}"), "type": "function", "function": {"name": "get_row", "arguments": json!({ key: k }).to_string()}});
+    let result = |k: usize, text: String| json!({"role": "tool", "tool_call_id": format!("c{k}"), "content": text});
+    let calls: Vec<Value> = (0..500).map(|k| call(k, if k == 250 { "roww" } else { "row" })).collect();
+    let text = |k: usize| if k == 250 { "Error: get_row() got an unexpected keyword argument 'roww'".to_owned() } else { format!("value {k}") };
+    let mut steps = vec![json!({"role": "assistant", "content": "", "tool_calls": calls})];
+    steps.extend((0..500).map(|k| result(k, text(k))));
+    steps.push(json!({"role": "assistant", "content": "", "tool_calls": [call(500, "row")]}));
+    steps.push(result(500, "value 250".to_owned()));
+    rollouts(&place, "raw.jsonl", &[("a", None, steps)]);
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("failed_attempts"), done.count("repairs")), (0, 1, 1), "{}", done.stdout);
+    let rows = place.rows("p.parquet");
+    let messages = rows.column_by_name("messages").expect("messages").as_list::<i32>().value(0);
+    let contents = messages.as_struct().column_by_name("content").expect("content").as_string::<i32>().clone();
+    for k in 0..500 {
+        assert_eq!(contents.iter().flatten().filter(|text| *text == format!("value {k}")).count(), 1, "value {k}");
+    }
+}
+
+#[test]
+fn a_command_of_a_megabyte_and_powershell_are_read_as_far_as_they_can_be() {
+    let place = Place::new();
+    let long = |end: &str| format!("echo {} && {end}", "x".repeat(1 << 20));
+    let huge = [bash(&long("pyhton a.py"), "bash: pyhton: command not found"), bash(&long("python a.py"), "ok")].concat();
+    let shell = |command: &str, result: &str| step("powershell", &json!({ "command": command }), result);
+    let denied = "Remove-Item : Access to the path 'C:\\temp' is denied.\nAt line:1 char:1\n+ FullyQualifiedErrorId : RemoveFileSystemItemUnAuthorizedAccess";
+    let windows = [
+        shell("Remove-Item -Recurse C:\\temp", denied),
+        shell("Remove-Item -Recurse -Force C:\\temp", "removed"),
+    ]
+    .concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, huge), ("b", None, windows)]);
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out")), (0, 2), "{}", done.stderr);
+    let why = place.run_by_default(&["diff", "raw.jsonl", "p.parquet", "--why", "--rollout", "r1"]);
+    assert!(
+        why.stdout.contains("whether the failed calls changed something cannot be told"),
+        "of a foreign shell nobody knows\n{}",
+        why.stdout
+    );
+}
+
+#[test]
+fn python_of_another_version_is_unknown_and_never_guessed() {
+    let place = Place::new();
+    let old = "n = 3\nprint m";
+    let error = "Traceback (most recent call last):\n  File \"<stdin>\", line 2, in <module>\nNameError: name 'm' is not defined";
+    let steps = [python(old, error), python("n = 3\nprint n", "3")].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, steps)]);
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stdout);
+    assert_eq!(done.json()["guards"]["unknown"]["depends_on_removed"], json!(1), "{}", done.stdout);
+}
+
+#[test]
+fn a_group_that_nothing_tells_of_is_repaired_and_has_no_advantage() {
+    let place = Place::new();
+    let messages = [vec![json!({"role": "user", "content": "q"})], retried()].concat();
+    std::fs::write(place.path("raw.jsonl"), json!({"reward": 0.0, "messages": messages}).to_string()).expect("written");
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet", "--repair-where", "positive"]);
+    assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stderr);
+}

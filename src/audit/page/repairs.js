@@ -14,10 +14,10 @@ function readRepairs() {
 
 // Takes the list apart as `html.rs` writes it.
 function repairOf(facts, block, place) {
-  const [[rollout, row, repair], [group, reward], values, isCut] = facts;
+  const [[rollout, row, repair], [group, reward], values, isCut, why] = facts;
   const is = Object.fromEntries(FIELDS.map((field, k) => [field.name, values[k]]));
   const least = is.similarity.reduce((found, value) => (found === null || value < found ? value : found), null);
-  return { rollout, row, repair, group, reward, is, least, isCut, block, place, text: null };
+  return { rollout, row, repair, group, reward, is, least, isCut, why, block, place, text: null };
 }
 
 const COLUMNS = [
@@ -174,11 +174,24 @@ function worded(value, number) {
   return isNumber(value) ? number(value) : value ?? ABSENT;
 }
 
+// Why the later step counts as a correction, in words; nothing where the record does not say.
+function whyOf([correction, affinity, evidence, sideEffects, citedLater]) {
+  if (correction === null) return null;
+  const told = (kind, name) => own(WORDS[kind], name) ?? name;
+  const rules = evidence ?? [];
+  const lines = [told("corrections", correction) + (isNumber(affinity) ? ` (affinity ${decimal(affinity)})` : ""),
+    ...(rules.length === 0 ? ["no rule spoke: the affinity is how alike the two calls are"] : []),
+    ...rules.map((name) => (own(WORDS.rules, name) === null ? name : `${name}: ${own(WORDS.rules, name)}`)),
+    ...(sideEffects === null ? [] : [told("side_effects", sideEffects)]),
+    ...(citedLater === null ? [] : [WORDS.cited_later[Number(citedLater)]])];
+  return [element("p", {}, element("strong", {}, "Why this is a correction")), element("ul", {}, lines.map((line) => element("li", {}, line)))];
+}
+
 function about(r) {
   const all = [["group", r.group ?? ABSENT], ["repair of its rollout", count(r.repair + 1)],
     ...FIELDS.map(({ name, label, decimal: isDecimal }) => [label, worded(r.is[name], isDecimal ? decimal : count)])];
   return [element("dl", { class: "about" }, all.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-    r.isCut ? element("p", { class: "note" }, "Long text was truncated.") : null];
+    whyOf(r.why), r.isCut ? element("p", { class: "note" }, "Long text was truncated.") : null];
 }
 
 const inflated = new Map();

@@ -5,6 +5,7 @@ const numeric = (name, of) => ({ name, numeric: true, of });
 
 function drawReport(report) {
   drawHead(report);
+  drawDecisions(report);
   drawOverview(report);
   drawErrors(report);
   drawCascade(report);
@@ -34,6 +35,28 @@ function drawHead({ files, is_purified: isPurified, gate_failures: gates, gates_
     into("gates", element("div", { class: "alert", role: "note" }, element("strong", {}, "Before you compare"),
       element("ul", {}, doubts.map((doubt) => element("li", {}, doubt)))));
   }
+}
+
+// Plain words for reasons, rules of evidence and what else a record names.
+const WORDS = JSON.parse(byId("words").textContent);
+
+const inWords = (kind) => ([name]) => [element("div", {}, name), element("div", { class: "note" }, own(WORDS[kind], name) ?? "")];
+const mostFirst = (counts) => Object.entries(counts).sort((a, b) => b[1] - a[1]);
+
+// Before all else: how many failures were repaired, how many were left, and why.
+function drawDecisions({ decisions: found, is_purified: isPurified }) {
+  const verb = isPurified ? ["was", "were"] : ["would be", "would be"];
+  const told = (number, what) => (number > 0 ? [`${count(number)} ${number === 1 ? verb[0] : verb[1]} ${what}`] : []);
+  const parts = [...told(found.repaired, "repaired"), ...told(found.masked, "taken out of the loss"), ...told(found.left, "left"),
+    ...(found.unrecorded > 0 ? [`of ${count(found.unrecorded)} nothing is recorded`] : [])];
+  byId("decisions-lead").textContent = found.failure_runs === 0
+    ? "No attempt fails."
+    : `${many(found.failure_runs, "failure run")}: ${parts.join(", ")}.`;
+  into("decisions-body", block("Why failures were left", null, table([{ name: "reason", of: inWords("reasons") },
+    numeric("runs", ([, n]) => count(n)), numeric("share", ([, n]) => percent(share(n, found.failure_runs)))],
+  mostFirst(found.reasons), { most: 20, empty: "None was left.", caption: "Why failures were left" })),
+  block("Evidence", "How often each rule spoke for or against a correction.", table([{ name: "rule", of: inWords("rules") },
+    numeric("runs", ([, n]) => count(n))], mostFirst(found.evidence), { most: 6, empty: "No rule spoke.", caption: "Evidence" })));
 }
 
 const times = (value) => (isNumber(value) ? `${decimal(value)}\u00d7` : ABSENT);

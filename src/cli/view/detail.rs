@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::text::{cut, wrap};
 use crate::audit::report::{DiffLine, RepairView};
+use crate::audit::why;
 use crate::cli::printer::escaped;
 use crate::record::field::shown;
 use crate::record::{Field, RepairRecord, Shown};
@@ -45,7 +46,10 @@ pub fn facts(view: &RepairView, width: usize) -> Vec<ScreenLine> {
     let findings = view.record.findings.each().filter(|(_, found)| **found == Some(true));
     let found: Vec<&str> = findings.map(|(finding, _)| finding.label).collect();
     let found = if found.is_empty() { String::new() } else { format!("found: {}", found.join(", ")) };
-    let texts = [place, what, found];
+    let why = why::of_repair(&view.record);
+    let heading = (!why.is_empty()).then(|| "why this is a correction:".to_owned());
+    let texts = [place, what, found].into_iter().chain(heading).chain(why.iter().map(|line| format!("  {line}")));
+    let texts: Vec<String> = texts.collect();
     let shown = texts.iter().filter(|text| !text.is_empty());
     let mut rows: Vec<ScreenLine> =
         shown.flat_map(|text| wrap(&escaped(text), width)).map(|text| vec![Piece::fact(&text)]).collect();
