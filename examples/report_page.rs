@@ -7,9 +7,9 @@ use std::io::{BufWriter, Write};
 
 use purify::audit::html::Page;
 use purify::audit::report::{
-    AuditReport, ByColumn, Cascade, Curve, DiffLine, FileFacts, FindingCounts, GroupCounts, Groups, GuardCount, Guards,
-    MAX_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity, Side, Slice,
-    THRESHOLDS, Tally, WorstGroup,
+    AuditReport, ByColumn, Cascade, Curve, Decisions, DiffLine, FileFacts, FindingCounts, GroupCounts, Groups,
+    GuardCount, Guards, MAX_POSITIONS, Part, REPORT_VERSION, RepairView, Repairs, RowCounts, RunCounts, Sensitivity,
+    Side, Slice, THRESHOLDS, Tally, WorstGroup,
 };
 
 use purify::record::{Findings, Granularity, RepairRecord};
@@ -107,11 +107,25 @@ fn tally(attempts: u64, share: f64) -> Tally {
     Tally { attempts, failed: (attempts as f64 * share).round() as u64 }
 }
 
+fn decisions(repairs: u64) -> Decisions {
+    let counted =
+        |names: &[(&str, u64)]| names.iter().map(|(name, share)| ((*name).to_owned(), repairs / share)).collect();
+    Decisions {
+        failure_runs: repairs * 3,
+        repaired: repairs,
+        left: repairs * 2,
+        reasons: counted(&[("not_a_retry", 1), ("no_correction", 2), ("side_effects", 8)]),
+        evidence: counted(&[("error_taken_up", 2), ("only_looks", 3), ("same_names", 4)]),
+        ..Decisions::default()
+    }
+}
+
 /// Numbers of a plausible size; they are not counted from the repairs.
 fn report(repairs: u64) -> AuditReport {
     let rollouts = repairs * 2 + 8;
     AuditReport {
         report_version: REPORT_VERSION,
+        decisions: decisions(repairs),
         settings_known: true,
         detects_alike: true,
         gates_undecided: Vec::new(),

@@ -115,13 +115,8 @@ fn split(repair: RepairView) -> (Value, Vec<String>) {
         found.side_effects.map(SideEffects::name),
         found.cited_later
     ]);
-    let facts = json!([
-        [repair.rollout, repair.row, repair.repair],
-        [repair.group, repair.reward],
-        record,
-        repair.is_cut,
-        why
-    ]);
+    let facts =
+        json!([[repair.rollout, repair.row, repair.repair], [repair.group, repair.reward], record, repair.is_cut, why]);
     (facts, repair.lines.into_iter().map(marked).collect())
 }
 

@@ -265,8 +265,7 @@ pub(super) fn goes_back(pair: P<'_, '_, '_>) -> bool {
     if later.is_empty() || !GIVEN_UP.is_match(reasoning) {
         return false;
     }
-    let calls =
-        |codes: &[&str], name: &str| codes.iter().any(|code| CALLED.captures_iter(code).any(|c| &c[1] == name));
+    let calls = |codes: &[&str], name: &str| codes.iter().any(|code| CALLED.captures_iter(code).any(|c| &c[1] == name));
     let given_up = SENTENCE.find_iter(reasoning).map(|m| m.as_str()).filter(|sentence| GIVEN_UP.is_match(sentence));
     let mut names = given_up.flat_map(|sentence| QUOTED_NAME.captures_iter(sentence)).filter_map(|c| c.get(1));
     names.any(|name| calls(&later, name.as_str()) && !calls(&pair.failed.python(), name.as_str()))

@@ -136,8 +136,8 @@ pub fn reason(name: &str) -> Option<&'static str> {
 mod tests {
     use std::borrow::Cow;
 
-    use super::*;
     use super::rules::{Example, Rule};
+    use super::*;
 
     /// Whether a rule speaks on an example; `cosine` stands in for vectors.
     fn speaks(rule: &Rule, example: &Example, cosine: f64) -> bool {

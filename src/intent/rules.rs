@@ -1,6 +1,6 @@
 //! What a rule of evidence is: a name, a reason, an effect, and an example for and against it.
 //!
-//! Owns the type alone: the rules are in `table.rs`, and how each finds out whether it speaks in `evidence.rs`.
+//! Owns the type alone: the rules are in `table`, and how each finds out whether it speaks in `evidence.rs`.
 //! A test runs every rule's examples.
 
 use super::pair::Pair;

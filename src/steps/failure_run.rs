@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{Outcome, Step};
+use super::step::{Outcome, Step};
 
 /// What comes after a failure run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Step;
+use super::step::Step;
 use crate::rollout::{Message, Role};
 
 /// A tool message and the calls of its step that it answers.

@@ -5,10 +5,19 @@
 
 use super::asked::Asked;
 use super::pattern::pattern;
+use super::said::Failure;
 
 /// Lines at either end of a result in which evidence is looked for, and their greatest extent.
 const EDGE_LINES: usize = 40;
 const EDGE_BYTES: usize = 8 * 1024;
+
+/// What the rules say as a whole, for those among them that ask.
+pub(super) struct Table {
+    /// Whether a line, on its own, would be told as an error.
+    pub is_told: fn(&str) -> bool,
+    /// The error that a text shows.
+    pub error: fn(&Evidence<'_>) -> Option<Failure>,
+}
 
 /// A result, laid out for the rules.
 pub(super) struct Evidence<'e> {
@@ -19,17 +28,18 @@ pub(super) struct Evidence<'e> {
     pub tail: Vec<&'e str>,
     pub status: Option<i64>,
     pub asked: &'e Asked<'e>,
+    pub table: &'static Table,
 }
 
 impl<'e> Evidence<'e> {
     /// `status`: what the result's own fields say; without it the text's first and last lines are asked.
-    pub fn of(text: &'e str, status: Option<i64>, asked: &'e Asked<'e>) -> Self {
+    pub fn of(text: &'e str, status: Option<i64>, asked: &'e Asked<'e>, table: &'static Table) -> Self {
         let (tagged, text) = tagged(text);
         let text = unwrapped(text);
         let (head, tail) = (first_lines(text), last_lines(text));
         let spoken = || if asked.is_reading_tool() { None } else { exit_status(&head, &tail) };
         let status = status.or(tagged).or_else(spoken);
-        Evidence { text, head, tail, status, asked }
+        Evidence { text, head, tail, status, asked, table }
     }
 
     /// Nothing was printed, or the harness says so.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::asked::Asked;
 use super::evidence::Evidence;
 use super::pattern::pattern;
-use super::rules::{exception_anywhere, specific, status_type, weigh, worded};
-use super::{Failure, Verdict};
+use super::rules::{TABLE, exception_anywhere, specific, status_type, weigh, worded};
+use super::said::{Failure, Verdict};
 
 /// JSON results beyond this are not parsed: a harness's error object is small.
 const JSON_BYTES: usize = 256 * 1024;
@@ -71,7 +71,7 @@ fn within(text: &str, status: Option<i64>, asked: &Asked<'_>, depth: usize) -> V
     {
         return verdict;
     }
-    weigh(&Evidence::of(text, status, asked))
+    weigh(&Evidence::of(text, status, asked, &TABLE))
 }
 
 /// The text of a JSON string whose end is missing.
@@ -189,12 +189,12 @@ fn of_status(fields: &Fields<'_>, status: i64, asked: &Asked<'_>) -> Verdict {
     };
     // The error stream tells more than what was printed before it.
     if let (true, [Some(_), Some(stderr)]) = (status != 0, streams)
-        && let Verdict::Error(failure) = weigh(&Evidence::of(&text, Some(status), asked))
+        && let Verdict::Error(failure) = weigh(&Evidence::of(&text, Some(status), asked, &TABLE))
     {
-        let told = specific(&Evidence::of(stderr, Some(status), asked));
+        let told = specific(&Evidence::of(stderr, Some(status), asked, &TABLE));
         return Verdict::Error(told.unwrap_or(failure));
     }
-    match weigh(&Evidence::of(&text, Some(status), asked)) {
+    match weigh(&Evidence::of(&text, Some(status), asked, &TABLE)) {
         Verdict::Error(failure) if failure.rule == "shell.exit-status" && status_type(status) == "exit_code" => {
             match fields.error("exit_code", "shell.exit-status") {
                 Verdict::Error(named) if fields.get(&["error"]).is_some_and(|e| !e.is_null()) => Verdict::Error(named),

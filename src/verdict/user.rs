@@ -5,7 +5,8 @@
 use glob::Pattern;
 use regex::Regex;
 
-use super::{Asked, Failure, Fault, Finding, FindingKind, Verdict};
+use super::asked::Asked;
+use super::said::{Failure, Fault, Finding, FindingKind, Verdict};
 use crate::options::{DetectConfig, RulesFile, UserFault, UserRule, UserVerdict};
 
 /// A user's pattern that does not compile.

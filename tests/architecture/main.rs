@@ -220,21 +220,6 @@ const CIRCLES: &[&[&str]] = &[
     ],
     &["record/cell.rs", "record/field.rs", "record/finding.rs", "record/mod.rs"],
     &["similarity/lexical/hashed.rs", "similarity/lexical/mod.rs"],
-    &["steps/failure_run.rs", "steps/mod.rs", "steps/pairing.rs"],
-    &[
-        "verdict/json.rs",
-        "verdict/mod.rs",
-        "verdict/rules/calls.rs",
-        "verdict/rules/code.rs",
-        "verdict/rules/database.rs",
-        "verdict/rules/edit.rs",
-        "verdict/rules/harness.rs",
-        "verdict/rules/informative.rs",
-        "verdict/rules/mod.rs",
-        "verdict/rules/shell.rs",
-        "verdict/rules/web.rs",
-        "verdict/user.rs",
-    ],
 ];
 
 /// Text that may only stand in these modules (or files).

@@ -121,7 +121,8 @@ fn says(text: &str) -> Vec<Value> {
 
 /// One rollout of an agent for the first cell of each row of README's table, with the results that a harness would give.
 fn scenario(failed: &str) -> Option<Vec<Value>> {
-    let python_error = |error: &str| format!("Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\n{error}");
+    let python_error =
+        |error: &str| format!("Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\n{error}");
     Some(match failed {
         "`print(is_prim(7))`: NameError" => [
             python("print(is_prim(7))", &python_error("NameError: name 'is_prim' is not defined")),
@@ -135,7 +136,11 @@ fn scenario(failed: &str) -> Option<Vec<Value>> {
         .concat(),
         "`pytest -q`: 2 failed" => [
             bash("pytest -q", "FF.\n=== FAILURES ===\nE   assert 1 == 2\n2 failed, 1 passed in 0.10s"),
-            step("str_replace_editor", &json!({"command": "str_replace", "path": "/r/a.py", "old_str": "1", "new_str": "2"}), "The file has been edited."),
+            step(
+                "str_replace_editor",
+                &json!({"command": "str_replace", "path": "/r/a.py", "old_str": "1", "new_str": "2"}),
+                "The file has been edited.",
+            ),
         ]
         .concat(),
         "`SELECT nme FROM t`: no such column" => [
@@ -149,7 +154,10 @@ fn scenario(failed: &str) -> Option<Vec<Value>> {
         ]
         .concat(),
         "`mkdir out && gcc man.c -o out/app`: no such file" => [
-            bash("mkdir out && gcc man.c -o out/app", "gcc: error: man.c: No such file or directory\ngcc: fatal error: no input files\n[exit code: 1]"),
+            bash(
+                "mkdir out && gcc man.c -o out/app",
+                "gcc: error: man.c: No such file or directory\ngcc: fatal error: no input files\n[exit code: 1]",
+            ),
             bash("gcc main.c -o out/app", "[exit code: 0]"),
         ]
         .concat(),
@@ -166,7 +174,8 @@ fn scenario(failed: &str) -> Option<Vec<Value>> {
         }
         "one of four parallel calls" => {
             let call = |k: usize, city: &str| json!({"id": format!("c{k}"), "type": "function", "function": {"name": "weather", "arguments": json!({ "city": city }).to_string()}});
-            let result = |k: usize, text: &str| json!({"role": "tool", "tool_call_id": format!("c{k}"), "content": text});
+            let result =
+                |k: usize, text: &str| json!({"role": "tool", "tool_call_id": format!("c{k}"), "content": text});
             vec![
                 json!({"role": "assistant", "content": "", "tool_calls": [call(0, "Rome"), call(1, "Pariss"), call(2, "Oslo"), call(3, "Bern")]}),
                 result(0, "18"),
@@ -208,9 +217,16 @@ fn every_row_of_readmes_table_is_what_the_program_does() {
                 assert_eq!((done.count("repairs"), &done.json()["left"]), (1, &json!({})), "{failed}: {}", done.stdout);
             }
             // An informative result is no failed attempt.
-            Some("informative") => assert_eq!((done.count("failed_attempts"), done.count("repairs")), (0, 0), "{failed}"),
+            Some("informative") => {
+                assert_eq!((done.count("failed_attempts"), done.count("repairs")), (0, 0), "{failed}")
+            }
             Some(reason) => {
-                assert_eq!((done.count("repairs"), &done.json()["left"]), (0, &json!({ reason: 1 })), "{failed}: {}", done.stdout);
+                assert_eq!(
+                    (done.count("repairs"), &done.json()["left"]),
+                    (0, &json!({ reason: 1 })),
+                    "{failed}: {}",
+                    done.stdout
+                );
             }
         }
     }
@@ -223,7 +239,8 @@ fn diff_says_why_each_failure_run_was_repaired_or_left() {
     let place = Place::new();
     let missing = "Error executing query: Table 'd.singers' doesn't exist";
     let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
-    let looked = [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
+    let looked =
+        [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
     rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
     assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
     let why = place.run_by_default(&["diff", "raw.jsonl", "p.parquet", "--why"]);
@@ -248,7 +265,8 @@ fn an_audit_says_first_how_many_failures_were_repaired_and_why_the_others_were_l
     let place = Place::new();
     let missing = "Error executing query: Table 'd.singers' doesn't exist";
     let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
-    let looked = [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
+    let looked =
+        [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
     rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
     assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
     let expected = json!({
@@ -334,7 +352,13 @@ fn a_step_of_five_hundred_calls_keeps_all_that_did_their_job() {
     let call = |k: usize, key: &str| json!({"id": format!("c{k}"), "type": "function", "function": {"name": "get_row", "arguments": json!({ key: k }).to_string()}});
     let result = |k: usize, text: String| json!({"role": "tool", "tool_call_id": format!("c{k}"), "content": text});
     let calls: Vec<Value> = (0..500).map(|k| call(k, if k == 250 { "roww" } else { "row" })).collect();
-    let text = |k: usize| if k == 250 { "Error: get_row() got an unexpected keyword argument 'roww'".to_owned() } else { format!("value {k}") };
+    let text = |k: usize| {
+        if k == 250 {
+            "Error: get_row() got an unexpected keyword argument 'roww'".to_owned()
+        } else {
+            format!("value {k}")
+        }
+    };
     let mut steps = vec![json!({"role": "assistant", "content": "", "tool_calls": calls})];
     steps.extend((0..500).map(|k| result(k, text(k))));
     steps.push(json!({"role": "assistant", "content": "", "tool_calls": [call(500, "row")]}));
@@ -354,14 +378,13 @@ fn a_step_of_five_hundred_calls_keeps_all_that_did_their_job() {
 fn a_command_of_a_megabyte_and_powershell_are_read_as_far_as_they_can_be() {
     let place = Place::new();
     let long = |end: &str| format!("echo {} && {end}", "x".repeat(1 << 20));
-    let huge = [bash(&long("pyhton a.py"), "bash: pyhton: command not found"), bash(&long("python a.py"), "ok")].concat();
+    let huge =
+        [bash(&long("pyhton a.py"), "bash: pyhton: command not found"), bash(&long("python a.py"), "ok")].concat();
     let shell = |command: &str, result: &str| step("powershell", &json!({ "command": command }), result);
     let denied = "Remove-Item : Access to the path 'C:\\temp' is denied.\nAt line:1 char:1\n+ FullyQualifiedErrorId : RemoveFileSystemItemUnAuthorizedAccess";
-    let windows = [
-        shell("Remove-Item -Recurse C:\\temp", denied),
-        shell("Remove-Item -Recurse -Force C:\\temp", "removed"),
-    ]
-    .concat();
+    let windows =
+        [shell("Remove-Item -Recurse C:\\temp", denied), shell("Remove-Item -Recurse -Force C:\\temp", "removed")]
+            .concat();
     rollouts(&place, "raw.jsonl", &[("a", None, huge), ("b", None, windows)]);
     let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
     assert_eq!((done.code, done.count("rows_out")), (0, 2), "{}", done.stderr);

@@ -67,8 +67,7 @@ fn what_python_refuses_is_mostly_seen_without_a_parser() {
 
 #[test]
 fn a_correction_that_defines_all_it_uses_is_cleared() {
-    let code =
-        "import math\n\ndef area(r):\n    square = r ** 2\n    return math.pi * square\n\nr = 3\nprint(area(r))";
+    let code = "import math\n\ndef area(r):\n    square = r ** 2\n    return math.pi * square\n\nr = 3\nprint(area(r))";
     let names = may_define(code).expect("names");
     assert_eq!(names.len(), 4);
     assert!(!may_need(code, &names));

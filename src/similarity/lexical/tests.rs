@@ -1,5 +1,6 @@
 //! CPython's difflib is the judge.
 
+use super::matcher::Rect;
 use super::*;
 
 /// CPython's algorithm, spelled out: the oracle for the three strategies.

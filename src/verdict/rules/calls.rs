@@ -1,6 +1,7 @@
 //! Function calls, JSON and MCP: errors that a tool announces in words, and the fields of JSON objects.
 
-use super::{Find, Gives, Harness, Rule, code, example};
+use super::code;
+use super::rule::{Find, Gives, Harness, Rule, example};
 use crate::verdict::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[
@@ -123,7 +124,7 @@ pub(super) const RULES: &[Rule] = &[
         reason: "a short message that says that what the call names is not there; of a search it is an answer",
         find: Find::Error(|evidence| {
             let line = *evidence.head.first()?;
-            let is_message = evidence.head.len() == 1 && NOT_FOUND.is_match(line) && !super::is_told(line);
+            let is_message = evidence.head.len() == 1 && NOT_FOUND.is_match(line) && !(evidence.table.is_told)(line);
             let is_answer = || evidence.asked.command().is_some() || evidence.asked.is_reading_tool();
             (is_message && !is_answer() && !evidence.asked.spells(line))
                 .then_some(std::borrow::Cow::Borrowed("not_found"))
@@ -148,7 +149,7 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Error(|evidence| {
             let ends = evidence.tail.first().is_some_and(|line| line.contains("https://errors.pydantic.dev/"));
             // Where the message begins with it, the first line says more.
-            let is_told = || evidence.head.first().is_some_and(|line| super::is_told(line));
+            let is_told = || evidence.head.first().is_some_and(|line| (evidence.table.is_told)(line));
             (ends && !evidence.asked.reads() && !is_told()).then_some(std::borrow::Cow::Borrowed("ValidationError"))
         }),
         gives: Gives::Error("ValidationError"),
@@ -170,7 +171,7 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Error(|evidence| {
             let first = *evidence.head.first()?;
             let is_told = code::is_exception_line(first) && !evidence.asked.reads() && !evidence.asked.spells(first);
-            let name = || super::exception_anywhere(first).unwrap_or(std::borrow::Cow::Borrowed("exception"));
+            let name = || super::rule::exception_anywhere(first).unwrap_or(std::borrow::Cow::Borrowed("exception"));
             (is_told && !evidence.is_document()).then(name)
         }),
         gives: Gives::Named("exception"),

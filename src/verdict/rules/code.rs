@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Evidence, Find, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 use crate::verdict::asked::{Asked, RUNNING_COMMAND};
+use crate::verdict::evidence::Evidence;
 use crate::verdict::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[

@@ -1,6 +1,6 @@
 //! Databases: what their servers and drivers say of a query.
 
-use super::{Find, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

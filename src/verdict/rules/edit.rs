@@ -1,6 +1,6 @@
 //! Editors and patch tools that did not apply a change.
 
-use super::{Find, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 
 pub(super) const RULES: &[Rule] = &[Rule {
     name: "edit.refused",

@@ -1,6 +1,6 @@
 //! What harnesses say of a call that they did not run, cut short, or could not read.
 
-use super::{Find, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 
 pub(super) const UNREADABLE_TURN: &str = "harness.unreadable-turn";
 

@@ -3,9 +3,11 @@
 //! Asked only of shells, since the program that ran must be known. A crash before the tested behaviour is reached (a
 //! missing program, a wrong path, a syntax error of the script itself) is an error, and none of these.
 
-use super::{Evidence, Find, FindingKind, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 use crate::shell::{Command, Join, base_name};
+use crate::verdict::evidence::Evidence;
 use crate::verdict::pattern::pattern;
+use crate::verdict::said::FindingKind;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -389,7 +391,7 @@ fn asserted_outside(evidence: &Evidence<'_>) -> bool {
 
 /// Whether the output holds no message of an error.
 fn is_quiet(evidence: &Evidence<'_>) -> bool {
-    evidence.is_silent() || (!complains(evidence) && super::specific(evidence).is_none())
+    evidence.is_silent() || (!complains(evidence) && (evidence.table.error)(evidence).is_none())
 }
 
 pattern!(
@@ -431,11 +433,15 @@ fn probe(evidence: &Evidence<'_>) -> bool {
     evidence.is_silent() && discards() && deciding.iter().any(tries)
 }
 
-pattern!(LIMIT_REACHED, r"(?i)\b(?:max(?:imum)?[ _-]?(?:run[ _-]?)?time|(?:time|run[ _-]?time) limit) (?:was |has been )?reached\b");
+pattern!(
+    LIMIT_REACHED,
+    r"(?i)\b(?:max(?:imum)?[ _-]?(?:run[ _-]?)?time|(?:time|run[ _-]?time) limit) (?:was |has been )?reached\b"
+);
 
 fn limit(evidence: &Evidence<'_>) -> bool {
     let limited = |c: &Command| c.wrappers.iter().any(|w| base_name(w) == "timeout");
-    let is_cut = || evidence.status == Some(124) && !evidence.is_silent() && evidence.asked.deciding().iter().any(limited);
+    let is_cut =
+        || evidence.status == Some(124) && !evidence.is_silent() && evidence.asked.deciding().iter().any(limited);
     let says_so = || evidence.tail.first().is_some_and(|line| LIMIT_REACHED.is_match(line));
     evidence.status.is_some_and(|status| status != 0) && (says_so() || (is_cut() && is_quiet(evidence)))
 }

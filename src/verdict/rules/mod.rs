@@ -10,6 +10,7 @@ mod database;
 mod edit;
 mod harness;
 mod informative;
+mod rule;
 mod shell;
 mod web;
 
@@ -18,78 +19,12 @@ use std::sync::LazyLock;
 
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::evidence::Evidence;
-use super::json;
+use super::evidence::{Evidence, Table};
 use super::pattern::pattern;
-use super::{Asked, Failure, Finding, FindingKind, Verdict};
-
-/// Who writes such results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Harness {
-    CodeInterpreter,
-    Shell,
-    Database,
-    FunctionCalling,
-    Editor,
-    Web,
-    Any,
-}
-
-/// A call and its result.
-#[derive(Clone, Copy, Debug)]
-pub struct Example {
-    pub tool: &'static str,
-    pub arguments: &'static str,
-    pub result: &'static str,
-}
-
-/// How a rule is decided.
-#[derive(Clone, Copy)]
-enum Find {
-    /// A pattern of the first line, in messages; text that the call spells itself, and documents, are none.
-    First(&'static str),
-    /// The same, in messages of at most three lines.
-    Brief(&'static str),
-    /// The same, however much follows: the words are the harness's own.
-    Heading(&'static str),
-    /// The error's type, from the evidence.
-    Error(fn(&Evidence<'_>) -> Option<Cow<'static, str>>),
-    /// Whether the evidence shows that the call did its job.
-    Job(fn(&Evidence<'_>) -> bool),
-    /// Decided where JSON results are read, or by the exit status.
-    Elsewhere,
-}
-
-/// What a rule says where it decides.
-#[derive(Clone, Copy)]
-enum Gives {
-    Error(&'static str),
-    /// An error: the first exception class that the text names, else this type.
-    Named(&'static str),
-    /// An error: the exception class that the text names, else a type by the words of the first line.
-    Worded,
-    Informative(FindingKind),
-}
-
-/// One rule of the table.
-#[derive(Clone, Copy)]
-pub struct Rule {
-    /// Stable: reports and columns hold it.
-    pub name: &'static str,
-    pub harness: Harness,
-    /// Why such a result is what the rule says.
-    pub reason: &'static str,
-    find: Find,
-    gives: Gives,
-    /// Decided by this rule.
-    pub decides: Example,
-    /// Looks like it, and is ok.
-    pub spares: Example,
-}
-
-const fn example(tool: &'static str, arguments: &'static str, result: &'static str) -> Example {
-    Example { tool, arguments, result }
-}
+use super::said::{Failure, Finding, Verdict};
+pub(super) use rule::exception_anywhere;
+pub use rule::{Example, Harness, Rule};
+use rule::{Find, Gives};
 
 /// The groups, most telling first: within a result the first rule that applies decides.
 const GROUPS: &[&[Rule]] = &[
@@ -102,6 +37,9 @@ const GROUPS: &[&[Rule]] = &[
     web::RULES,
     calls::RULES,
 ];
+
+/// The table as its own rules may ask it.
+pub(super) static TABLE: Table = Table { is_told, error: specific };
 
 /// All rules.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
@@ -130,22 +68,6 @@ static FIRST_LINE: LazyLock<FirstLine> = LazyLock::new(|| {
     let set = RegexSetBuilder::new(rules.iter().map(pattern)).unicode(false).dfa_size_limit(AUTOMATON_BYTES).build();
     FirstLine { set: set.expect("the patterns are constants"), rules }
 });
-
-pub(super) const JUDGE_SUCCESS: &str = "Tool call success";
-const JUDGE_FAILURE: &str = "Tool call failure";
-
-/// The default detector.
-pub(super) fn judge(text: &str, asked: &Asked<'_>) -> Verdict {
-    let text = text.trim();
-    if text.is_empty() || text.starts_with(JUDGE_SUCCESS) {
-        return Verdict::Ok;
-    }
-    if text.starts_with(JUDGE_FAILURE) {
-        let error_type = exception_anywhere(text).unwrap_or(Cow::Borrowed("tool_error"));
-        return Verdict::Error(Failure::named(error_type).by("code.judge"));
-    }
-    json::verdict(text, asked, 0).unwrap_or_else(|| weigh(&Evidence::of(text, None, asked)))
-}
 
 /// What text says, with the exit status that came with it.
 pub(super) fn weigh(evidence: &Evidence<'_>) -> Verdict {
@@ -248,18 +170,6 @@ pub(super) fn refusal(text: &str) -> Option<Failure> {
 /// Whether a line, on its own, would be told as an error.
 fn is_told(line: &str) -> bool {
     FIRST_LINE.set.is_match(&line.as_bytes()[..line.floor_char_boundary(LINE_BYTES)]) && !NONE_AT_ALL.is_match(line)
-}
-
-pattern!(EXCEPTION_NAME, r"\b([A-Z][A-Za-z0-9]*(?:Error|Exception))\b|\b(worker_timeout)\b");
-/// So much of a text that is known to be an error is searched for the error's name.
-const NAMED_BYTES: usize = 8 * 1024;
-
-/// The first exception class that a text which is known to be an error names.
-pub(super) fn exception_anywhere(text: &str) -> Option<Cow<'static, str>> {
-    let edge = &text[..text.floor_char_boundary(NAMED_BYTES)];
-    let found = EXCEPTION_NAME.captures(edge)?;
-    let name = found.get(1).or(found.get(2))?.as_str();
-    Some(Cow::Owned(name.to_owned()))
 }
 
 /// What words say that are known to be an error's.

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{Evidence, Find, Gives, Harness, Rule, code, example};
+use super::code;
+use super::rule::{Find, Gives, Harness, Rule, example};
 use crate::verdict::asked::Asked;
+use crate::verdict::evidence::Evidence;
 use crate::verdict::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[
@@ -162,7 +164,7 @@ pub(super) fn is_nothing_but_errors(evidence: &Evidence<'_>) -> bool {
     if evidence.is_silent() || asked.is_reading_tool() {
         return false;
     }
-    let is_error = |line: &&str| ITSELF.is_match(line) || is_complaint(line, asked) || super::is_told(line);
+    let is_error = |line: &&str| ITSELF.is_match(line) || is_complaint(line, asked) || (evidence.table.is_told)(line);
     if evidence.head.len() <= MESSAGE_LINES && evidence.head.iter().all(is_error) {
         return !evidence.head.iter().any(|line| asked.spells(line));
     }

@@ -1,6 +1,6 @@
 //! Browsers, searches and web services: statuses, limits, and tools that name themselves in their errors.
 
-use super::{Find, Gives, Harness, Rule, example};
+use super::rule::{Find, Gives, Harness, Rule, example};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
