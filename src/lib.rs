@@ -147,6 +147,7 @@ pub mod intent;
 pub mod judge;
 pub mod message;
 pub mod options;
+mod pattern;
 #[cfg(feature = "files")]
 pub mod pipeline;
 #[cfg(feature = "train")]

@@ -4,10 +4,8 @@
 //! about it as one's own mistake is [`super::residue`]'s; here it is what the world was found to be like. If such text stays
 //! and the failure goes, the text has no ground any more.
 
+use crate::pattern::pattern;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
-
-use regex::Regex;
 
 /// Bytes of a result, at each of its ends, in which the facts of an error stand.
 const ENDS: usize = 2000;
@@ -115,12 +113,6 @@ const COMMON: &[&str] = &[
     "main", "make", "more", "name", "node", "output", "page", "path", "python", "python3", "query", "search", "server",
     "sort", "source", "table", "test", "tests", "text", "time", "tool", "tree", "type", "user", "value", "which",
 ];
-
-macro_rules! pattern {
-    ($name:ident, $text:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
-    };
-}
 
 pattern!(
     MISSING,

@@ -5,13 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
-
-use regex::Regex;
 
 use super::changes::{self, Change};
 pub use crate::decision::SideEffects;
 use crate::intent::{Kind, Subject, base_of, is_unknown_tool, missing_programs};
+use crate::pattern::pattern;
 use crate::shell::{Command, Join};
 
 /// Of one failed call; `again`: the calls that take its place, whose own changes are not lost.
@@ -226,12 +224,6 @@ fn stopped_at(failed: &Subject<'_>) -> Option<usize> {
         return Some(at);
     }
     commands.iter().position(complains).or_else(|| commands.len().checked_sub(1))
-}
-
-macro_rules! pattern {
-    ($name:ident, $text:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
-    };
 }
 
 pattern!(

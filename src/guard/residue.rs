@@ -11,6 +11,7 @@ use regex::Regex;
 
 use super::cited::Facts;
 use crate::options::TextKind;
+use crate::pattern::compiled;
 use crate::rollout::Role;
 use crate::saar::{Plan, called_code, step_text};
 use crate::steps::Trajectory;
@@ -183,7 +184,7 @@ fn comment(line: &str) -> Option<&str> {
 fn any_of(patterns: &[&str]) -> Regex {
     let all = patterns.iter().map(|p| format!("(?:{p})")).collect::<Vec<_>>().join("|");
     let all = all.replace(r"\b", r"(?-u:\b)").replace(r"\w", "[a-zA-Z0-9_]").replace('\'', "['’]");
-    Regex::new(&format!("(?im){all}")).expect("the pattern is a constant")
+    compiled(&format!("(?im){all}"))
 }
 
 static SENTENCE_END: LazyLock<Regex> = LazyLock::new(|| any_of(&[r"[.!?](?:\s|$)", r"\n"]));

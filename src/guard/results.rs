@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::pattern::compiled;
 use crate::saar::{Repair, call_segment};
 use crate::steps::Trajectory;
 
@@ -34,7 +35,7 @@ static CUT: LazyLock<Regex> = LazyLock::new(|| {
         r"\b[\d,]+ (?:more )?(?:characters?|chars|bytes|tokens|lines) (?:were |have been )?(?:truncated|omitted|elided|removed|clipped|not shown)\b",
         r"\b(?:output|result|response|observation) (?:was|is|has been) (?:too long and (?:was|is|has been) )?(?:truncated|clipped|cut off)\b",
     ];
-    Regex::new(&format!("(?i){}", patterns.join("|"))).expect("the pattern is a constant")
+    compiled(&format!("(?i){}", patterns.join("|")))
 });
 
 #[cfg(test)]

@@ -6,12 +6,11 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::tools::{self, Kind};
+use crate::pattern::pattern;
 use crate::shell::{self, Script};
 
 /// A call with its result.
@@ -258,13 +257,6 @@ const KEYWORDS: &[&str] = &[
     "print", "raise", "return", "self", "True", "try", "while", "with", "yield", "select", "SELECT", "FROM", "WHERE",
     "AND", "range", "len", "str", "int", "float", "list", "the", "to", "of", "echo",
 ];
-
-macro_rules! pattern {
-    ($name:ident, $text:expr) => {
-        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).expect("the pattern is a constant"));
-    };
-}
-pub(super) use pattern;
 
 pattern!(TAG, r"</?parameter[^>\n]{0,80}>|^\s*execute\[|\]\s*$");
 pattern!(NAME, r"[\p{L}_][\p{L}\p{N}_]*");

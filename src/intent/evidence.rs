@@ -3,14 +3,12 @@
 //! Owns one function for each rule, and the patterns that they look for in results and in reasoning.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use regex::Regex;
-
-use super::call::{Attempt, Subject, first_bytes, pattern};
+use super::call::{Attempt, Subject, first_bytes};
 use super::pair::Pair;
 use super::programs::{self, Does};
 use super::tools::{self, Kind};
+use crate::pattern::pattern;
 use crate::similarity::{Exact, Measure};
 
 /// Share of the failed code's names that the later code must use as well.

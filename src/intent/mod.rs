@@ -94,8 +94,25 @@ fn pair<'p, 't>(
     let pairs = failed_step.calls.len().min(MAX_CALLS) * later_step.calls.len().min(MAX_CALLS);
     let share = (COMPARED / pairs.max(1)).max(MIN_COMPARED);
     let [old, new] = [failed, later].map(|subject| call::first_bytes(subject.inner(), share));
-    let similarity = Exact.similarity(old, new).get();
+    let similarity = alike(old, new);
     Pair { failed, later, failed_step, later_step, place, similarity, meaning, settings }
+}
+
+/// How alike two texts are: difflib's ratio without its junk heuristic, after what both begin and end with is set aside as
+/// matched. A retry changes a few lines of a program, and the rest need not be searched for blocks.
+fn alike(old: &str, new: &str) -> f64 {
+    let same = |pair: &(char, char)| pair.0 == pair.1;
+    let head: usize = old.chars().zip(new.chars()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
+    let (old_rest, new_rest) = (&old[head..], &new[head..]);
+    let ends = old_rest.chars().rev().zip(new_rest.chars().rev());
+    let tail: usize = ends.take_while(same).map(|(c, _)| c.len_utf8()).sum();
+    let middles = [&old_rest[..old_rest.len() - tail], &new_rest[..new_rest.len() - tail]];
+    let count = |text: &str| text.chars().count() as f64;
+    let (aside, [a, b]) = (count(&old[..head]) + count(&old_rest[old_rest.len() - tail..]), middles.map(count));
+    match a + b > 0.0 {
+        true => (2.0 * aside + Exact.similarity(middles[0], middles[1]).get() * (a + b)) / (2.0 * aside + a + b),
+        false => 1.0,
+    }
 }
 
 /// The fold over the table.
@@ -170,6 +187,22 @@ mod tests {
             .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn what_both_texts_begin_and_end_with_counts_as_matched() {
+        for (old, new, expected) in [
+            ("", "", 1.0),
+            ("abc", "abc", 1.0),
+            ("abc", "", 0.0),
+            ("aé1c", "aé2c", 0.75),
+            ("aa", "aaa", 0.8),
+            ("print(is_prim(7))", "print(is_prime(7))", 34.0 / 35.0),
+        ] {
+            assert!((alike(old, new) - expected).abs() < 1e-12, "{old} {new}: {}", alike(old, new));
+        }
+        let (old, new) = ("import math\nx = 1\nprint(x)", "import maths\ny = 2\nprint(y)");
+        assert!((alike(old, new) - Exact.similarity(old, new).get()).abs() < 0.1);
     }
 
     #[test]

@@ -4,12 +4,10 @@
 //! counts as one, here only what is known.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use regex::Regex;
-
-use super::call::{Subject, pattern};
+use super::call::Subject;
 use super::tools::Kind;
+use crate::pattern::pattern;
 use crate::shell::{Command, Join};
 
 /// What a command is for.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::pattern::pattern;
+use crate::pattern::pattern;
 use crate::rollout::Message;
 use crate::shell::{self, Command, Join, Script};
 

@@ -4,8 +4,8 @@
 //! one of some pages.
 
 use super::asked::Asked;
-use super::pattern::pattern;
 use super::said::Failure;
+use crate::pattern::pattern;
 
 /// Lines at either end of a result in which evidence is looked for, and their greatest extent.
 const EDGE_LINES: usize = 40;

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::asked::Asked;
 use super::evidence::Evidence;
-use super::pattern::pattern;
 use super::rules::{TABLE, exception_anywhere, specific, status_type, weigh, worded};
 use super::said::{Failure, Verdict};
+use crate::pattern::pattern;
 
 /// JSON results beyond this are not parsed: a harness's error object is small.
 const JSON_BYTES: usize = 256 * 1024;

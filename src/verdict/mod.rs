@@ -8,7 +8,6 @@ mod asked;
 mod evidence;
 mod json;
 mod judge;
-mod pattern;
 pub mod rules;
 mod said;
 mod user;

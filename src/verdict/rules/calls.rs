@@ -2,7 +2,7 @@
 
 use super::code;
 use super::rule::{Find, Gives, Harness, Rule, example};
-use crate::verdict::pattern::pattern;
+use crate::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::rule::{Find, Gives, Harness, Rule, example};
+use crate::pattern::pattern;
 use crate::verdict::asked::{Asked, RUNNING_COMMAND};
 use crate::verdict::evidence::Evidence;
-use crate::verdict::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -113,7 +113,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-crate::verdict::pattern::pattern!(
+crate::pattern::pattern!(
     TIMEOUT_NOTE,
     r"(?i)\b(?:timed out|timeout (?:expired|after|reached|exceeded)|time limit exceeded)\b"
 );

@@ -4,9 +4,9 @@
 //! missing program, a wrong path, a syntax error of the script itself) is an error, and none of these.
 
 use super::rule::{Find, Gives, Harness, Rule, example};
+use crate::pattern::pattern;
 use crate::shell::{Command, Join, base_name};
 use crate::verdict::evidence::Evidence;
-use crate::verdict::pattern::pattern;
 use crate::verdict::said::FindingKind;
 
 pub(super) const RULES: &[Rule] = &[

@@ -20,8 +20,8 @@ use std::sync::LazyLock;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::evidence::{Evidence, Table};
-use super::pattern::pattern;
 use super::said::{Failure, Finding, Verdict};
+use crate::pattern::pattern;
 pub(super) use rule::exception_anywhere;
 pub use rule::{Example, Harness, Rule};
 use rule::{Find, Gives};

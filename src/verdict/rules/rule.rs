@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::pattern::pattern;
 use crate::verdict::evidence::Evidence;
-use crate::verdict::pattern::pattern;
 use crate::verdict::said::FindingKind;
 
 /// Who writes such results.

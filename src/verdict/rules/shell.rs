@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::code;
 use super::rule::{Find, Gives, Harness, Rule, example};
+use crate::pattern::pattern;
 use crate::verdict::asked::Asked;
 use crate::verdict::evidence::Evidence;
-use crate::verdict::pattern::pattern;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -5,12 +5,12 @@ macro_rules! pattern {
     ($(#[$doc:meta])* $vis:vis $name:ident, $text:expr) => {
         $(#[$doc])*
         $vis static $name: std::sync::LazyLock<regex::Regex> =
-            std::sync::LazyLock::new(|| $crate::verdict::pattern::compiled($text));
+            std::sync::LazyLock::new(|| $crate::pattern::compiled($text));
     };
 }
-pub(super) use pattern;
+pub(crate) use pattern;
 
 /// Word edges are those of ASCII: with those of Unicode, text that is not ASCII is matched by the slow engine.
-pub(super) fn compiled(text: &str) -> regex::Regex {
+pub(crate) fn compiled(text: &str) -> regex::Regex {
     regex::Regex::new(&text.replace(r"\b", r"(?-u:\b)")).expect("the pattern is a constant")
 }
