@@ -30,6 +30,13 @@ fn retried() -> Vec<Value> {
     .concat()
 }
 
+/// A query of a table that is not there, and another question.
+fn looked() -> Vec<Value> {
+    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
+    let missing = "Error executing query: Table 'd.singers' doesn't exist";
+    [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat()
+}
+
 fn rollouts(place: &Place, name: &str, rows: &[(&str, Option<f64>, Vec<Value>)]) {
     let line = |(k, (group, reward, steps)): (usize, &(&str, Option<f64>, Vec<Value>))| {
         let user = vec![json!({"role": "user", "content": "How many primes are there?"})];
@@ -44,11 +51,7 @@ fn rollouts(place: &Place, name: &str, rows: &[(&str, Option<f64>, Vec<Value>)])
 #[test]
 fn a_retry_is_repaired_and_another_question_is_left_with_its_reason() {
     let place = Place::new();
-    let missing = "Error executing query: Table 'd.singers' doesn't exist";
-    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
-    let looked =
-        [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
-    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
+    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked())]);
     let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
     assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stderr);
     assert_eq!(done.json()["left"], json!({"not_a_retry": 1}), "{}", done.stdout);
@@ -237,11 +240,7 @@ fn every_row_of_readmes_table_is_what_the_program_does() {
 #[test]
 fn diff_says_why_each_failure_run_was_repaired_or_left() {
     let place = Place::new();
-    let missing = "Error executing query: Table 'd.singers' doesn't exist";
-    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
-    let looked =
-        [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
-    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
+    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked())]);
     assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
     let why = place.run_by_default(&["diff", "raw.jsonl", "p.parquet", "--why"]);
     assert_eq!(why.code, 0, "{}", why.stderr);
@@ -263,11 +262,7 @@ fn diff_says_why_each_failure_run_was_repaired_or_left() {
 #[test]
 fn an_audit_says_first_how_many_failures_were_repaired_and_why_the_others_were_left() {
     let place = Place::new();
-    let missing = "Error executing query: Table 'd.singers' doesn't exist";
-    let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
-    let looked =
-        [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat();
-    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked)]);
+    rollouts(&place, "raw.jsonl", &[("a", None, retried()), ("b", None, looked())]);
     assert_eq!(place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]).code, 0);
     let expected = json!({
         "failure_runs": 2, "repaired": 1, "masked": 0, "left": 1, "unrecorded": 0,
