@@ -184,7 +184,7 @@ fn any_number_of_the_report_can_be_a_gate() {
     assert!(done.stderr.ends_with("error: 1 of 2 gates failed\n"), "{}", done.stderr);
     for (wrong, said) in [
         ("before.error_rate >", "`` in `before.error_rate >` is not a number"),
-        ("no_such.number > 1", "no number is named `no_such.number`; there are report_version, rows.raw"),
+        ("no_such.number > 1", "no number is named `no_such.number`; there are report_version, decisions.failure_runs"),
         ("1 > 2 > 3", "no number is named `1 > 2`; there are report_version"),
         ("error_rate > 1", "more than one number is named `error_rate`: before.error_rate, "),
         ("residue", "`residue` is not a comparison such as"),

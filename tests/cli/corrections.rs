@@ -297,9 +297,8 @@ fn pairs_come_from_retries_alone() {
     let gave_up = [bash("pytest -q", "bash: pytest: command not found"), finish].concat();
     rollouts(&place, "raw.jsonl", &[("a", None, ended), ("b", None, gave_up), ("c", None, retried())]);
     // Nor where the output of a test run counts as a failure.
-    for more in [&[][..], &["--informative", "repair"][..]] {
-        let args = [&["--in", "raw.jsonl", "--dry-run", "--pairs"], more].concat();
-        let done = place.run_by_default(&args);
+    for (out, more) in [("p.parquet", &[][..]), ("q.parquet", &["--informative", "repair"][..])] {
+        let done = place.run_by_default(&[&["--in", "raw.jsonl", "--out", out, "--pairs"], more].concat());
         assert_eq!((done.code, done.count("pairs")), (0, 1), "{}{}", done.stdout, done.stderr);
     }
 }
@@ -322,9 +321,11 @@ fn rewards_that_are_no_numbers_tell_no_advantage_and_lose_nothing() {
     let done = place.run_by_default(&["--in", "nan.jsonl", "--dry-run"]);
     assert_eq!((done.code, done.count("rows_in"), done.count("rows_rejected")), (0, 3, 0), "{}", done.stderr);
     std::fs::write(place.path("text.jsonl"), [line("\"good\""), line("\"bad\"")].join("\n")).expect("written");
-    let done = place.run_by_default(&["--in", "text.jsonl", "--dry-run"]);
-    assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
-    assert!(done.stderr.contains("text.jsonl") && done.stderr.contains("`reward`"), "{}", done.stderr);
+    let done = place.run_by_default(&["--in", "text.jsonl", "--out", "text.parquet"]);
+    assert_eq!((done.code, done.count("rows_out"), done.count("repairs")), (0, 2, 2), "{}{}", done.stdout, done.stderr);
+    let rows = place.rows("text.parquet");
+    let tells = rows.column_by_name("advantage").map_or(0, |found| found.len() - found.null_count());
+    assert_eq!(tells, 0, "words are no rewards: nothing tells the sign");
 }
 
 #[test]
@@ -377,8 +378,9 @@ fn a_command_of_a_megabyte_and_powershell_are_read_as_far_as_they_can_be() {
         [bash(&long("pyhton a.py"), "bash: pyhton: command not found"), bash(&long("python a.py"), "ok")].concat();
     let shell = |command: &str, result: &str| step("powershell", &json!({ "command": command }), result);
     let denied = "Remove-Item : Access to the path 'C:\\temp' is denied.\nAt line:1 char:1\n+ FullyQualifiedErrorId : RemoveFileSystemItemUnAuthorizedAccess";
+    let denied = json!({"output": denied, "exit_code": 1}).to_string();
     let windows =
-        [shell("Remove-Item -Recurse C:\\temp", denied), shell("Remove-Item -Recurse -Force C:\\temp", "removed")]
+        [shell("Remove-Item -Recurse C:\\temp", &denied), shell("Remove-Item -Recurse -Force C:\\temp", "removed")]
             .concat();
     rollouts(&place, "raw.jsonl", &[("a", None, huge), ("b", None, windows)]);
     let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
@@ -394,13 +396,13 @@ fn a_command_of_a_megabyte_and_powershell_are_read_as_far_as_they_can_be() {
 #[test]
 fn python_of_another_version_is_unknown_and_never_guessed() {
     let place = Place::new();
-    let old = "n = 3\nprint m";
+    let old = "n = 3\nprint 'total of all rows in the table', m";
     let error = "Traceback (most recent call last):\n  File \"<stdin>\", line 2, in <module>\nNameError: name 'm' is not defined";
-    let steps = [python(old, error), python("n = 3\nprint n", "3")].concat();
+    let steps = [python(old, error), python("print 'total of all rows in the table', n", "3")].concat();
     rollouts(&place, "raw.jsonl", &[("a", None, steps)]);
     let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet"]);
     assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stdout);
-    assert_eq!(done.json()["guards"]["unknown"]["depends_on_removed"], json!(1), "{}", done.stdout);
+    assert_eq!(done.json()["guards"]["depends_on_removed_unknown"], json!(1), "{}", done.stdout);
 }
 
 #[test]

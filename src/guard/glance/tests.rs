@@ -29,7 +29,7 @@ const CODES: &[&str] = &[
 #[test]
 fn a_glance_errs_on_the_safe_side() {
     for code in CODES {
-        let names = python::names(code).unwrap_or_else(|| panic!("can't be read: {code}"));
+        let names = python::names(code).expect(code);
         for may in [may_define(code).expect("names"), lines_may_define(code).expect("names")] {
             let missed: Vec<_> = names.defined.iter().filter(|n| !may.contains(n.as_str())).collect();
             assert!(missed.is_empty(), "{code}: may define {missed:?}");

@@ -3,7 +3,7 @@
 use super::names as names_of;
 
 fn names(code: &str) -> (Vec<String>, Vec<String>) {
-    let names = names_of(code).unwrap_or_else(|| panic!("can't be read: {code}"));
+    let names = names_of(code).expect(code);
     (names.used.into_iter().collect(), names.defined.into_iter().collect())
 }
 

@@ -81,7 +81,7 @@ pattern!(EXCEPTION_NAME, r"\b([A-Z][A-Za-z0-9]*(?:Error|Exception))\b|\b(worker_
 const NAMED_BYTES: usize = 8 * 1024;
 
 /// The first exception class that a text which is known to be an error names.
-pub(in crate::verdict) fn exception_anywhere(text: &str) -> Option<Cow<'static, str>> {
+pub fn exception_anywhere(text: &str) -> Option<Cow<'static, str>> {
     let edge = &text[..text.floor_char_boundary(NAMED_BYTES)];
     let found = EXCEPTION_NAME.captures(edge)?;
     let name = found.get(1).or(found.get(2))?.as_str();
