@@ -70,6 +70,8 @@ pub enum Error {
     Run(#[from] RunError),
     #[error("this is a bug: row {row}, rollout `{rollout}`: {detail}")]
     Bug { rollout: String, row: u64, detail: String },
+    #[error("nothing is kept: {detail}")]
+    NothingKept { detail: String },
     #[error("{failed} of {gates} gates failed")]
     Gates { failed: usize, gates: usize },
     #[cfg(feature = "train")]
@@ -126,6 +128,10 @@ impl Error {
             Error::Mismatch { hint, .. } | Error::Emit { hint, .. } => Some((*hint).to_owned()),
             Error::Run(error) => error.hint().map(str::to_owned),
             Error::Bug { .. } => Some("please report it, with the rollout if you may".to_owned()),
+            Error::NothingKept { .. } => Some(
+                "`purify inspect FILE` shows how its rows are read; --format names the format that wrote them"
+                    .to_owned(),
+            ),
             Error::Gates { .. } => None,
             #[cfg(feature = "train")]
             Error::Train(error) => error.hint(),
@@ -141,6 +147,7 @@ impl Error {
             | Error::NoCallMarker { .. }
             | Error::Tokenizer { .. }
             | Error::NoVector { .. }
+            | Error::NothingKept { .. }
             | Error::Mismatch { .. } => ExitStatus::Input,
             Error::Embed(error) => match error {
                 EmbedError::Write { .. } | EmbedError::Busy { .. } => ExitStatus::Output,

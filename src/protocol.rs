@@ -3,6 +3,10 @@
 //! Owns the table of protocols and the cutting of text by it, and nothing of messages: who speaks is
 //! [`crate::rollout`]'s to say. Text is only cut, never changed.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 /// The marker that opens a call in Hermes and Qwen chat text.
 pub const CALL_MARKER: &str = "<tool_call>";
 
@@ -40,6 +44,18 @@ pub static PROTOCOLS: &[Protocol] = &[
         needs_answer: true,
     },
     Protocol {
+        name: "ReSearch",
+        call: ("<search>", "</search>"),
+        answer: ("<result>", "</result>"),
+        needs_answer: true,
+    },
+    Protocol {
+        name: "SkyRL-SQL",
+        call: ("<sql>", "</sql>"),
+        answer: ("<observation>", "</observation>"),
+        needs_answer: true,
+    },
+    Protocol {
         name: "ToRL, SimpleTIR",
         call: ("```python\n", "```"),
         answer: ("```output\n", "```"),
@@ -52,6 +68,25 @@ pub static PROTOCOLS: &[Protocol] = &[
         answer: ("<returncode>", ""),
         needs_answer: true,
     },
+    Protocol {
+        name: "OpenHands, Qwen Coder",
+        call: ("<function=", "</function>"),
+        answer: ("EXECUTION RESULT of [", ""),
+        needs_answer: true,
+    },
+    Protocol {
+        name: "CodeAct",
+        call: ("<execute_bash>", "</execute_bash>"),
+        answer: ("OBSERVATION:", ""),
+        needs_answer: true,
+    },
+    Protocol {
+        name: "CodeAct, Python",
+        call: ("<execute_ipython>", "</execute_ipython>"),
+        answer: ("OBSERVATION:", ""),
+        needs_answer: true,
+    },
+    Protocol { name: "ReAct", call: ("Action:", ""), answer: ("Observation:", ""), needs_answer: true },
     Protocol { name: "Terminus", call: ("{", "}"), answer: ("New Terminal Output:", ""), needs_answer: true },
 ];
 
@@ -64,6 +99,10 @@ pub fn answers_within() -> impl Iterator<Item = &'static str> {
 fn last_call(text: &str, protocol: &Protocol) -> Option<usize> {
     let (open, close) = protocol.call;
     let inner = text.trim_end().strip_suffix(close)?;
+    if close.is_empty() {
+        let at = inner.rfind(open)?;
+        return is_line_start(text, at).then_some(at);
+    }
     if open == "{" {
         // The whole text is the call.
         let is_call = inner.trim_start().starts_with(open) && inner.contains("\"keystrokes\"");
@@ -71,6 +110,10 @@ fn last_call(text: &str, protocol: &Protocol) -> Option<usize> {
     }
     let at = inner.rfind(open)?;
     (!inner[at + open.len()..].contains(close)).then_some(at)
+}
+
+fn is_line_start(text: &str, at: usize) -> bool {
+    text[..at].chars().next_back().is_none_or(|before| before == '\n')
 }
 
 /// Where the calls of a text begin that are surely calls.
@@ -87,7 +130,7 @@ pub fn answered_call_at(text: &str) -> Option<usize> {
 pub fn answer(text: &str) -> Option<&str> {
     let trimmed = text.trim();
     // Most messages are none: their first character tells.
-    if !trimmed.starts_with(['<', '`', 'N']) {
+    if !trimmed.starts_with(['<', '`', 'N', 'E', 'O']) {
         return None;
     }
     PROTOCOLS.iter().find_map(|protocol| {
@@ -98,6 +141,53 @@ pub fn answer(text: &str) -> Option<&str> {
             _ => without_line_breaks(inner.strip_suffix(close)?).into(),
         }
     })
+}
+
+/// How a text looks that may hold calls which nothing has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallLook {
+    /// Code or a tag, which some agents call by and others show to the reader.
+    Code,
+    /// Nobody writes this to a reader.
+    Call,
+}
+
+/// Openings of calls that no protocol of the table reads: other templates' special tokens, blocks and parts as JSON.
+const OTHER_CALLS: &[&str] = &[
+    r"<function_calls?>",
+    r"<invoke name=",
+    r"<tool_use>",
+    r"<\|tool▁calls?▁begin\|>",
+    r"<｜tool▁calls?▁begin｜>",
+    r"<\|tool_calls?(_begin|_section_begin)?\|>",
+    r"\[TOOL_CALLS\]",
+    r"<\|python_tag\|>",
+    r"<\|channel\|>commentary to=",
+    r"<｜DSML｜",
+    r"(?m)^Action Input:",
+    r#""type"\s*:\s*"(tool_use|tool_call|toolCall|tool-call|function_call|tool_result)""#,
+    r#""(functionCall|function_call|tool_calls)"\s*:\s*[\[{]"#,
+];
+
+/// How a text of a model looks in which no call was read.
+pub fn call_look(text: &str) -> Option<CallLook> {
+    static CALLS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let sure = [PROTOCOLS[0].call.0, "<function=", "<execute_bash>", "<execute_ipython>"].map(regex::escape);
+        Regex::new(
+            &sure.into_iter().chain(OTHER_CALLS.iter().map(|call| (*call).to_owned())).collect::<Vec<_>>().join("|"),
+        )
+        .ok()
+    });
+    if CALLS.as_ref().is_some_and(|calls| calls.is_match(text)) {
+        return Some(CallLook::Call);
+    }
+    // A tag and its end may stand anywhere; a block of code is more often than not for the reader, but at the very end.
+    let is_code = |protocol: &Protocol| {
+        let (open, close) = protocol.call;
+        let is_tag = open.starts_with('<') && text.find(open).is_some_and(|at| text[at..].contains(close));
+        protocol.needs_answer && (is_tag || last_call(text, protocol).is_some())
+    };
+    PROTOCOLS.iter().any(is_code).then_some(CallLook::Code)
 }
 
 fn without_line_breaks(text: &str) -> &str {
@@ -217,6 +307,30 @@ mod tests {
         assert_eq!(answered_call_at("text\n```\nplain\n```"), None);
         assert_eq!(answered_call_at("{\"commands\": [{\"keystrokes\": \"ls\\n\"}]}"), Some(0));
         assert_eq!(answered_call_at("{\"answer\": 1}"), None);
+    }
+
+    #[test]
+    fn calls_of_agents_without_an_api_for_them_are_found() {
+        assert_eq!(
+            answered_call_at("I look.\n<function=bash>\n<parameter=command>ls</parameter>\n</function>"),
+            Some(8)
+        );
+        assert_eq!(answered_call_at("Thought: see\nAction: search\nAction Input: rust"), Some(13));
+        assert_eq!(answered_call_at("My Action: search"), None);
+        assert_eq!(answer("Observation: none found"), Some("Observation: none found"));
+        assert!(answer("EXECUTION RESULT of [execute_bash]:\na.txt").is_some());
+        assert_eq!(answer("Only this."), None);
+    }
+
+    #[test]
+    fn text_in_which_no_call_was_read_may_still_look_like_one() {
+        for text in ["<tool_call>\n{}", "[TOOL_CALLS] [{}]", "x <invoke name=\"f\">", "[{\"type\": \"tool_use\"}]"] {
+            assert_eq!(call_look(text), Some(CallLook::Call), "{text}");
+        }
+        assert_eq!(call_look("So:\n```python\nprint(3)\n```"), Some(CallLook::Code));
+        for text in ["29", "The <search> tag", "{\"answer\": 1}", "```python\nprint(3)\n```\nprints 3."] {
+            assert_eq!(call_look(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -33,6 +33,17 @@ const FIXTURES: &[(&str, &str)] = &[
     ("openhands_events.json", "openhands-events"),
     ("tau2_bench.json", "tau2-bench"),
     ("inspect_ai.json", "inspect-ai"),
+    ("gemini_cli.json", "gemini-cli"),
+    ("gemini_cli.jsonl", "gemini-cli"),
+    ("pi.jsonl", "pi"),
+    ("opencode.json", "opencode"),
+    ("opencode_events.jsonl", "opencode-events"),
+    ("smolagents.json", "smolagents"),
+    ("smolagents_code.json", "smolagents-steps"),
+    ("ai_sdk.jsonl", "parts"),
+    ("gemini.jsonl", "gemini"),
+    ("openinference.jsonl", "spans"),
+    ("otlp.jsonl", "otlp"),
 ];
 
 fn form(name: &str) -> &'static Form {
@@ -102,7 +113,7 @@ fn is_said(leaf: &str, said: &[(String, String)]) -> bool {
 #[test]
 fn every_leaf_of_a_fixture_is_kept_or_told_of() {
     // Where a call, a part or an item says of what kind it is, the native row says it by its form; numbers of nodes as well.
-    let by_form = [".type", "[].role", "[].source", "[].from", "nodes[].parent", "schema_version"];
+    let by_form = [".type", "[].role", ".message.role", "[].source", "[].from", "nodes[].parent", "schema_version"];
     for (name, layout) in FIXTURES {
         let row = row(name);
         let lost = form(layout).not_kept(&row);

@@ -33,6 +33,7 @@ use crate::options::{
     CalibrateConfig, ColumnConfig, ComputeConfig, DetectConfig, EmbedConfig, EmbedModel, LineageConfig, ModelChoice,
     Options, RunConfig, ScoreConfig, TrainConfig,
 };
+use crate::pipeline::survey::Survey;
 use crate::pipeline::{self, Summary};
 use crate::run::Run;
 use lineage::Told;
@@ -156,6 +157,9 @@ enum Command {
         /// Say how often each rule decided
         #[arg(long)]
         rules_report: bool,
+        /// Exit with 1 if a row can't be read, or if the main job would warn of something
+        #[arg(long)]
+        strict: bool,
     },
     /// Show the repaired steps of a rollout, before and after
     Diff {
@@ -283,13 +287,13 @@ pub fn run(args: Vec<OsString>) -> ExitStatus {
 fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
     match cli.command {
         None => purify(RunConfig { compute: cli.compute, ..cli.run }, cli.options, &cli.embed, &cli.lineage, printer),
-        Some(Command::Inspect { inputs, errors, columns, json, disagreements, results, rules_report }) => {
+        Some(Command::Inspect { inputs, errors, columns, json, disagreements, results, rules_report, strict }) => {
             let (signals, progress) = (signals::watch(), TerminalProgress::new(printer, None));
             let run = Run::new(0, &progress, &signals.seen)?;
             let detail = pipeline::survey::SurveyDetail { disagreements, results };
             let surveys = pipeline::survey::survey(&inputs, &errors, &columns, &detail, &run)?;
             printer.surveys(&surveys, json, rules_report);
-            Ok(ExitStatus::Done)
+            surveyed(&surveys, strict, printer)
         }
         Some(Command::Diff { raw, purified, rollout, max_rollouts, why, columns }) => {
             let asked = diff::Asked { rollout: rollout.as_deref(), max_rollouts, why };
@@ -325,6 +329,25 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
             Ok(ExitStatus::Done)
         }
     }
+}
+
+/// What follows from what was found: a file of which nothing can be read is an error, whatever was asked for.
+fn surveyed(surveys: &[Survey], strict: bool, printer: &Printer) -> Result<ExitStatus, Error> {
+    let unreadable: u64 = surveys.iter().flat_map(|survey| survey.unreadable.values()).sum();
+    let warnings = surveys.iter().flat_map(|survey| survey.warnings().into_iter().map(move |w| (survey, w)));
+    let mut warned = 0;
+    for (survey, warning) in warnings {
+        warned += 1;
+        printer.warning(&format!("`{}`: {warning}; {}", printer::escaped(&survey.file), warning.hint()));
+    }
+    if surveys.iter().all(Survey::kept_nothing) {
+        let detail = match unreadable {
+            0 => "the inputs hold no row".to_owned(),
+            rows => format!("none of {rows} rows can be read"),
+        };
+        return Err(Error::NothingKept { detail });
+    }
+    Ok(if strict && (warned > 0 || unreadable > 0) { ExitStatus::Findings } else { ExitStatus::Done })
 }
 
 #[cfg(feature = "view")]
@@ -403,9 +426,20 @@ fn purify(
     if let Some(exported) = &summary.exported {
         export::say(exported, printer);
     }
+    let counts = &summary.counts;
+    if counts.kept_nothing() {
+        let detail = match counts.rows_in {
+            0 => "the inputs hold no row".to_owned(),
+            rows => format!("all {rows} rows were rejected ({})", printer::listed(&counts.rejects)),
+        };
+        return Err(Error::NothingKept { detail });
+    }
     match summary.gate_failures.len() {
         0 => Ok(ExitStatus::Done),
-        failed => Err(Error::Gates { failed, gates: config.fail_if.len() + usize::from(config.strict) }),
+        failed => {
+            let gates = config.fail_if.len() + usize::from(config.strict);
+            Err(Error::Gates { failed, gates: gates.max(failed) })
+        }
     }
 }
 

@@ -128,6 +128,9 @@ impl Printer {
         if self.verbosity > Verbosity::Quiet {
             stderr(&self.summary_table(summary, dry_run));
         }
+        for warning in summary.counts.warnings() {
+            self.warning(&format!("{warning}; {}", warning.hint()));
+        }
         for undecided in &summary.gates_undecided {
             self.warning(&escaped(undecided));
         }
@@ -301,7 +304,7 @@ fn one_line(text: &str) -> String {
     text.lines().map(|line| escaped(line.trim())).collect::<Vec<_>>().join(" ")
 }
 
-fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
+pub(super) fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {
     let mut entries: Vec<_> = counts.iter().collect();
     entries.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), (*name).clone()));
     let more = entries.len().saturating_sub(MAX_ENTRIES);

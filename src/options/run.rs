@@ -84,7 +84,7 @@ pub struct RunConfig {
     /// Exit with 1 if this comparison of counters holds, such as `unrecovered_rate > 0.3` (repeatable)
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_FAIL_IF", value_name = "EXPR"))]
     pub fail_if: Vec<String>,
-    /// Exit with 1 if any row was rejected
+    /// Exit with 1 if any row was rejected, or if the run warns of something
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_STRICT", value_parser = boolish()))]
     pub strict: bool,
     #[default(DEFAULT_COMPRESSION_LEVEL)]

@@ -33,6 +33,7 @@ use crate::judge::Judge;
 use crate::options::{ColumnConfig, Options, RunConfig};
 use crate::purifier::Purifier;
 use crate::purifier::counts::StageCounts;
+use crate::purifier::warning::Warning;
 use crate::recipe;
 use crate::run::{Run, Task};
 use crate::schema::{Columns, OutputSchema};
@@ -94,6 +95,8 @@ pub struct RunManifest<'s> {
     pub inputs: Vec<InputRecord>,
     pub outputs: Vec<FileRecord>,
     pub counts: StageCounts,
+    /// Names of what the run warned of.
+    pub warnings: Vec<&'static str>,
 }
 
 /// What a run did, for people and for the next step of a DAG.
@@ -121,6 +124,7 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut out = self.counts.to_json();
         out.insert("outputs".to_owned(), json!(self.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>()));
+        out.insert("warnings".to_owned(), json!(warned_of(&self.counts)));
         out.insert("gate_failures".to_owned(), json!(self.gate_failures));
         out.insert("gates_undecided".to_owned(), json!(self.gates_undecided));
         if let Some(exported) = &self.exported {
@@ -128,6 +132,10 @@ impl Summary {
         }
         Value::Object(out)
     }
+}
+
+fn warned_of(counts: &StageCounts) -> Vec<&'static str> {
+    counts.warnings().into_iter().map(Warning::name).collect()
 }
 
 /// Marks a finished part; `key` ties it to input and settings.
@@ -251,6 +259,10 @@ pub fn run(
             .gate_failures
             .push(format!("gate failed: --strict, {} rows were rejected", summary.counts.rows_rejected));
     }
+    if config.strict {
+        let warnings = summary.counts.warnings();
+        summary.gate_failures.extend(warnings.iter().map(|warning| format!("gate failed: --strict, {warning}")));
+    }
     if let Some(rows) = summary.exported.as_ref().map(|e| e.rejected()).filter(|rows| config.strict && *rows > 0) {
         summary.gate_failures.push(format!("gate failed: --strict, {rows} rows could not be exported"));
     }
@@ -311,6 +323,7 @@ fn finish_outputs(
         inputs: summary.inputs.clone(),
         outputs: files,
         counts: summary.counts.clone(),
+        warnings: warned_of(&summary.counts),
     };
     if let Some(card) = &outputs.card {
         write_text(card, &card_text(settings, outputs.parts.len() == 1 && settings.shard.is_none()))?;

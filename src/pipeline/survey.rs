@@ -12,10 +12,11 @@ use crate::batch::Decoded;
 use crate::error::Error;
 use crate::ingest::{Input, expand, raw_rows};
 use crate::options::{ColumnConfig, DetectConfig};
-use crate::rollout::{Message, Role};
+use crate::purifier::warning::{Doubts, Label, Sums, Warning, labels};
+use crate::rollout::Role;
 use crate::run::{Run, Task};
 use crate::steps::{Answer, Outcome, RunEnd, Step, Trajectory};
-use crate::verdict::{Asked, ErrorDetector, Verdict};
+use crate::verdict::{ErrorDetector, Verdict};
 use crate::write::results::{ResultRow, ResultWriter};
 
 /// Names that are counted one by one; after that, together.
@@ -60,6 +61,10 @@ pub struct Survey {
     pub tokens: Option<u64>,
     /// How the detector, blind to the labels, agrees with them.
     pub agreement: Agreement,
+    /// What speaks against what was read.
+    pub doubts: Doubts,
+    /// What the main job would warn of, by name.
+    pub warnings: Vec<&'static str>,
 }
 
 /// The detector against the data's labels, where there are any.
@@ -103,16 +108,34 @@ pub struct SurveyDetail {
 }
 
 impl Survey {
+    /// What must not be passed by in silence.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let rejected = self.unreadable.values().sum();
+        Warning::of(Sums { rows: self.rows, rejected, attempts: self.attempts, doubts: &self.doubts })
+    }
+
+    /// Whether nothing was read.
+    pub fn kept_nothing(&self) -> bool {
+        self.rows == self.unreadable.values().sum::<u64>()
+    }
+
     /// What will be repaired, and what stops it.
     pub fn outlook(&self) -> String {
         let outcome = |name: &str| self.outcomes.get(name).copied().unwrap_or_default();
         let unreadable: u64 = self.unreadable.values().sum();
         let runs = self.recovered + self.unrecovered;
-        if self.rows == unreadable {
-            return "nothing to repair: no row can be read".to_owned();
+        if self.rows == 0 {
+            return "nothing to repair: there is no row".to_owned();
+        }
+        if self.kept_nothing() {
+            return format!("nothing to repair: none of {unreadable} rows can be read");
         }
         if self.attempts == 0 {
-            return "nothing to repair: no message holds a call".to_owned();
+            let unread = self.doubts.unread_calls + self.doubts.unread_code;
+            return match unread {
+                0 => "nothing to repair: no message holds a call".to_owned(),
+                rows => format!("nothing to repair: no call is read, though {rows} rows look as if they held some"),
+            };
         }
         if outcome("open") == self.attempts {
             return "nothing to repair: no call has a result".to_owned();
@@ -200,6 +223,7 @@ impl Surveyor<'_> {
             Ok::<(), Error>(())
         })?;
         out.groups = has_groups.then_some(groups.len() as u64);
+        out.warnings = out.warnings().into_iter().map(Warning::name).collect();
         Ok(out)
     }
 
@@ -212,6 +236,7 @@ impl Surveyor<'_> {
                     let trajectory = Trajectory::new(&rollout, self.detector);
                     out.add_rollout(&trajectory);
                     out.compare_labels(&trajectory, self.detector, self.disagreements);
+                    out.doubts += Doubts::of(&trajectory, self.detector);
                     let place = (batch.number(row), Arc::clone(&file));
                     results_of(&trajectory, place).try_for_each(|row| {
                         count(&mut out.verdicts, row.verdict);
@@ -304,12 +329,8 @@ impl Survey {
 
 impl Survey {
     fn compare_labels(&mut self, trajectory: &Trajectory<'_, '_>, detector: &ErrorDetector, most: usize) {
-        for (step, answer) in trajectory.steps.iter().flat_map(|s| s.answers.iter().map(move |a| (s, a))) {
-            let messages = &trajectory.rollout.messages;
-            let (asked, result) = (&messages[step.message], &messages[answer.message]);
-            let Some(labelled_error) = result.is_error else { continue };
-            let blind = Message { is_error: None, ..result.clone() };
-            let detected = detector.verdict(&Asked::of(asked, &answer.calls), &blind).failure().is_some();
+        for Label { step, answer, is_error: labelled_error, blind } in labels(trajectory, detector) {
+            let detected = blind.failure().is_some();
             match (detected, labelled_error) {
                 (true, true) => self.agreement.both += 1,
                 (true, false) => self.agreement.detector_only += 1,

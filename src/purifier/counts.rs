@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::warning::{Doubts, Sums, Warning};
 use crate::guard::calls::CallFaults;
 use crate::judge::LogIs;
 use crate::record::{Finding, Findings, RepairRecord};
@@ -58,6 +59,9 @@ pub struct StageCounts {
     pub gate_judged: u64,
     pub gate_unjudged: u64,
     pub guards: GuardCounts,
+    /// What speaks against what was read, in the rows that are written.
+    #[serde(default)]
+    pub doubts: Doubts,
     /// Recovered runs that were left as they are, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// All failure runs that were left as they are, recovered or not, by reason.
@@ -217,6 +221,7 @@ impl StageCounts {
             gate_judged,
             gate_unjudged,
             guards,
+            doubts,
             skipped,
             left,
             error_types,
@@ -243,6 +248,7 @@ impl StageCounts {
         self.gate_judged += gate_judged;
         self.gate_unjudged += gate_unjudged;
         self.guards.add(guards);
+        self.doubts += *doubts;
         add_all(&mut self.skipped, skipped);
         add_all(&mut self.left, left);
         add_all(&mut self.error_types, error_types);
@@ -268,6 +274,17 @@ impl StageCounts {
             ("changed_rate", share(self.rows_changed, self.rows_out)),
             ("reject_rate", share(self.rows_rejected, self.rows_in - self.rows_elsewhere)),
         ])
+    }
+
+    /// What must not be passed by in silence.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let (rejected, attempts) = (self.rows_rejected, self.attempts);
+        Warning::of(Sums { rows: self.rows_in - self.rows_elsewhere, rejected, attempts, doubts: &self.doubts })
+    }
+
+    /// Whether nothing was read, or nothing of it is written.
+    pub fn kept_nothing(&self) -> bool {
+        self.rows_out == 0 && (self.rows_in == 0 || self.rows_elsewhere < self.rows_in)
     }
 
     /// Counters and rates as one JSON object.

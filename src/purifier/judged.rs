@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::rows::Refusal;
+use super::warning::Doubts;
 use super::{Guarded, PurifiedRow, Purifier};
 use crate::batch::sample::{Sample, SampleTokens};
 use crate::group::Advantage;
@@ -141,6 +142,7 @@ impl Purifier<'_> {
         let runs = rewrite::runs(trajectory, &plan);
         let token_advantages = self.token_advantages(trajectory, advantage)?;
         let judged = Vec::new();
-        Ok(PurifiedRow { records, runs, plan, rollout: purified, loss, judged, advantage, token_advantages })
+        let doubts = Doubts::of(trajectory, &self.detector);
+        Ok(PurifiedRow { records, runs, plan, rollout: purified, loss, judged, advantage, token_advantages, doubts })
     }
 }

@@ -9,6 +9,7 @@ mod earned;
 mod guarded;
 mod judged;
 mod rows;
+pub mod warning;
 
 use crate::batch::row::RunLabels;
 use crate::group::{Advantage, Baselines};
@@ -27,6 +28,7 @@ use crate::tokens::CallMarker;
 use crate::verdict::{ErrorDetector, PatternError};
 pub use earned::Earnings;
 pub use rows::{PurifiedBatch, PurifyError, RowPurifier};
+use warning::Doubts;
 
 /// All that decides what becomes of a rollout, ready for use.
 pub struct Purifier<'a> {
@@ -55,6 +57,8 @@ pub struct PurifiedRow {
     pub advantage: Option<Advantage>,
     /// The same by response token, where the options ask for it.
     pub token_advantages: Option<Vec<f32>>,
+    /// What speaks against what was read.
+    pub doubts: Doubts,
 }
 
 /// A plan, and what the guards say of each of its repairs.

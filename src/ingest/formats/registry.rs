@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::form::Form;
 use super::native::{Row, message};
 use super::{
-    anthropic, atif, chat_text, claude_code, codex, inspect_ai, langchain, messages, mini_swe_agent, ms_swift,
-    nemo_gym, openhands, prompt_completion, responses, sharegpt, swe_agent, tau2, traces, verl,
+    anthropic, atif, chat_text, claude_code, codex, gemini_cli, inspect_ai, langchain, message_parts, messages,
+    mini_swe_agent, ms_swift, nemo_gym, opencode, openhands, pi, prompt_completion, responses, sharegpt, smolagents,
+    spans, swe_agent, tau2, traces, verl,
 };
 use crate::protocol::{self, Piece};
 use crate::schema::MESSAGES;
@@ -27,16 +28,26 @@ pub static FORMS: &[&Form] = &[
     &sharegpt::FORM,
     &claude_code::FORM,
     &codex::FORM,
+    &gemini_cli::FORM,
+    &pi::FORM,
+    &opencode::FORM,
+    &opencode::EVENTS,
+    &smolagents::FORM,
+    &smolagents::STREAM,
     &openhands::FORM,
     &openhands::STREAM,
     &mini_swe_agent::FORM,
     &tau2::FORM,
     &inspect_ai::FORM,
     &anthropic::FORM,
+    &message_parts::FORM,
     &langchain::FORM,
     &ms_swift::FORM,
     &messages::FORM,
+    &message_parts::GEMINI,
     &responses::FORM,
+    &spans::OTLP,
+    &spans::FORM,
     &prompt_completion::FORM,
     &chat_text::FORM,
 ];
