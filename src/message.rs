@@ -5,6 +5,7 @@
 
 use crate::protocol;
 pub use crate::protocol::CALL_MARKER;
+use crate::protocol::Callers;
 
 /// The marker that ends a message in ChatML.
 pub const END_OF_TURN: &str = "<|im_end|>";
@@ -70,6 +71,15 @@ impl Message<'_> {
         self.inline_call().is_some() && self.content.is_some_and(|text| protocol::call_at(text).is_none())
     }
 
+    /// Whose answers may follow it.
+    fn callers(&self) -> Callers {
+        match self.content {
+            _ if !self.calls.is_empty() => Callers::marked(),
+            Some(text) => Callers::of(text),
+            None => Callers::NONE,
+        }
+    }
+
     pub fn has_call(&self) -> bool {
         self.call_count() > 0
     }
@@ -87,14 +97,22 @@ impl Message<'_> {
 /// A user's message that is nothing but answers to calls in the text before it is the tools'. What a tool says stands
 /// without the markers of its protocol.
 pub fn with_answers(mut messages: Vec<Message<'_>>) -> Vec<Message<'_>> {
-    let mut is_asked = false;
+    let mut asked = Callers::NONE;
     for message in &mut messages {
-        let is_answer = message.role == Role::Tool || (message.role == Role::User && is_asked);
-        if let Some(answer) = message.content.filter(|_| is_answer).and_then(protocol::answer) {
+        let callers = match message.role {
+            Role::Tool => Callers::ANY,
+            Role::User => asked,
+            Role::System | Role::Assistant => Callers::NONE,
+        };
+        if let Some(answer) = message.content.and_then(|text| protocol::answer(text, callers)) {
             message.role = Role::Tool;
             message.content = Some(answer);
         }
-        is_asked = message.has_call() || (is_asked && message.role == Role::Tool);
+        asked = match message.role {
+            Role::Assistant => message.callers(),
+            Role::Tool => asked,
+            Role::System | Role::User => Callers::NONE,
+        };
     }
     messages
 }

@@ -126,14 +126,51 @@ pub fn answered_call_at(text: &str) -> Option<usize> {
     PROTOCOLS.iter().filter(|protocol| protocol.needs_answer).find_map(|protocol| last_call(text, protocol))
 }
 
-/// What a message that is nothing but answers says, without the markers around the whole; `None` for any other.
-pub fn answer(text: &str) -> Option<&str> {
+/// Whose answers may follow a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Callers(u32);
+
+impl Callers {
+    /// Nothing was asked.
+    pub const NONE: Callers = Callers(0);
+    /// Anybody's: a tool speaks.
+    pub const ANY: Callers = Callers(u32::MAX);
+
+    /// Those whose calls end a text.
+    pub fn of(text: &str) -> Self {
+        let is_call = |protocol: &Protocol| match protocol.needs_answer {
+            true => last_call(text, protocol).is_some(),
+            false => text.contains(protocol.call.0),
+        };
+        Self::those(is_call)
+    }
+
+    /// Those whose answers are told by markers that nobody else writes: calls that do not stand in text may be answered so.
+    pub fn marked() -> Self {
+        Self::those(|protocol| !protocol.answer.1.is_empty() || protocol.answer.0.starts_with('<'))
+    }
+
+    fn those(holds: impl Fn(&Protocol) -> bool) -> Self {
+        let bits = PROTOCOLS.iter().enumerate().filter(|(_, protocol)| holds(protocol));
+        Callers(bits.fold(0, |so_far, (k, _)| so_far | 1 << k))
+    }
+
+    fn has(self, k: usize) -> bool {
+        self.0 >> k & 1 == 1
+    }
+}
+
+/// What a message that is nothing but answers to these says, without the markers around the whole; `None` for any other.
+pub fn answer(text: &str, callers: Callers) -> Option<&str> {
+    if callers == Callers::NONE {
+        return None;
+    }
     let trimmed = text.trim();
     // Most messages are none: their first character tells.
     if !trimmed.starts_with(['<', '`', 'N', 'E', 'O']) {
         return None;
     }
-    PROTOCOLS.iter().find_map(|protocol| {
+    PROTOCOLS.iter().enumerate().filter(|(k, _)| callers.has(*k)).find_map(|(_, protocol)| {
         let (open, close) = protocol.answer;
         let inner = trimmed.strip_prefix(open)?;
         match close {
@@ -317,9 +354,9 @@ mod tests {
         );
         assert_eq!(answered_call_at("Thought: see\nAction: search\nAction Input: rust"), Some(13));
         assert_eq!(answered_call_at("My Action: search"), None);
-        assert_eq!(answer("Observation: none found"), Some("Observation: none found"));
-        assert!(answer("EXECUTION RESULT of [execute_bash]:\na.txt").is_some());
-        assert_eq!(answer("Only this."), None);
+        assert_eq!(answer("Observation: none found", Callers::ANY), Some("Observation: none found"));
+        assert!(answer("EXECUTION RESULT of [execute_bash]:\na.txt", Callers::ANY).is_some());
+        assert_eq!(answer("Only this.", Callers::ANY), None);
     }
 
     #[test]
@@ -335,14 +372,28 @@ mod tests {
 
     #[test]
     fn message_that_is_nothing_but_answers_is_told_by_its_markers() {
-        assert_eq!(answer("<tool_response>\n3\n</tool_response>\n"), Some("3"));
-        assert!(answer("<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>").is_some());
+        assert_eq!(answer("<tool_response>\n3\n</tool_response>\n", Callers::ANY), Some("3"));
+        assert!(
+            answer("<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response>", Callers::ANY)
+                .is_some()
+        );
         assert_eq!(
-            answer("<returncode>1</returncode>\n<output>\n</output>"),
+            answer("<returncode>1</returncode>\n<output>\n</output>", Callers::ANY),
             Some("<returncode>1</returncode>\n<output>\n</output>")
         );
-        assert_eq!(answer("look: <tool_response>3</tool_response>"), None);
-        assert_eq!(answer("<tool_response> is a tag"), None);
-        assert_eq!(answer("Now what?"), None);
+        assert_eq!(answer("look: <tool_response>3</tool_response>", Callers::ANY), None);
+        assert_eq!(answer("<tool_response> is a tag", Callers::ANY), None);
+        assert_eq!(answer("Now what?", Callers::ANY), None);
+    }
+
+    #[test]
+    fn answer_is_one_to_the_call_before_it_and_to_no_other_protocols() {
+        let code = Callers::of("See.\n```python\nprint(y)\n```");
+        assert_eq!(answer("Observation:\nYour answer is wrong.", code), None);
+        assert!(answer("```output\n3\n```", code).is_some());
+        assert!(answer("Observation: 3", Callers::of("Action: search\nAction Input: x")).is_some());
+        assert_eq!(answer("Observation: 3", Callers::marked()), None);
+        assert!(answer("<tool_response>3</tool_response>", Callers::marked()).is_some());
+        assert_eq!(answer("<tool_response>3</tool_response>", Callers::NONE), None);
     }
 }

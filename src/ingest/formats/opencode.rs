@@ -57,7 +57,9 @@ fn gather(records: Vec<Row>) -> Vec<Row> {
             None => items.push(Value::Object(record)),
             Some(mut part) => {
                 let at = record.shift_remove("timestamp").unwrap_or_default();
-                part.as_object_mut().into_iter().for_each(|part| drop(part.entry("timestamp").or_insert(at.clone())));
+                if let Some(part) = part.as_object_mut() {
+                    part.entry("timestamp").or_insert(at);
+                }
                 add_part(items, part);
             }
         }
