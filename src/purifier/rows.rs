@@ -207,17 +207,8 @@ impl RowPurifier<'_> {
             counts.rows_in += 1;
             match self.row(batch, (samples.as_ref(), records.as_ref()), row, &mut listed)? {
                 RowResult::Written(purified, earlier, faults) => {
-                    let PurifiedRow {
-                        plan,
-                        records,
-                        runs,
-                        rollout,
-                        loss,
-                        judged,
-                        advantage,
-                        token_advantages,
-                        doubts,
-                    } = *purified;
+                    let PurifiedRow { plan, records, runs, rollout, loss, judged, advantage, token_advantages, doubts } =
+                        *purified;
                     counts.add_row(&plan, &records, rollout.is_some());
                     counts.guards.add_faults(faults);
                     counts.add_judged(&judged);
