@@ -56,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "judge",
             "message",
             "options",
+            "protocol",
             "record",
             "rejects",
             "rewrite",

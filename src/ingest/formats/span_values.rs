@@ -10,6 +10,9 @@ use super::native::{Row, kind, text_of};
 /// A list in which every number of a name may be an entry is bounded by this.
 const MAX_ENTRIES: usize = 1 << 16;
 
+/// Name and attributes of what happened within a span.
+pub(super) type Event = (String, Map<String, Value>);
+
 /// One span.
 pub(super) struct Span {
     pub(super) trace: String,
@@ -21,7 +24,7 @@ pub(super) struct Span {
     pub(super) error: Option<String>,
     pub(super) attributes: Map<String, Value>,
     /// Name and attributes.
-    pub(super) events: Vec<(String, Map<String, Value>)>,
+    pub(super) events: Vec<Event>,
 }
 
 /// The spans in a record: of OTLP, of a list, or the record itself.
@@ -217,7 +220,7 @@ fn any_value(value: &Value) -> Value {
     }
 }
 
-fn events_of(given: Option<Value>) -> Result<Vec<(String, Map<String, Value>)>, String> {
+fn events_of(given: Option<Value>) -> Result<Vec<Event>, String> {
     let events = match given.map(parsed) {
         None => return Ok(Vec::new()),
         Some(Value::Array(events)) => events,
@@ -238,12 +241,7 @@ fn events_of(given: Option<Value>) -> Result<Vec<(String, Map<String, Value>)>, 
 }
 
 /// What a status says, if that is an error: its own words, else those of the exception.
-fn error_of(
-    status: Option<Value>,
-    code: Option<Value>,
-    message: Option<Value>,
-    events: &[(String, Map<String, Value>)],
-) -> Option<String> {
+fn error_of(status: Option<Value>, code: Option<Value>, message: Option<Value>, events: &[Event]) -> Option<String> {
     let of = |name: &str| status.as_ref().and_then(|status| status.get(name)).cloned();
     let code = code.or_else(|| of("code")).or_else(|| of("status_code")).or_else(|| status.clone());
     let is_error = code.is_some_and(|code| match &code {
