@@ -102,7 +102,7 @@ pub fn check_all(gates: &[Gate], counters: &Map<String, Value>, absent: Option<f
 }
 
 /// Names that a message lists at most.
-const MAX_LISTED: usize = 40;
+const MAX_LISTED: usize = 48;
 
 /// The whole path of a name.
 fn resolve(counters: &Map<String, Value>, name: &str) -> Result<String, String> {
