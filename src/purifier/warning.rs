@@ -82,12 +82,12 @@ pub struct Label<'t> {
 
 impl Label<'_> {
     /// Whether the detector sees an error where the data sees none, or the other way round. An informative result may be labelled
-    /// either way: whoever labels by exit codes calls a failing test an error.
+    /// either way: whoever labels by exit codes calls a failing test an error. Of a result without text the detector says nothing.
     pub fn disagrees(&self) -> bool {
         match &self.blind {
             Verdict::Error(_) => !self.is_error,
-            Verdict::Ok | Verdict::Unknown => self.is_error,
-            Verdict::Informative(_) => false,
+            Verdict::Ok => self.is_error,
+            Verdict::Informative(_) | Verdict::Unknown => false,
         }
     }
 }
@@ -99,7 +99,8 @@ pub fn labels<'t>(trajectory: &'t Trajectory<'_, '_>, detector: &ErrorDetector) 
     answers.filter_map(move |(step, answer)| {
         let (asked, result) = (&messages[step.message], &messages[answer.message]);
         let is_error = result.is_error?;
-        let blind = Message { is_error: None, ..result.clone() };
+        let text = result.content.filter(|text| !text.trim().is_empty());
+        let blind = Message { is_error: None, content: text, ..result.clone() };
         let blind = detector.verdict(&Asked::of(asked, &answer.calls), &blind);
         Some(Label { step, answer, is_error, blind })
     })
