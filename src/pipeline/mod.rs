@@ -10,12 +10,14 @@ pub mod emit;
 pub mod export;
 pub mod gate;
 mod judging;
+mod manifest;
 pub mod outputs;
 mod part;
 mod recipes;
 mod records;
 pub mod revert;
 pub mod semantic;
+mod summary;
 pub mod survey;
 mod tokenizer;
 pub mod trace;
@@ -24,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::group::Baselines;
@@ -33,7 +34,6 @@ use crate::judge::Judge;
 use crate::options::{ColumnConfig, Options, RunConfig};
 use crate::purifier::Purifier;
 use crate::purifier::counts::StageCounts;
-use crate::purifier::warning::Warning;
 use crate::recipe;
 use crate::run::{Run, Task};
 use crate::schema::{Columns, OutputSchema};
@@ -41,14 +41,13 @@ use crate::similarity::semantic::Vectors;
 use crate::write::{FileRecord, remove_stale, write_text};
 use gate::Gate;
 use judging::OwnThread;
+pub use manifest::{InputRecord, MANIFEST_VERSION, RunManifest};
 use outputs::{Outputs, PartPaths};
 use part::PartResult;
 use records::{card_text, hash_file, to_text};
-pub use records::{manifest_beside, manifests_beside, write_json, write_report};
+pub use records::{manifest_beside, manifests_beside, write_json};
+pub use summary::{Summary, write_report};
 use trace::PartTrace;
-
-/// Version of the manifest's form.
-pub const MANIFEST_VERSION: u32 = 1;
 
 /// The purifier of these settings; a tokenizer that they name is read.
 ///
@@ -73,69 +72,6 @@ pub fn check(purifier: &Purifier<'_>, path: &Path, has_tokens: bool) -> Result<(
         true => Ok(()),
         false => Err(Error::NoCallMarker { path: path.to_owned() }),
     }
-}
-
-/// One input as the manifest names it.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct InputRecord {
-    pub file: String,
-    pub format: String,
-    pub bytes: u64,
-    pub rows: u64,
-    pub blake3: String,
-}
-
-/// The record of a run: the same input and settings give the same bytes.
-#[derive(Debug, Serialize)]
-pub struct RunManifest<'s> {
-    pub manifest_version: u32,
-    pub tool: &'static str,
-    pub tool_version: &'static str,
-    pub settings: &'s Options,
-    pub inputs: Vec<InputRecord>,
-    pub outputs: Vec<FileRecord>,
-    pub counts: StageCounts,
-    /// Names of what the run warned of.
-    pub warnings: Vec<&'static str>,
-}
-
-/// What a run did, for people and for the next step of a DAG.
-#[derive(Debug)]
-pub struct Summary {
-    pub counts: StageCounts,
-    pub inputs: Vec<InputRecord>,
-    /// Files written, in full.
-    pub written: Vec<PathBuf>,
-    /// Parts that an earlier, interrupted run had finished.
-    pub resumed: usize,
-    pub seconds: f64,
-    pub threads: usize,
-    pub gate_failures: Vec<String>,
-    /// Gates over what is not known here.
-    pub gates_undecided: Vec<String>,
-    /// What `--to` has made of it.
-    pub exported: Option<export::ExportSummary>,
-    /// Where the columns of each part come from, in the order of `inputs`.
-    pub traces: Vec<PartTrace>,
-}
-
-impl Summary {
-    /// The counters, the rates and the files as one JSON object.
-    pub fn to_json(&self) -> Value {
-        let mut out = self.counts.to_json();
-        out.insert("outputs".to_owned(), json!(self.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>()));
-        out.insert("warnings".to_owned(), json!(warned_of(&self.counts)));
-        out.insert("gate_failures".to_owned(), json!(self.gate_failures));
-        out.insert("gates_undecided".to_owned(), json!(self.gates_undecided));
-        if let Some(exported) = &self.exported {
-            out.insert("exported".to_owned(), json!(exported));
-        }
-        Value::Object(out)
-    }
-}
-
-fn warned_of(counts: &StageCounts) -> Vec<&'static str> {
-    counts.warnings().into_iter().map(Warning::name).collect()
 }
 
 /// Marks a finished part; `key` ties it to input and settings.
@@ -323,7 +259,7 @@ fn finish_outputs(
         inputs: summary.inputs.clone(),
         outputs: files,
         counts: summary.counts.clone(),
-        warnings: warned_of(&summary.counts),
+        warnings: summary.counts.warning_names(),
     };
     if let Some(card) = &outputs.card {
         write_text(card, &card_text(settings, outputs.parts.len() == 1 && settings.shard.is_none()))?;

@@ -1,14 +1,13 @@
-//! Small records beside the data: hashes, manifests as they are found again, reports, the card of a folder.
+//! Small records beside the data: hashes, manifests as they are found again, the card of a folder.
 //!
-//! Owns their reading and their text. What a manifest says is [`super::RunManifest`]'s.
+//! Owns their reading and their text. What a manifest says is [`super::manifest`]'s.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Summary;
 use crate::error::Error;
 use crate::ingest::{IngestError, MANIFEST};
 use crate::options::Options;
@@ -59,29 +58,6 @@ pub(super) fn hash_file(path: &Path) -> Result<String, Error> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path).map_err(failed)?).map_err(failed)?;
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run
-/// to run: times and the host.
-pub fn write_report(path: &Path, settings: &Options, summary: &Summary) -> Result<(), Error> {
-    let report = json!({
-        "tool": "purify",
-        "tool_version": env!("CARGO_PKG_VERSION"),
-        "settings": settings,
-        "inputs": summary.inputs,
-        "counts": Value::Object(summary.counts.to_json()),
-        "outputs": summary.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
-        "gate_failures": summary.gate_failures,
-        "resumed_parts": summary.resumed,
-        "host": {
-            "seconds": summary.seconds,
-            "threads": summary.threads,
-            "os": std::env::consts::OS,
-            "arch": std::env::consts::ARCH,
-        },
-    });
-    write_text(path, &to_text(&report)?)?;
-    Ok(())
 }
 
 /// Writes plain data as JSON.

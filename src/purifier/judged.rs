@@ -3,7 +3,7 @@
 //! Owns the loop of decisions, left to right: a repair that is refused leaves its error in the context of those after it,
 //! so they are judged again. What can't be judged is not repaired: a gate that can't see lets nothing through.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::rows::Refusal;
 use super::warning::Doubts;
@@ -73,7 +73,7 @@ fn ask(
     records: &[RepairRecord],
 ) -> Result<Vec<Option<LogIs>>, JudgeError> {
     let messages: Vec<Message<'_>> = purified.messages().iter().map(|source| source.of(rollout)).collect();
-    let changed = purified_sample(sample, purified);
+    let changed = purified_sample(sample, purified)?;
     let (raw, purified) = (
         JudgedRollout { sample, messages: &rollout.messages },
         JudgedRollout { sample: &changed, messages: &messages },
@@ -82,30 +82,9 @@ fn ask(
 }
 
 /// The row as it would be written.
-fn purified_sample(raw: &Sample, purified: &PurifiedRollout) -> Sample {
-    let messages = raw.messages.as_ref().map(|messages| {
-        let field = |message: usize, name: &str| messages.get(message).and_then(|m| m.get(name)).cloned();
-        let compose = |source: &MessageSource| {
-            let mut out: Map<String, Value> =
-                messages.get(source.call).and_then(Value::as_object).cloned().unwrap_or_default();
-            for name in REASONING_FIELDS {
-                match field(source.reasoning, name) {
-                    Some(value) => out.insert(name.to_owned(), value),
-                    None => out.shift_remove(name),
-                };
-            }
-            if let Some(calls) = &source.calls {
-                let call =
-                    |of: &CallSource| field(of.message, "tool_calls").and_then(|calls| calls.get(of.call).cloned());
-                out.insert("tool_calls".to_owned(), calls.iter().filter_map(call).collect());
-            }
-            if let Some(text) = &source.content {
-                out.insert("content".to_owned(), Value::String(text.clone()));
-            }
-            Value::Object(out)
-        };
-        purified.messages().iter().map(compose).collect()
-    });
+fn purified_sample(raw: &Sample, purified: &PurifiedRollout) -> Result<Sample, JudgeError> {
+    let composed = |messages: &Vec<Value>| purified.messages().iter().map(|source| compose(messages, source)).collect();
+    let messages = raw.messages.as_ref().map(composed).transpose()?;
     let tokens = raw.tokens.as_ref().map(|tokens| match purified.tokens() {
         None => tokens.clone(),
         Some(splice) => SampleTokens {
@@ -115,7 +94,39 @@ fn purified_sample(raw: &Sample, purified: &PurifiedRollout) -> Sample {
             logprobs: None,
         },
     });
-    Sample { messages, tokens, tools: raw.tools.clone(), id: raw.id.clone(), ..Sample::default() }
+    Ok(Sample { messages, tokens, tools: raw.tools.clone(), id: raw.id.clone(), ..Sample::default() })
+}
+
+/// A message as it would be written.
+fn compose(messages: &[Value], source: &MessageSource) -> Result<Value, JudgeError> {
+    let message = |at: usize| {
+        messages.get(at).and_then(Value::as_object).ok_or_else(|| JudgeError {
+            message: format!("message {at} of the raw row is not there to be judged: this is a bug"),
+            hint: None,
+        })
+    };
+    let mut out = message(source.call)?.clone();
+    let reasoning = message(source.reasoning)?;
+    for name in REASONING_FIELDS {
+        match reasoning.get(name) {
+            Some(value) => out.insert(name.to_owned(), value.clone()),
+            None => out.shift_remove(name),
+        };
+    }
+    if let Some(calls) = &source.calls {
+        let call = |of: &CallSource| {
+            let found = message(of.message)?.get("tool_calls").and_then(|calls| calls.get(of.call));
+            found.cloned().ok_or_else(|| JudgeError {
+                message: format!("call {} of message {} is not there to be judged: this is a bug", of.call, of.message),
+                hint: None,
+            })
+        };
+        out.insert("tool_calls".to_owned(), calls.iter().map(call).collect::<Result<_, _>>()?);
+    }
+    if let Some(text) = &source.content {
+        out.insert("content".to_owned(), Value::String(text.clone()));
+    }
+    Ok(Value::Object(out))
 }
 
 impl Purifier<'_> {

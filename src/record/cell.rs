@@ -14,8 +14,8 @@ use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type};
 use arrow::error::ArrowError;
 use serde_json::{Value, json};
 
+use super::lift::{LiftError, RecordError};
 use super::words::Word;
-use super::{LiftError, RecordError};
 use crate::types::{described, is_text, list_item};
 
 /// A value of a record.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::cell::{Cell, list_of};
 use super::finding::Finding;
-use super::{FIRST, LiftError, RecordError};
+use super::lift::{FIRST, LiftError, RecordError};
 use crate::types::list_item;
 
 /// How a value is told to people, besides its label.

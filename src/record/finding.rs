@@ -3,6 +3,8 @@
 //! Owns the one table of them: an entry here is a field of the record, a column of the file, a counter, a line of the
 //! report and a filter of the viewer. What a finding means is found out in [`crate::guard`].
 
+use super::lift::FIRST;
+
 /// What people and programs are told of one finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Finding {
@@ -55,7 +57,7 @@ macro_rules! findings {
 findings! {
     /// Text that stays speaks of the error that is gone.
     residue {
-        since: super::FIRST,
+        since: FIRST,
         letter: 'R',
         label: "residue",
         meaning: "text that stays speaks of an error that is gone",
@@ -63,7 +65,7 @@ findings! {
     }
     /// What stays uses a name that only the removed attempts define.
     depends_on_removed {
-        since: super::FIRST,
+        since: FIRST,
         letter: 'D',
         label: "depends on removed",
         meaning: "later code uses a name that only the removed part defined",

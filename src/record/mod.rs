@@ -7,6 +7,7 @@
 mod cell;
 pub mod field;
 pub mod finding;
+mod lift;
 mod words;
 
 use std::sync::LazyLock;
@@ -17,16 +18,14 @@ use arrow::error::ArrowError;
 
 use crate::decision::{Correction, Reason, SideEffects};
 use crate::options::{Mode, Profile, SimilarityMetric};
-use crate::types::described;
 pub use cell::Cell;
 pub use field::{Field, Recorded, Shown};
 pub use finding::{FINDINGS, Finding, Findings};
+pub use lift::{FIRST, LiftError, RecordError};
 pub use words::{AdvantageSign, Granularity, RepairKind, RepairScope, RunOutcome, Word};
 
 /// The column.
 pub const PURIFICATION: &str = "purification";
-/// The version of fields that every file has.
-pub const FIRST: &str = "0.1.0-alpha";
 
 /// What was done to one run of failed attempts. Messages are counted in the raw rollout.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -216,46 +215,6 @@ impl RowRecord {
             Mode::Replace | Mode::Drop | Mode::Append => self,
         }
     }
-}
-
-/// Why a column is not a record that this version can lift.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LiftError {
-    #[error("`{field}` has type {found}, expected {expected}")]
-    Type { field: String, expected: String, found: String },
-    #[error("`{field}` is missing, which every version of purify has written")]
-    Missing { field: String },
-    #[error("`{field}` is not known to this version, which would lose it; a newer purify may have written it")]
-    Unknown { field: String },
-    #[error("`{field}` is there twice, also under its earlier name `{formerly}`")]
-    Twice { field: String, formerly: &'static str },
-    #[error("`{field}` does not fit {expected}: {detail}")]
-    Value { field: String, expected: String, detail: String },
-    #[error("`{field}` can't be lifted: this is a bug: {detail}")]
-    Bug { field: String, detail: String },
-}
-
-impl LiftError {
-    fn wrong_type(field: &str, expected: &DataType, found: &DataType) -> Self {
-        LiftError::Type { field: field.to_owned(), expected: described(expected), found: described(found) }
-    }
-
-    fn not_a_struct(field: &str, found: &DataType) -> Self {
-        let expected = "the struct that purify writes".to_owned();
-        LiftError::Type { field: field.to_owned(), expected, found: described(found) }
-    }
-
-    fn bug(field: &str, error: &ArrowError) -> Self {
-        LiftError::Bug { field: field.to_owned(), detail: error.to_string() }
-    }
-}
-
-/// What is wrong with a value of one row's record.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` {detail}")]
-pub struct RecordError {
-    pub field: String,
-    pub detail: String,
 }
 
 /// The column's type, with what the old log-probs were where there are any.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
-use super::ExportCounts;
+use super::counts::ExportCounts;
 use super::sources::{Source, Sources};
 use crate::batch::sample::{PreferenceReader, SampleReader};
 use crate::batch::{Decoded, RowError};

@@ -3,6 +3,7 @@
 //! Owns which files are read and written for a target (`sources`), and the record of it; `file` writes one
 //! output. What stands in a row is [`crate::export`]'s decision.
 
+mod counts;
 mod file;
 mod sources;
 
@@ -12,8 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::manifest::{InputRecord, MANIFEST_VERSION};
 use super::outputs::{Outputs, refuse_foreign_card, refuse_input, refuse_others};
-use super::{InputRecord, MANIFEST_VERSION, hash_file, to_text};
+use super::records::{hash_file, to_text};
 use crate::error::Error;
 use crate::export::{ExportTarget, PROFILES, Profile, Target, card, targets};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
@@ -21,19 +23,9 @@ use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig,
 use crate::run::Run;
 use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
+pub use counts::ExportCounts;
 use file::{Content, Writer};
 use sources::Sources;
-
-/// Rows of an export. A row may give several, or none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ExportCounts {
-    pub rollouts_in: u64,
-    pub pairs_in: u64,
-    pub rows_out: u64,
-    pub rows_rejected: u64,
-    /// By reason.
-    pub rejects: BTreeMap<String, u64>,
-}
 
 /// What was written, for people and for the next step of a DAG.
 #[derive(Debug, Serialize)]

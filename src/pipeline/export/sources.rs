@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::export::{ExportTarget, Facts, MadeOf};
 use crate::ingest::{Input, KnownInput, expand};
 use crate::options::{ColumnConfig, ExportConfig};
-use crate::pipeline::{InputRecord, hash_file, manifest_beside};
+use crate::pipeline::manifest::InputRecord;
+use crate::pipeline::records::{hash_file, manifest_beside};
 
 /// One file that is read.
 #[derive(Clone, Debug)]
