@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicUsize;
 use proptest::prelude::*;
 use purify::batch::sample::{PreferenceReader, PreferenceText, Sample, SampleReader};
 use purify::ingest::Input;
-use purify::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, DetectConfig, ExportConfig, Options, RunConfig};
-use purify::pipeline::export::{Reading, export};
+use purify::options::{ColumnConfig, DEFAULT_COMPRESSION_LEVEL, ExportConfig, Options, RunConfig};
+use purify::pipeline::export::export;
 use purify::run::{Run, Silent};
 use serde_json::{Map, Value, json};
 
@@ -77,7 +77,7 @@ fn write_lines(folder: &Path, rows: &[Value]) -> std::path::PathBuf {
 }
 
 fn exported(input: &Path, to: &str) -> std::path::PathBuf {
-    let (errors, columns) = (DetectConfig::default(), ColumnConfig::default());
+    let columns = ColumnConfig::default();
     let config = ExportConfig {
         inputs: vec![input.to_owned()],
         to: to.to_owned(),
@@ -89,8 +89,7 @@ fn exported(input: &Path, to: &str) -> std::path::PathBuf {
     };
     let signal = AtomicUsize::new(0);
     let run = Run::new(2, &Silent, &signal).expect("threads");
-    let summary = export(&config, &Reading { errors: &errors, columns: &columns }, &run)
-        .unwrap_or_else(|e| panic!("{e}: {:?}", e.hint()));
+    let summary = export(&config, &columns, &run).unwrap_or_else(|e| panic!("{e}: {:?}", e.hint()));
     assert_eq!(summary.rejected(), 0, "{:?}", summary.counts);
     summary.outputs[0].clone()
 }

@@ -4,16 +4,14 @@ use clap::Args;
 
 use super::printer::{Printer, escaped, grouped};
 use crate::error::{Error, ExitStatus};
-use crate::options::{ColumnConfig, DetectConfig, ExportConfig};
-use crate::pipeline::export::{self, ExportSummary, Reading};
+use crate::options::{ColumnConfig, ExportConfig};
+use crate::pipeline::export::{self, ExportSummary};
 use crate::run::Run;
 
 #[derive(Args, Debug)]
 pub(super) struct ExportArgs {
     #[command(flatten)]
     export: ExportConfig,
-    #[command(flatten)]
-    errors: DetectConfig,
     #[command(flatten)]
     columns: ColumnConfig,
 }
@@ -22,8 +20,7 @@ pub(super) fn run(args: &ExportArgs, printer: &Printer) -> Result<ExitStatus, Er
     let signals = super::signals::watch();
     let progress = signals.progress(printer);
     let run = Run::new(args.export.threads, &progress, &signals.seen)?;
-    let reading = Reading { errors: &args.errors, columns: &args.columns };
-    let summary = export::export(&args.export, &reading, &run)?;
+    let summary = export::export(&args.export, &args.columns, &run)?;
     say(&summary, printer);
     for path in &summary.outputs {
         printer.line(&format!("  wrote {}", escaped(&path.to_string_lossy())));

@@ -59,13 +59,11 @@ impl Container {
 pub enum MadeOf {
     Rollouts,
     Pairs,
-    /// Pairs, and the failed attempts of rollouts that no pair has.
-    PairsAndFailures,
 }
 
 impl MadeOf {
     pub fn needs_pairs(self) -> bool {
-        self != MadeOf::Rollouts
+        self == MadeOf::Pairs
     }
 }
 
@@ -116,16 +114,11 @@ impl Target {
         !(self.profile.is_of_tokens)(self.facts)
     }
 
-    /// Whether the failed attempts of a rollout must be found.
-    pub fn reads_failures(self) -> bool {
-        self.profile.made_of == MadeOf::PairsAndFailures
-    }
-
-    /// The rows that a rollout gives; `failed` are the messages of its failed attempts.
+    /// The rows that a rollout gives; none in the profiles that are made of pairs.
     ///
     /// # Errors
     /// If the profile can't hold it.
-    pub fn of_rollout(self, sample: &Sample, failed: &[usize]) -> Result<Vec<Cells>, ExportError> {
+    pub fn of_rollout(self, sample: &Sample) -> Result<Vec<Cells>, ExportError> {
         let Some(rows) = self.profile.of_rollout else { return Ok(Vec::new()) };
         // A name that is made of a file's would be another one in the next file.
         let id = || Cell::text(Some(sample.id.as_str()).filter(|_| !sample.is_unnamed));
@@ -134,7 +127,7 @@ impl Target {
             Names::Id => vec![id()],
             Names::Rollout => vec![id(), Cell::text(sample.group.as_deref()), Cell::number(sample.reward)],
         };
-        let own = rows(&Rollout { sample, failed, target: self })?;
+        let own = rows(&Rollout { sample, target: self })?;
         Ok(own.into_iter().map(|own| names().into_iter().chain(own).collect()).collect())
     }
 
@@ -165,8 +158,6 @@ impl Target {
 /// A rollout that is exported.
 pub(super) struct Rollout<'s> {
     pub(super) sample: &'s Sample,
-    /// Messages of failed attempts.
-    pub(super) failed: &'s [usize],
     pub(super) target: Target,
 }
 

@@ -4,9 +4,9 @@
 //! single assistant messages (trl 1.16, `dpo_trainer.py`, `tokenize_fn`). SFT takes `input_ids` with `labels` as they are
 //! and leaves the template out.
 
-use super::cells::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message, is_untrained};
+use super::cells::{AT_LEAST_ONE, Cell, Cells, ExportError, Kind, Message};
 use super::json::{Arguments, message};
-use super::profile::{Column, Container, MadeOf, Names, Pair, Profile, Rollout};
+use super::profile::{Column, Container, MadeOf, Names, Pair, Profile};
 
 use crate::batch::sample::Sample;
 
@@ -45,15 +45,15 @@ pub(super) static DPO: Profile = Profile {
 
 pub(super) static KTO: Profile = Profile {
     name: "trl-kto",
-    help: "TRL's KTOTrainer: `prompt`, `completion`, `label`, from pairs and failed attempts without a correction",
+    help: "TRL's KTOTrainer: `prompt`, `completion`, `label`, from pairs: one row for each side",
     container: Container::Parquet,
-    made_of: MadeOf::PairsAndFailures,
+    made_of: MadeOf::Pairs,
     configuration: None,
     names: Names::Id,
     columns: |_| KTO_PARTS,
     is_of_tokens: |_| false,
     needs_arguments: false,
-    of_rollout: Some(failures),
+    of_rollout: None,
     of_pair: Some(|Pair { parts: [prompt, chosen, rejected], tools, .. }| {
         Ok(vec![kto(prompt, chosen, tools, true)?, kto(prompt, rejected, tools, false)?])
     }),
@@ -108,15 +108,6 @@ fn dpo(
     let mut out = vec![all(prompt), all(chosen), all(rejected), listed(tools)];
     out.extend(reference.into_iter().flatten().map(Cell::number));
     Ok(out)
-}
-
-/// The failed attempts of a rollout, each as a completion that is not wanted.
-fn failures(rollout: &Rollout<'_>) -> Result<Vec<Cells>, ExportError> {
-    let (messages, tools) = (rollout.messages()?, rollout.tools()?);
-    // Context is read and never trained on: a prompt may hold it, a completion is none of it.
-    let is_own = |at: &usize| messages.get(*at).is_some_and(|message| !is_untrained(message));
-    let row = |at: usize| kto(&messages[..at], &messages[at..=at], &tools, false);
-    rollout.failed.iter().copied().filter(is_own).map(row).collect()
 }
 
 fn kto(prompt: &[Message], completion: &[Message], tools: &[String], label: bool) -> Result<Cells, ExportError> {

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::EPS;
 use super::resample::{LeftOut, RowKey};
 
@@ -69,7 +71,7 @@ pub struct Baselines {
 }
 
 /// How much of an input has a baseline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BaselineTally {
     pub rows: u64,
     /// Rows without a group.
@@ -81,6 +83,8 @@ pub struct BaselineTally {
     pub single: u64,
     /// Groups whose rewards are all equal.
     pub equal: u64,
+    /// Rows of all other groups: their advantage is known.
+    pub told: u64,
 }
 
 impl BaselineTally {
@@ -123,6 +127,7 @@ impl Baselines {
             groups: self.groups.len() as u64,
             single: count(|r| r.count == 1),
             equal: count(|r| r.count > 1 && r.least == r.most),
+            told: self.groups.values().filter(|r| r.least != r.most).map(|r| r.count).sum(),
             ..self.tally
         }
     }
@@ -209,7 +214,7 @@ mod tests {
         found.add(Some("g"), Some(f64::INFINITY));
         found.add(None, Some(1.0));
         assert_eq!(found.advantage(Some("g"), Some(1.0)), before);
-        let expected = BaselineTally { rows: 6, ungrouped: 1, unrewarded: 3, groups: 1, single: 0, equal: 0 };
+        let expected = BaselineTally { rows: 6, ungrouped: 1, unrewarded: 3, groups: 1, single: 0, equal: 0, told: 2 };
         assert_eq!(found.tally(), expected);
         assert!(!found.tally().tells_nothing());
     }

@@ -69,7 +69,7 @@ pub struct RunConfig {
     /// Also write what a trainer reads: NAME.TARGET.parquet beside the output, or a folder
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_TO", value_name = "TARGET"))]
     pub to: Option<String>,
-    /// Also write a preference pair for each repair
+    /// Also write a preference pair for each retry that was repaired
     #[cfg_attr(feature = "cli", arg(long, env = "PURIFY_PAIRS", value_parser = boolish()))]
     pub pairs: bool,
     /// Plan and count, but write nothing

@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::group::Baselines;
 use crate::ingest::KnownInput;
+use crate::purifier::warning::Warning;
 use crate::purifier::{Earnings, Purifier};
 use crate::run::Run;
 
@@ -32,4 +33,12 @@ pub fn gather<'k>(
         })?;
     }
     Ok(out.finish(purifier.options().method.seed))
+}
+
+/// What of the groups and rewards of some inputs could not be read.
+pub fn warnings<'k>(purifier: &Purifier<'_>, inputs: impl IntoIterator<Item = &'k KnownInput>) -> Vec<Warning> {
+    let Some(baselines) = purifier.baselines() else { return Vec::new() };
+    let columns = inputs.into_iter().map(|known| &known.shape.columns);
+    let mut unread = columns.filter(|c| c.group.is_some() && c.advantage.is_none() && c.unread_reward.is_some());
+    Warning::of_rewards(&baselines.tally(), unread.next().is_some())
 }

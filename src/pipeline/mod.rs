@@ -146,6 +146,8 @@ pub fn run(
         gates_undecided: Vec::new(),
         exported: None,
         traces: Vec::new(),
+        groups: purifier.baselines().map(Baselines::tally),
+        warnings: baselines::warnings(&purifier, checked.iter().filter_map(Checked::known)),
     };
     let mut files = Vec::new();
     for (k, (path, checked)) in paths.iter().zip(checked.drain(..)).enumerate() {
@@ -174,14 +176,14 @@ pub fn run(
         summary.traces.push(trace);
         files.extend(result.files);
     }
+    summary.warnings.splice(0..0, summary.counts.warnings());
     if let Some(outputs) = &outputs {
         finish_outputs(outputs, settings, &mut summary, files)?;
     }
     if let Some(asked) = asked {
         // Whatever the input was, the output is native.
         let columns = ColumnConfig { format: None, ..settings.columns.clone() };
-        let reading = export::Reading { errors: &settings.errors, columns: &columns };
-        let exported = export::export(&asked, &reading, run)?;
+        let exported = export::export(&asked, &columns, run)?;
         let written: Vec<PathBuf> = exported.outputs.iter().filter(|o| !summary.written.contains(o)).cloned().collect();
         summary.written.extend(written);
         summary.exported = Some(exported);
@@ -196,8 +198,9 @@ pub fn run(
             .push(format!("gate failed: --strict, {} rows were rejected", summary.counts.rows_rejected));
     }
     if config.strict {
-        let warnings = summary.counts.warnings();
-        summary.gate_failures.extend(warnings.iter().map(|warning| format!("gate failed: --strict, {warning}")));
+        summary
+            .gate_failures
+            .extend(summary.warnings.iter().map(|warning| format!("gate failed: --strict, {warning}")));
     }
     if let Some(rows) = summary.exported.as_ref().map(|e| e.rejected()).filter(|rows| config.strict && *rows > 0) {
         summary.gate_failures.push(format!("gate failed: --strict, {rows} rows could not be exported"));
@@ -259,7 +262,7 @@ fn finish_outputs(
         inputs: summary.inputs.clone(),
         outputs: files,
         counts: summary.counts.clone(),
-        warnings: summary.counts.warning_names(),
+        warnings: summary::warning_names(&summary.warnings),
     };
     if let Some(card) = &outputs.card {
         write_text(card, &card_text(settings, outputs.parts.len() == 1 && settings.shard.is_none()))?;

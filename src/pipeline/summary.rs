@@ -11,8 +11,10 @@ use super::manifest::InputRecord;
 use super::records::to_text;
 use super::trace::PartTrace;
 use crate::error::Error;
+use crate::group::BaselineTally;
 use crate::options::Options;
 use crate::purifier::counts::StageCounts;
+use crate::purifier::warning::Warning;
 use crate::write::write_text;
 
 /// What a run did, for people and for the next step of a DAG.
@@ -33,6 +35,10 @@ pub struct Summary {
     pub exported: Option<ExportSummary>,
     /// Where the columns of each part come from, in the order of `inputs`.
     pub traces: Vec<PartTrace>,
+    /// How much of the input has a baseline; `None`: nothing asked for it.
+    pub groups: Option<BaselineTally>,
+    /// All that the run would otherwise pass by.
+    pub warnings: Vec<Warning>,
 }
 
 impl Summary {
@@ -40,7 +46,10 @@ impl Summary {
     pub fn to_json(&self) -> Value {
         let mut out = self.counts.to_json();
         out.insert("outputs".to_owned(), json!(self.written.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>()));
-        out.insert("warnings".to_owned(), json!(self.counts.warning_names()));
+        out.insert("warnings".to_owned(), json!(warning_names(&self.warnings)));
+        if let Some(groups) = &self.groups {
+            out.insert("groups".to_owned(), json!(groups));
+        }
         out.insert("gate_failures".to_owned(), json!(self.gate_failures));
         out.insert("gates_undecided".to_owned(), json!(self.gates_undecided));
         if let Some(exported) = &self.exported {
@@ -48,6 +57,11 @@ impl Summary {
         }
         Value::Object(out)
     }
+}
+
+/// The stable names of warnings, as the manifest and the JSON summary list them.
+pub fn warning_names(warnings: &[Warning]) -> Vec<&'static str> {
+    warnings.iter().map(|warning| warning.name()).collect()
 }
 
 /// Writes the full report: settings, inputs, counters, and what the manifest leaves out because it changes from run

@@ -282,11 +282,6 @@ impl StageCounts {
         Warning::of(Sums { rows: self.rows_in - self.rows_elsewhere, rejected, attempts, doubts: &self.doubts })
     }
 
-    /// Their names, as reports and the manifest have them.
-    pub fn warning_names(&self) -> Vec<&'static str> {
-        self.warnings().into_iter().map(Warning::name).collect()
-    }
-
     /// Whether nothing was read, or nothing of it is written.
     pub fn kept_nothing(&self) -> bool {
         self.rows_out == 0 && (self.rows_in == 0 || self.rows_elsewhere < self.rows_in)

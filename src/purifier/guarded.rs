@@ -55,10 +55,12 @@ impl Purifier<'_> {
         }
     }
 
-    /// What speaks for and against each failure run; `None` where the options take whatever did its job.
+    /// What speaks for and against each failure run; `None` where the options take whatever did its job. Pairs are made of retries
+    /// alone, whatever is repaired.
     fn decisions(&self, trajectory: &Trajectory<'_, '_>) -> Option<Vec<RunDecision>> {
         let config = &self.options.decision;
-        if !config.judges() || trajectory.failed_attempts() == 0 {
+        let is_asked = config.judges() || self.options.pairs;
+        if !is_asked || trajectory.failed_attempts() == 0 {
             return None;
         }
         let meaning = match self.comparison {

@@ -8,6 +8,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
+use crate::group::BaselineTally;
 use crate::message::{Message, Role};
 use crate::protocol::{CallLook, call_look};
 use crate::steps::{Answer, Outcome, Step, Trajectory};
@@ -136,6 +137,13 @@ pub enum Warning {
         disagreements: u64,
         of: u64,
     },
+    /// Groups, and a column of rewards that holds no numbers.
+    UnreadRewards,
+    /// Rows that stand in a group and have no reward that is a finite number.
+    MissingRewards {
+        rows: u64,
+        of: u64,
+    },
 }
 
 impl Warning {
@@ -155,6 +163,14 @@ impl Warning {
         found.into_iter().flatten().collect()
     }
 
+    /// Those about what groups earned; `is_unread`: a column of rewards beside groups holds no numbers.
+    pub fn of_rewards(tally: &BaselineTally, is_unread: bool) -> Vec<Warning> {
+        let of = tally.rows - tally.ungrouped;
+        let missing = (tally.unrewarded > 0 && tally.unrewarded < of)
+            .then_some(Warning::MissingRewards { rows: tally.unrewarded, of });
+        is_unread.then_some(Warning::UnreadRewards).into_iter().chain(missing).collect()
+    }
+
     /// Its name in counters.
     pub fn name(self) -> &'static str {
         match self {
@@ -162,6 +178,8 @@ impl Warning {
             Warning::NoResults { .. } => "no_results",
             Warning::MostRejected { .. } => "most_rejected",
             Warning::LabelsDisagree { .. } => "labels_disagree",
+            Warning::UnreadRewards => "unread_rewards",
+            Warning::MissingRewards { .. } => "missing_rewards",
         }
     }
 
@@ -183,6 +201,12 @@ impl Warning {
                 "the labels count where there are any; `purify inspect FILE --disagreements 10` shows where they differ, and --rules, \
                  --error-pattern and --success-pattern change what the detector says"
             }
+            Warning::UnreadRewards => {
+                "advantages are unknown and --repair-where positive repairs all rollouts; --reward-column names a column of numbers"
+            }
+            Warning::MissingRewards { .. } => {
+                "they have no advantage and are repaired whatever they earned, and the baseline of their group is that of the others"
+            }
         }
     }
 }
@@ -201,6 +225,10 @@ impl fmt::Display for Warning {
                     f,
                     "the data's labels and the detector disagree on {disagreements} of {of} results ({percent:.1}%)"
                 )
+            }
+            Warning::UnreadRewards => write!(f, "there are groups, and the column of rewards holds no numbers"),
+            Warning::MissingRewards { rows, of } => {
+                write!(f, "{rows} of {of} rows with a group have no reward that is a finite number")
             }
         }
     }

@@ -6,10 +6,10 @@
 
 pub mod splice;
 
-use crate::decision::RunDecision;
+use crate::decision::{Correction, RunDecision};
 use crate::options::SimilarityMetric;
 use crate::record::{Findings, RepairRecord, RepairScope, RunRecord};
-use crate::rollout::{Message, Role, Rollout};
+use crate::rollout::{Message, Role, Rollout, ToolCall};
 use crate::saar::{Plan, Repair, RepairKind, ReplacedCall, RunPlan, Scope};
 use crate::steps::Trajectory;
 use crate::tokens::CallMarker;
@@ -52,7 +52,7 @@ impl MessageSource {
     }
 }
 
-/// One repair as a preference: the same prompt, the corrected message and the last failed state of the fold.
+/// One retry as a preference: the same prompt, the corrected message and the last failed state of the fold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// Index into [`Plan::repairs`].
@@ -123,7 +123,8 @@ pub fn apply(
             // What follows is no answer to the same question.
             Scope::Removal => (MessageSource::whole(last.message), last.results.clone().collect(), None),
         };
-        if let Some(rejected) = rejected.filter(|_| repair.kind == RepairKind::Recovered) {
+        let is_pair = |rejected: &MessageSource| is_retry(plan, repair) && !say_the_same(rollout, [&message, rejected]);
+        if let Some(rejected) = rejected.filter(is_pair) {
             pairs.push(Pair { repair: index, prompt_len: messages.len(), chosen: message.clone(), rejected });
         }
         messages.push(message);
@@ -134,6 +135,22 @@ pub fn apply(
     let untrained: Vec<usize> = plan.masked.iter().map(|&s| trajectory.steps[s].message).collect();
     let tokens = splice::splice(trajectory, plan, &untrained, marker)?;
     Ok(Some(PurifiedRollout { messages, tokens, untrained, pairs }))
+}
+
+/// Whether what a repair puts in place is the same thing again: another thing is not what the failed attempt should have been.
+/// Unless it was asked, whatever did its job is taken for it.
+fn is_retry(plan: &Plan, repair: &Repair) -> bool {
+    let decision = plan.runs.get(repair.run).and_then(|run| run.decision.as_ref());
+    repair.kind == RepairKind::Recovered && decision.is_none_or(|decision| decision.correction == Correction::Retry)
+}
+
+/// Whether two messages can't be told apart but by the ids of their calls: neither is to be preferred, as where a call that ran out of
+/// time was made again.
+fn say_the_same(rollout: &Rollout<'_>, sides: [&MessageSource; 2]) -> bool {
+    let [a, b] = sides.map(|side| side.of(rollout));
+    let same = |(a, b): (&ToolCall<'_>, &ToolCall<'_>)| (a.name, a.arguments) == (b.name, b.arguments);
+    let are_calls_same = a.calls.len() == b.calls.len() && a.calls.iter().zip(&b.calls).all(same);
+    a.content == b.content && a.reasoning == b.reasoning && are_calls_same
 }
 
 /// The first step of a run with some of its calls replaced by calls of the last, and the results of all of them. Each result

@@ -89,6 +89,8 @@ pub struct Columns {
     /// Absent only where rows are read for training alone.
     pub messages: Option<usize>,
     pub reward: Option<usize>,
+    /// A column that is called as rewards are and holds no numbers: it is not read.
+    pub unread_reward: Option<usize>,
     pub tools: Option<usize>,
     pub prompt_ids: Option<usize>,
     pub response: Option<ResponseColumns>,
@@ -177,11 +179,17 @@ impl Columns {
             Some(marked) => Some(marked),
             None => named(&config.reward_column, "--reward-column", REWARD)?,
         };
+        let holds_numbers = |&k: &usize| schema.field(k).data_type().is_numeric();
+        if let Some(k) = reward.filter(|k| config.reward_column.is_some() && !holds_numbers(k)) {
+            let (column, found) = (schema.field(k).name().clone(), described(schema.field(k).data_type()));
+            return Err(SchemaError::WrongType { column, expected: "numbers, since --reward-column names it", found });
+        }
         Ok(Columns {
             id: named(&config.id_column, "--id-column", ID)?,
             group: named(&config.group_column, "--group-column", GROUP)?,
             messages,
-            reward: reward.filter(|&r| schema.field(r).data_type().is_numeric()),
+            reward: reward.filter(holds_numbers),
+            unread_reward: reward.filter(|k| !holds_numbers(k)),
             tools: known(TOOLS).filter(|&t| {
                 let found = schema.field(t).data_type();
                 is_text(found) || list_item(found).is_some()
@@ -205,6 +213,7 @@ impl Columns {
             ("messages", self.messages),
             ("tools", self.tools),
             ("reward", self.reward),
+            ("reward (not read: no numbers)", self.unread_reward),
             ("prompt tokens", self.prompt_ids),
             ("response tokens", self.response.map(|r| r.ids)),
             ("response mask", self.response.map(|r| r.mask)),

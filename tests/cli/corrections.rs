@@ -5,9 +5,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::Float64Type;
 use serde_json::{Value, json};
 
-use crate::harness::Place;
+use crate::harness::{Place, json_rows, without_provenance};
 
-fn step(tool: &str, arguments: &Value, result: &str) -> Vec<Value> {
+pub fn step(tool: &str, arguments: &Value, result: &str) -> Vec<Value> {
     vec![
         json!({"role": "assistant", "content": "", "tool_calls": [
             {"id": "c", "type": "function", "function": {"name": tool, "arguments": arguments.to_string()}}]}),
@@ -15,14 +15,14 @@ fn step(tool: &str, arguments: &Value, result: &str) -> Vec<Value> {
     ]
 }
 
-fn python(code: &str, result: &str) -> Vec<Value> {
+pub fn python(code: &str, result: &str) -> Vec<Value> {
     step("python", &json!({ "code": code }), result)
 }
 
 const TYPO: &str = "Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\nNameError: name 'is_prim' is not defined";
 
 /// A typo, and the same call without it.
-fn retried() -> Vec<Value> {
+pub fn retried() -> Vec<Value> {
     [
         python("print(sum(is_prim(n) for n in range(1000)))", TYPO),
         python("print(sum(is_prime(n) for n in range(1000)))", "168"),
@@ -31,13 +31,13 @@ fn retried() -> Vec<Value> {
 }
 
 /// A query of a table that is not there, and another question.
-fn looked() -> Vec<Value> {
+pub fn looked() -> Vec<Value> {
     let query = |sql: &str, result: &str| step("sql", &json!({ "query": sql }), result);
     let missing = "Error executing query: Table 'd.singers' doesn't exist";
     [query("SELECT name FROM singers ORDER BY age", missing), query("SHOW TABLES", "[('singer',)]")].concat()
 }
 
-fn rollouts(place: &Place, name: &str, rows: &[(&str, Option<f64>, Vec<Value>)]) {
+pub fn rollouts(place: &Place, name: &str, rows: &[(&str, Option<f64>, Vec<Value>)]) {
     let line = |(k, (group, reward, steps)): (usize, &(&str, Option<f64>, Vec<Value>))| {
         let user = vec![json!({"role": "user", "content": "How many primes are there?"})];
         let answer = vec![json!({"role": "assistant", "content": "There are 168."})];
@@ -114,7 +114,7 @@ fn calls_that_did_their_job_stay_beside_one_that_is_replaced() {
 
 // --- the table of README ---------------------------------------------------------------------------------------------
 
-fn bash(command: &str, result: &str) -> Vec<Value> {
+pub fn bash(command: &str, result: &str) -> Vec<Value> {
     step("bash", &json!({ "command": command }), result)
 }
 
@@ -296,11 +296,51 @@ fn pairs_come_from_retries_alone() {
     let ended = [bash("pytest -q", tests), finish.clone()].concat();
     let gave_up = [bash("pytest -q", "bash: pytest: command not found"), finish].concat();
     rollouts(&place, "raw.jsonl", &[("a", None, ended), ("b", None, gave_up), ("c", None, retried())]);
-    // Nor where the output of a test run counts as a failure.
-    for (out, more) in [("p.parquet", &[][..]), ("q.parquet", &["--informative", "repair"][..])] {
+    // Nor where the output of a test run counts as a failure, nor where whatever did its job is a correction.
+    let [counted, paper] = [["--informative", "repair"], ["--profile", "saar"]];
+    for (out, more) in [("p.parquet", &[][..]), ("q.parquet", &counted[..]), ("r.parquet", &paper[..])] {
         let done = place.run_by_default(&[&["--in", "raw.jsonl", "--out", out, "--pairs"], more].concat());
         assert_eq!((done.code, done.count("pairs")), (0, 1), "{}{}", done.stdout, done.stderr);
     }
+    let paper = place.rows("r.parquet");
+    let whole = place.run_by_default(&["--in", "raw.jsonl", "--out", "s.parquet", "--profile", "saar"]);
+    assert_eq!(
+        (whole.count("repairs"), paper.num_rows()),
+        (3, 3),
+        "the paper repairs all of them, with pairs or without"
+    );
+    assert_eq!(without_provenance(&paper), without_provenance(&place.rows("s.parquet")));
+}
+
+#[test]
+fn a_failed_attempt_that_no_retry_corrected_is_no_unwanted_completion() {
+    let place = Place::new();
+    let gave_up = [bash("pytest -q", "bash: pytest: command not found"), step("finish", &json!({}), "ok")].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, looked()), ("b", None, gave_up), ("c", None, retried())]);
+    for (target, rows) in [("trl-kto", 2), ("trl-dpo", 1)] {
+        for profile in ["default", "saar"] {
+            let out = format!("{target}_{profile}.parquet");
+            let args = ["--in", "raw.jsonl", "--out", &out, "--to", target, "--profile", profile];
+            let done = place.run_by_default(&args);
+            assert_eq!(done.code, 0, "{}", done.stderr);
+            assert_eq!(done.json()["exported"]["counts"][target]["rows_out"], json!(rows), "{target} {profile}");
+        }
+    }
+    let rows = json_rows(&place.rows("trl-kto_default.trl-kto.parquet"));
+    let said: Vec<(bool, bool)> = rows
+        .iter()
+        .map(|row| (row["label"] == json!(true), row["completion"].to_string().contains("is_prime")))
+        .collect();
+    assert_eq!(said, [(true, true), (false, false)], "the retry is wanted, and what it corrected is not");
+}
+
+#[test]
+fn a_call_that_was_made_again_as_it_was_is_preferred_to_nothing() {
+    let place = Place::new();
+    let again = [bash("curl -s a.org/x", "Command timed out after 30 seconds"), bash("curl -s a.org/x", "42")].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, again)]);
+    let done = place.run_by_default(&["--in", "raw.jsonl", "--out", "p.parquet", "--pairs"]);
+    assert_eq!((done.code, done.count("repairs"), done.count("pairs")), (0, 1, 0), "{}{}", done.stdout, done.stderr);
 }
 
 // --- bad input -------------------------------------------------------------------------------------------------------

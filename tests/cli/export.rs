@@ -75,7 +75,7 @@ fn arguments_become_objects_with_the_bytes_that_the_model_wrote() {
 fn pairs_are_single_messages_with_the_purified_context_before_them() {
     let place = purified("all", &["--pairs"]);
     let done = place.run(&["export", "p.parquet", "--to", "trl-dpo"]);
-    assert_eq!((done.code, done.json()["counts"]["trl-dpo"]["pairs_in"].as_u64()), (0, Some(14)), "{}", done.stderr);
+    assert_eq!((done.code, done.json()["counts"]["trl-dpo"]["pairs_in"].as_u64()), (0, Some(8)), "{}", done.stderr);
     let rows = place.rows("p.trl-dpo.parquet");
     for row in 0..rows.num_rows() {
         assert!(!values(&rows, "prompt", row).is_empty());
@@ -90,33 +90,17 @@ fn pairs_are_single_messages_with_the_purified_context_before_them() {
 }
 
 #[test]
-fn failed_attempts_without_a_correction_are_undesired_completions() {
+fn both_sides_of_each_pair_are_completions_and_nothing_else_is() {
     let place = purified("all", &["--pairs"]);
     let done = place.run(&["export", "p.parquet", "--to", "trl-kto"]);
-    let (pairs, failed_in_purified) = (14, 10);
-    assert_eq!(done.json()["counts"]["trl-kto"]["rows_out"], 2 * pairs + failed_in_purified, "{}", done.stdout);
+    let pairs = place.rows("p.pairs.parquet").num_rows();
+    assert_eq!(done.json()["counts"]["trl-kto"]["rows_out"], json!(2 * pairs), "{}", done.stdout);
     let rows = place.rows("p.trl-kto.parquet");
     let labels = rows.column_by_name("label").expect("labels").as_boolean();
     assert_eq!(labels.true_count(), pairs);
     for row in 0..rows.num_rows() {
         assert_eq!(values(&rows, "completion", row)[0]["role"], "assistant");
     }
-}
-
-#[test]
-fn failed_attempts_in_copied_context_are_no_completions() {
-    let place = Place::new();
-    place.with("formats/atif_continued.json", "trajectory.json");
-    let args = ["--in", "trajectory.json", "--out", "p.parquet", "--tokens", "drop", "--pairs", "--to", "trl-kto"];
-    let done = place.run(&args);
-    assert_eq!(done.code, 0, "{}", done.stderr);
-    assert_eq!(done.json()["exported"]["counts"]["trl-kto"]["rows_out"], 0, "{}", done.stdout);
-    // The same failure as the run's own.
-    let text = String::from_utf8(place.bytes("trajectory.json")).expect("text");
-    let own = text.replace("\"is_copied_context\": true", "\"llm_call_count\": 1");
-    std::fs::write(place.path("trajectory.json"), own).expect("written");
-    let done = place.run(&[&args[..], &["--repair-probability", "0"]].concat());
-    assert_eq!(done.json()["exported"]["counts"]["trl-kto"]["rows_out"], 1, "{}", done.stdout);
 }
 
 #[test]
@@ -281,7 +265,7 @@ fn main_job_exports_on_the_way() {
     place.with("rollouts/all.parquet", "raw.parquet");
     let done = place.run(&["--in", "raw.parquet", "--to", "trl-dpo"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert_eq!(done.json()["exported"]["counts"]["trl-dpo"]["rows_out"], 14);
+    assert_eq!(done.json()["exported"]["counts"]["trl-dpo"]["rows_out"], 8);
     place.run(&["--in", "raw.parquet", "--out", "p.parquet", "--pairs"]);
     place.run(&["export", "p.pairs.parquet", "--to", "trl-dpo", "--out", "apart.parquet"]);
     assert_eq!(place.bytes("raw.purified.trl-dpo.parquet"), place.bytes("apart.parquet"));
@@ -302,7 +286,7 @@ fn folder_has_a_configuration_for_each_use_and_is_read_as_its_rollouts_alone() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     let part = "train-00000-of-00001.parquet";
     // One of the rollouts has no message, which no trainer takes.
-    let counts = [("data", 25), ("sft", 24), ("dpo", 14), ("audit", 14)];
+    let counts = [("data", 25), ("sft", 24), ("dpo", 8), ("audit", 14)];
     for (name, rows) in counts {
         assert_eq!(place.rows(&format!("hub/{name}/{part}")).num_rows(), rows, "{name}");
     }

@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
 use serde_json::{Value, json};
 
+use crate::corrections::{python, retried, rollouts};
 use crate::harness::{Place, fixture, json_rows, rows, skipped, without_provenance, write};
 
 const ALL: &str = "rollouts/all.parquet";
@@ -340,23 +341,26 @@ fn token_columns_can_be_left_out() {
 #[test]
 fn pairs_hold_the_corrected_and_the_last_failed_message() {
     let place = Place::new();
-    place.with(ALL, "raw.parquet");
-    let said = place.run(&["--in", "raw.parquet", "--pairs"]);
+    let count = |name: &str, result: &str| python(&format!("print(sum({name}(n) for n in range(1000)))"), result);
+    let fails = |name: &str| {
+        let error = format!(
+            "Traceback (most recent call last):\n  File \"<stdin>\", line 1\nNameError: name '{name}' is not defined"
+        );
+        count(name, &error)
+    };
+    let steps = [fails("is_prim"), fails("is_prme"), count("is_prime", "168"), retried()].concat();
+    rollouts(&place, "raw.jsonl", &[("a", None, steps)]);
+    let said = place.run(&["--in", "raw.jsonl", "--pairs"]);
     let pairs = json_rows(&place.rows("raw.purified.pairs.parquet"));
-    assert_eq!(pairs.len() as u64, said.count("repairs"));
-    assert_eq!(pairs.len() as u64, said.count("pairs"));
-    let pair = pairs.iter().find(|p| p["rollout_id"] == "two_failures_then_success").expect("a pair of it");
-    let (chosen, rejected) = (&pair["chosen"][0], &pair["rejected"][0]);
-    assert_eq!(
-        (&chosen["tool_calls"][0]["id"], &rejected["tool_calls"][0]["id"]),
-        (&json!("call_2"), &json!("call_1"))
-    );
+    assert_eq!((said.count("repairs"), said.count("pairs"), pairs.len()), (2, 2, 2), "{}", said.stderr);
+    let code = |message: &Value| message["tool_calls"][0]["function"]["arguments"].to_string();
+    let (chosen, rejected) = (&pairs[0]["chosen"][0], &pairs[0]["rejected"][0]);
+    assert!(code(chosen).contains("is_prime(") && code(rejected).contains("is_prme("), "{pairs:?}");
     assert_eq!(chosen["content"], rejected["content"]);
-    assert_eq!(pair["prompt"].as_array().map(Vec::len), Some(1));
-    assert_eq!(pair["error_type"], "NameError");
+    assert_eq!(pairs[0]["prompt"].as_array().map(Vec::len), Some(1));
+    assert_eq!(pairs[0]["error_type"], "NameError");
     // The second repair of a rollout stands on the first one's result.
-    let second = pairs.iter().find(|p| p["rollout_id"] == "two_runs" && p["repair"] == 1).expect("two repairs");
-    assert_eq!(second["prompt"].as_array().map(Vec::len), Some(3));
+    assert_eq!((&pairs[1]["repair"], pairs[1]["prompt"].as_array().map(Vec::len)), (&json!(1), Some(3)));
 }
 
 #[test]

@@ -16,8 +16,6 @@ use crate::ingest::{Chunk, Shape, decode_chunk};
 use crate::options::ExportConfig;
 use crate::purifier::counts::add_all;
 use crate::run::{Run, RunError, Task};
-use crate::steps::{Outcome, Trajectory};
-use crate::verdict::ErrorDetector;
 use crate::write::export::{self as rows, LinesFile, Reject};
 use crate::write::{EncodedRows, Encoder, FileRecord, ParquetFile, ParquetForm, WriteError};
 
@@ -32,7 +30,6 @@ pub(super) enum Content {
 /// Writes files under the settings of one export.
 pub(super) struct Writer<'w> {
     pub(super) config: &'w ExportConfig,
-    pub(super) detector: &'w ErrorDetector,
     pub(super) root: &'w Path,
     pub(super) run: &'w Run<'w>,
 }
@@ -139,7 +136,6 @@ impl Writer<'_> {
         };
         let all: Vec<&Source> = match made_of {
             MadeOf::Pairs => sources.pairs.iter().collect(),
-            MadeOf::PairsAndFailures => sources.pairs.iter().chain(&sources.rollouts).collect(),
             MadeOf::Rollouts => sources.rollouts.iter().collect(),
         };
         for (k, source) in all.iter().enumerate() {
@@ -183,7 +179,7 @@ impl Writer<'_> {
                     out.counts.rollouts_in += batch.rows() as u64;
                     batches.extend(rows::repairs(batch, &rows::repairs_schema()).map_err(columns_error)?);
                 }
-                Content::Rows(target) => self.add_rows(target, batch, shape, &mut out).map_err(columns_error)?,
+                Content::Rows(target) => add_rows(target, batch, shape, &mut out).map_err(columns_error)?,
             }
         }
         for line in bad_lines {
@@ -201,62 +197,49 @@ impl Writer<'_> {
         };
         Ok(Part { rows, counts: out.counts, rejects: out.rejects })
     }
+}
 
-    fn add_rows(
-        &self,
-        target: Target,
-        batch: &Decoded,
-        shape: &Shape,
-        out: &mut PartBuilder,
-    ) -> Result<(), arrow::error::ArrowError> {
-        let pairs = match shape.columns.preference.filter(|_| shape.columns.messages.is_none()) {
-            Some(found) => Some(PreferenceReader::new(batch, found, &shape.columns)?),
-            None => None,
-        };
-        let samples = match pairs {
-            Some(_) => None,
-            None => Some(SampleReader::new(batch, &shape.columns)?),
-        };
-        for row in 0..batch.rows() {
-            let made = match (&pairs, &samples) {
-                (Some(pairs), _) => {
-                    out.counts.pairs_in += 1;
-                    of_pair(target, pairs, row)
-                }
-                (None, Some(samples)) => {
-                    out.counts.rollouts_in += 1;
-                    self.of_rollout(target, batch, samples, row)
-                }
-                (None, None) => Ok(Vec::new()),
-            };
-            match made {
-                Ok(rows) => out.rows.extend(rows),
-                Err(refusal) => out.reject(batch.number(row), &refusal, rows::row_text(&batch.batch, row)?),
+fn add_rows(
+    target: Target,
+    batch: &Decoded,
+    shape: &Shape,
+    out: &mut PartBuilder,
+) -> Result<(), arrow::error::ArrowError> {
+    let pairs = match shape.columns.preference.filter(|_| shape.columns.messages.is_none()) {
+        Some(found) => Some(PreferenceReader::new(batch, found, &shape.columns)?),
+        None => None,
+    };
+    let samples = match pairs {
+        Some(_) => None,
+        None => Some(SampleReader::new(batch, &shape.columns)?),
+    };
+    for row in 0..batch.rows() {
+        let made = match (&pairs, &samples) {
+            (Some(pairs), _) => {
+                out.counts.pairs_in += 1;
+                of_pair(target, pairs, row)
             }
+            (None, Some(samples)) => {
+                out.counts.rollouts_in += 1;
+                of_rollout(target, batch, samples, row)
+            }
+            (None, None) => Ok(Vec::new()),
+        };
+        match made {
+            Ok(rows) => out.rows.extend(rows),
+            Err(refusal) => out.reject(batch.number(row), &refusal, rows::row_text(&batch.batch, row)?),
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn of_rollout(
-        &self,
-        target: Target,
-        batch: &Decoded,
-        samples: &SampleReader<'_>,
-        row: usize,
-    ) -> Result<Vec<Cells>, Refusal> {
-        let sample = samples.row(row)?;
-        // Tokens are used as they are; all other profiles are made of messages, which must be sound.
-        let mut failed = Vec::new();
-        if target.reads_messages() && sample.messages.is_some() {
-            let rollout = batch.rollout(row)?;
-            if target.reads_failures() {
-                let trajectory = Trajectory::new(&rollout, self.detector);
-                let steps = trajectory.steps.iter();
-                failed.extend(steps.filter(|s| s.attempt == Some(Outcome::Failed)).map(|s| s.message));
-            }
-        }
-        Ok(target.of_rollout(&sample, &failed)?)
+fn of_rollout(target: Target, batch: &Decoded, samples: &SampleReader<'_>, row: usize) -> Result<Vec<Cells>, Refusal> {
+    let sample = samples.row(row)?;
+    // Tokens are used as they are; all other profiles are made of messages, which must be sound.
+    if target.reads_messages() && sample.messages.is_some() {
+        batch.rollout(row)?;
     }
+    Ok(target.of_rollout(&sample)?)
 }
 
 fn of_pair(target: Target, pairs: &PreferenceReader<'_>, row: usize) -> Result<Vec<Cells>, Refusal> {

@@ -19,9 +19,8 @@ use super::records::{hash_file, to_text};
 use crate::error::Error;
 use crate::export::{ExportTarget, PROFILES, Profile, Target, card, targets};
 use crate::ingest::{EXPORT_FOLDER, EXPORT_RECORD};
-use crate::options::{ColumnConfig, CompressionLevel, DetectConfig, ExportConfig, Options, RunConfig};
+use crate::options::{ColumnConfig, CompressionLevel, ExportConfig, Options, RunConfig};
 use crate::run::Run;
-use crate::verdict::ErrorDetector;
 use crate::write::{FileRecord, export as rows, remove_stale, write_text};
 pub use counts::ExportCounts;
 use file::{Content, Writer};
@@ -51,23 +50,16 @@ struct Record<'r> {
     tool_version: &'static str,
     target: &'static str,
     columns: &'r ColumnConfig,
-    errors: &'r DetectConfig,
     compression_level: CompressionLevel,
     inputs: Vec<InputRecord>,
     outputs: Vec<FileRecord>,
     counts: &'r BTreeMap<String, ExportCounts>,
 }
 
-/// How rows are read.
-pub struct Reading<'r> {
-    pub errors: &'r DetectConfig,
-    pub columns: &'r ColumnConfig,
-}
-
 /// Writes the inputs for the target, with rejects and a record beside them.
-pub fn export(config: &ExportConfig, reading: &Reading<'_>, run: &Run<'_>) -> Result<ExportSummary, Error> {
+pub fn export(config: &ExportConfig, columns: &ColumnConfig, run: &Run<'_>) -> Result<ExportSummary, Error> {
     let to = target_of(&config.to)?;
-    let sources = run.install(|| Sources::find(config, to, reading.columns))?;
+    let sources = run.install(|| Sources::find(config, to, columns))?;
     let plan = Plan::new(config, to, &sources)?;
     let written = plan.files.iter().map(|f| &f.path).chain([&plan.rejects, &plan.record]).chain(&plan.card);
     for path in written {
@@ -77,8 +69,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>, run: &Run<'_>) -> Re
         refuse_others(&plan.root, plan.data.len())?;
         refuse_foreign_card(card)?;
     }
-    let detector = ErrorDetector::new(reading.errors)?;
-    let writer = Writer { config, detector: &detector, root: &plan.root, run };
+    let writer = Writer { config, root: &plan.root, run };
     let mut counts: BTreeMap<String, ExportCounts> = BTreeMap::new();
     let mut rejected = Vec::new();
     let mut records = plan.copied(&sources)?;
@@ -103,8 +94,7 @@ pub fn export(config: &ExportConfig, reading: &Reading<'_>, run: &Run<'_>) -> Re
         tool: "purify",
         tool_version: env!("CARGO_PKG_VERSION"),
         target: to.name(),
-        columns: reading.columns,
-        errors: reading.errors,
+        columns,
         compression_level: config.compression_level,
         inputs: sources.records()?,
         outputs: records,

@@ -51,18 +51,18 @@ impl Sources {
             ExportTarget::Profile(profile) => Some(profile.made_of),
             ExportTarget::Folder => None,
         };
-        let is_made_of_pairs_alone = made_of == Some(MadeOf::Pairs);
+        let is_made_of_pairs = made_of == Some(MadeOf::Pairs);
         if to.needs_pairs() && out.pairs.is_empty() {
             let rollouts: Vec<PathBuf> = out.rollouts.iter().map(|r| r.path.clone()).collect();
             for path in rollouts {
                 match companion(&path) {
                     Some(pairs) => out.add(&pairs, columns)?,
-                    None if is_made_of_pairs_alone => return Err(no_pairs(&path, to)),
+                    None if is_made_of_pairs => return Err(no_pairs(&path, to)),
                     None => {}
                 }
             }
         }
-        if is_made_of_pairs_alone {
+        if is_made_of_pairs {
             out.rollouts.clear();
         }
         let needs_rollouts = made_of == Some(MadeOf::Rollouts);
