@@ -4,7 +4,7 @@
 usage: measure_residue.py PURIFY FOLDER [--show]
 
 PURIFY is the program, FOLDER holds the files that fixtures/reference/residue_labels.csv names (they are not part of this
-repository). A label says whether text that stays after the default repair (the reasoning of the purified step, its call,
+repository). A label says whether text that stays after a repair by the paper's rule (the reasoning of the purified step, its call,
 the reasoning of the message directly behind it) speaks of an error or attempt that is no longer there. Labels were given
 by reading, before the guard was run; its wordings were tuned on one half and are reported on both.
 """
@@ -21,7 +21,7 @@ LABELS = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "referenc
 
 
 def repairs(purify, path, out):
-    subprocess.run([purify, "--quiet", "--in", path, "--out", out], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([purify, "--quiet", "--profile", "saar", "--in", path, "--out", out], check=True, stdout=subprocess.DEVNULL)
     return [row["repairs"] for row in pq.read_table(out, columns=["purification"])["purification"].to_pylist()]
 
 
@@ -30,7 +30,7 @@ def main():
     with open(LABELS, encoding="utf-8") as file:
         labels = list(csv.DictReader(file))
     with tempfile.TemporaryDirectory() as place:
-        found = {name: repairs(purify, folder / name, pathlib.Path(place) / name) for name in {r["file"] for r in labels}}
+        found = {name: repairs(purify, folder / name, pathlib.Path(place) / f"{name}.parquet") for name in {r["file"] for r in labels}}
     counts = collections.defaultdict(collections.Counter)
     for number, row in enumerate(labels):
         is_found = found[row["file"]][int(row["row"])][int(row["repair"])]["residue"]

@@ -446,6 +446,46 @@ fn code_that_never_ran_defines_nothing_and_a_guard_that_is_off_looks_at_nothing(
     assert_eq!(finding(&raw, json!({"guard": { "on_dependency": "keep" }})).depends_on_removed, None);
 }
 
+/// What the guard says of the one repair in calls of a tool: (code, whether it fails).
+fn dependence(tool: &str, argument: &str, steps: &[(&str, bool)]) -> Option<bool> {
+    let step = |(code, is_error): &(&str, bool)| {
+        let mut out = failing("", &json!({ argument: code }).to_string());
+        out[0].calls[0].0 = tool.to_owned();
+        out[1].is_error = Some(*is_error);
+        out
+    };
+    finding(&steps.iter().flat_map(step).collect::<Vec<_>>(), json!({})).depends_on_removed
+}
+
+#[test]
+fn tools_that_keep_names_are_known_by_their_own() {
+    let steps = [("total = 3 * 7\nprint(totl)", true), ("print(total)", false)];
+    for tool in
+        ["stateful_python_code_exec", "ipython", "jupyter_cell", "code_interpreter", "server__run_python", "repl"]
+    {
+        assert_eq!(dependence(tool, "input", &steps), Some(true), "{tool}");
+    }
+    for tool in ["lookup_code", "sql", "read_notebook"] {
+        assert_eq!(dependence(tool, "input", &[steps[0], ("print(21)", false)]), None, "{tool}");
+    }
+}
+
+#[test]
+fn a_tool_whose_calls_use_names_of_earlier_ones_keeps_them_whatever_it_is_called() {
+    let failed = ("total = 3 * 7\nprint(totl)", true);
+    let proof = [("n = 3", false), ("print(n)", false)];
+    let of = |steps: &[&[(&str, bool)]]| dependence("workbench", "input", &steps.concat());
+    assert_eq!(of(&[&proof, &[failed, ("print(total)", false)]]), Some(true));
+    assert_eq!(of(&[&proof, &[failed, ("print(3 * 7)", false)]]), Some(false));
+    assert_eq!(of(&[&[failed, ("print(total)", false)]]), Some(true), "the need itself proves it");
+    // Nothing is proven where each call defines all that it uses, where a use failed, or where the words are no Python.
+    assert_eq!(of(&[&[failed, ("total = 3 * 7\nprint(total)", false)]]), None);
+    let fresh = [("n = 3\nprint(n)", false), ("n = 4\nprint(n)", false)];
+    assert_eq!(of(&[&fresh, &[failed, ("print(3 * 7)", false)]]), None);
+    assert_eq!(of(&[&[("n = 3 please", false), ("show n", false), failed, ("print(3 * 7)", false)]]), None);
+    assert_eq!(of(&[&[("n = 3", false), failed, ("print(3 * 7)", false), ("print(n)", true)]]), None);
+}
+
 #[test]
 fn a_repair_that_takes_away_a_needed_name_can_be_skipped() {
     let raw = [python("", "n = 3\nprint(m)", true), python("", "print(n)", false)].concat();

@@ -11,7 +11,6 @@ use indicatif::HumanCount;
 
 use super::diff::{Line, RolloutDiff};
 use crate::error::Error;
-use crate::group::BaselineTally;
 use crate::options::{EmbedModel, Options};
 use crate::pipeline::Summary;
 use crate::pipeline::revert::RevertReport;
@@ -165,7 +164,7 @@ impl Printer {
         row("changed", counts.rows_changed, percent("changed_rate"));
         row("rejected", counts.rows_rejected, listed(&counts.rejects));
         if let Some(groups) = &summary.groups {
-            row("advantages known", groups.told, told(groups));
+            row("advantages known", groups.told, groups.to_string());
         }
         row(
             "attempts",
@@ -306,26 +305,6 @@ impl Printer {
 
 fn one_line(text: &str) -> String {
     text.lines().map(|line| escaped(line.trim())).collect::<Vec<_>>().join(" ")
-}
-
-/// Which groups tell who did better, and why the others don't.
-fn told(groups: &BaselineTally) -> String {
-    let BaselineTally { groups: all, single, equal, .. } = *groups;
-    if all == 0 {
-        return "there are no groups with rewards: all rollouts are alike".to_owned();
-    }
-    let mut out = format!("of {} groups {} tell", grouped(all), grouped(all - single - equal));
-    if equal > 0 {
-        let _ = write!(out, ", {} have equal rewards", grouped(equal));
-    }
-    if single > 0 {
-        let _ = write!(
-            out,
-            ", {} are a single rollout (groups that are spread over files need all of them at once)",
-            grouped(single)
-        );
-    }
-    out
 }
 
 pub(super) fn listed(counts: &std::collections::BTreeMap<String, u64>) -> String {

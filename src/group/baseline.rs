@@ -5,6 +5,7 @@
 //! or names. Where nothing tells which rollout did better, the advantage is absent, never 0.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -85,6 +86,29 @@ pub struct BaselineTally {
     pub equal: u64,
     /// Rows of all other groups: their advantage is known.
     pub told: u64,
+}
+
+/// Which groups tell who did better, and why the others don't.
+impl fmt::Display for BaselineTally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BaselineTally { groups, single, equal, .. } = *self;
+        if groups == 0 {
+            return f.write_str("there are no groups with rewards: all rollouts are alike");
+        }
+        write!(f, "of {groups} groups {} tell", groups - single - equal)?;
+        if equal > 0 {
+            write!(f, ", {equal} have equal rewards")?;
+        }
+        match single {
+            0 => Ok(()),
+            single => {
+                write!(
+                    f,
+                    ", {single} are a single rollout (groups that are spread over files need all of them at once)"
+                )
+            }
+        }
+    }
 }
 
 impl BaselineTally {

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::builtins::is_builtin;
 use super::glance;
@@ -18,15 +18,15 @@ use super::python::{self, Names};
 use super::raw::Code;
 use crate::intent::{Kind, kind_of};
 use crate::message::Message;
-use crate::saar::{Plan, Repair, RepairKind, called_code};
+use crate::saar::{Plan, Repair, RepairKind, called_code, code_of};
 use crate::steps::{Outcome, Trajectory};
 
 /// Steps after a repair at which one glances; if that is not enough, the code is parsed.
 const MAX_GLANCES: usize = 32;
 
 /// For each repair of a plan: whether what stays depends on what it removes; `None`: not known, or its tool keeps no
-/// Python names. `stateful_tools`: tools that do, besides those whose name or `code` argument says that they run Python; one that
-/// keeps no names is no harm, since a call that ran there defines all that it uses. `unmakes`: a repair that is found is not
+/// Python names. `stateful_tools`: tools that do, besides those whose name or `code` argument says that they run Python and those
+/// that the data proves to; one that keeps no names is no harm, since a call that ran there defines all that it uses. `unmakes`: a repair that is found is not
 /// made, so that its names are there for the steps after.
 pub fn find(
     trajectory: &Trajectory<'_, '_>,
@@ -86,6 +86,7 @@ struct Codes<'t> {
     of_step: Vec<OnceCell<Option<Code<'t>>>>,
     unpacked: Vec<OnceCell<String>>,
     names: Vec<OnceCell<Option<Names>>>,
+    proven: OnceCell<HashSet<&'t str>>,
     /// The tool that was asked for last, and whether it runs Python: mostly it is the same again.
     last_tool: Cell<Option<(&'t str, bool)>>,
 }
@@ -99,6 +100,7 @@ impl<'t> Codes<'t> {
             of_step: vec![OnceCell::new(); steps],
             unpacked: vec![OnceCell::new(); steps],
             names: vec![OnceCell::new(); steps],
+            proven: OnceCell::new(),
             last_tool: Cell::new(None),
         }
     }
@@ -113,7 +115,10 @@ impl<'t> Codes<'t> {
             return self.runs_python(call.name, call.arguments).then(|| Code::of(call.arguments));
         }
         let called = called_code(message).into_iter();
-        let codes: Vec<String> = called.filter(|c| self.runs_python_by_name(&c.tool)).map(|c| c.code).collect();
+        let codes: Vec<String> = called
+            .filter(|c| self.runs_python_by_name(&c.tool) || self.proven().contains(c.tool.as_str()))
+            .map(|c| c.code)
+            .collect();
         (!codes.is_empty()).then(|| Code::Plain(Cow::Owned(codes.join("\n"))))
     }
 
@@ -126,11 +131,34 @@ impl<'t> Codes<'t> {
                 answer
             }
         };
-        by_name || arguments.trim_start_matches(['{', ' ', '\n']).starts_with("\"code\"")
+        by_name || first_argument(arguments) == Some("code") || self.proven().contains(tool)
     }
 
     fn runs_python_by_name(&self, tool: &str) -> bool {
         self.stateful_tools.iter().any(|known| known.eq_ignore_ascii_case(tool)) || kind_of(tool) == Kind::Python
+    }
+
+    /// Tools that run Python and keep its names, whatever they are called: a call that did its job used a name that only an earlier
+    /// call of the tool defined.
+    fn proven(&self) -> &HashSet<&'t str> {
+        self.proven.get_or_init(|| {
+            let mut out = HashSet::new();
+            let mut defined: HashMap<&str, HashSet<String>> = HashMap::new();
+            for step in (0..self.of_step.len()).filter(|&step| !self.never_ran(step)) {
+                let message: &'t Message<'t> = &self.trajectory.rollout.messages[self.trajectory.steps[step].message];
+                let [call] = message.calls.as_slice() else { continue };
+                if out.contains(call.name) || !may_run_python(call.name, call.arguments) {
+                    continue;
+                }
+                let Some(names) = python::names(&code_of(call.arguments)) else { continue };
+                let known = defined.entry(call.name).or_default();
+                if self.is_ok(step) && names.used.iter().any(|name| known.contains(name) && !is_builtin(name)) {
+                    out.insert(call.name);
+                }
+                known.extend(names.defined);
+            }
+            out
+        })
     }
 
     fn unpacked(&self, step: usize) -> &str {
@@ -151,6 +179,18 @@ impl<'t> Codes<'t> {
     fn is_ok(&self, step: usize) -> bool {
         self.trajectory.steps[step].attempt.is_some_and(Outcome::did_its_job)
     }
+}
+
+/// The name of the first argument, as the model wrote it.
+fn first_argument(arguments: &str) -> Option<&str> {
+    arguments.trim_start_matches(['{', ' ', '\n']).strip_prefix('"')?.split('"').next()
+}
+
+/// Whether nothing says that a tool runs something else than Python, and it was handed something that may be code.
+fn may_run_python(tool: &str, arguments: &str) -> bool {
+    let is_open = matches!(kind_of(tool), Kind::Other | Kind::Shell);
+    let is_text = first_argument(arguments).is_some_and(|name| ["input", "script", "source"].contains(&name));
+    is_open && (is_text || !arguments.trim_start().starts_with('{'))
 }
 
 /// The repair that removes each step.
