@@ -2,6 +2,7 @@
 //!
 //! Owns the loop and what is kept of it. The treatment is the main job's, the update the trainer's.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -27,6 +28,10 @@ use super::{Failure, World, model_choice};
 /// Prompts of an update, and rollouts of a prompt.
 const PROMPTS: usize = 32;
 const PER_PROMPT: usize = 8;
+
+/// Folders of what is compared, and of what looked for a learning rate.
+pub const RUNS: &str = "runs";
+pub const SWEEP: &str = "sweep";
 
 /// A treatment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,6 +117,8 @@ pub struct Setup {
     pub updates: u64,
     pub learning_rate: f64,
     pub tasks: usize,
+    /// Looks for a learning rate and is compared with nothing else.
+    pub is_sweep: bool,
 }
 
 /// One update, as it is kept.
@@ -155,7 +162,7 @@ pub struct Kept {
 
 /// Where an arm is kept.
 fn place(setup: &Setup, checkpoint: &Checkpoint, out: &Path) -> PathBuf {
-    out.join("runs").join(format!(
+    out.join(if setup.is_sweep { SWEEP } else { RUNS }).join(format!(
         "{}-{}-{}-s{}-u{}-lr{:e}-t{}-{}.json",
         setup.start.name,
         setup.regime.name(),
@@ -175,15 +182,25 @@ fn before(setup: &Setup, checkpoint: &Checkpoint, policy: &Policy, world: &mut W
         return Ok(serde_json::from_str(&text)?);
     }
     let found = measure::evaluate(policy, world, setup.regime.calls(), setup.tasks)?;
-    std::fs::write(&path, serde_json::to_string(&found)?)?;
+    whole(&path, &found)?;
     Ok(found)
 }
 
+/// Writes a file that is there whole or not at all, whoever writes the same beside.
+fn whole(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(serde_json::to_string(value)?.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
 /// Trains an arm, unless it is kept already.
-pub fn run(setup: &Setup, checkpoint: &Checkpoint, world: &mut World, out: &Path) -> Result<(), Failure> {
+pub fn run(setup: &Setup, checkpoint: &Checkpoint, world: &mut World, out: &Path) -> Result<Kept, Failure> {
     let path = place(setup, checkpoint, out);
-    if path.exists() {
-        return Ok(());
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(serde_json::from_str(&text)?);
     }
     let started = Instant::now();
     let mut policy = Policy::load(&checkpoint.folder, &Device::Cpu, DType::F32)?;
@@ -216,15 +233,12 @@ pub fn run(setup: &Setup, checkpoint: &Checkpoint, world: &mut World, out: &Path
     };
     let by_part = kept.history.iter().fold([0.0; 4], |sum, u| std::array::from_fn(|k| sum[k] + u.seconds[k]));
     world.say(&format!(
-        "{} {} {} seed {}: success {:.3}, first calls that fail {:.3}, greedy {:.3}; {:.0} s (sample, treat, score, train: {by_part:.0?})",
-        kept.start, kept.regime, kept.arm, kept.seed, after.sampled.success, after.sampled.first_failures,
+        "{} {} {} seed {} rate {:e}: success {:.3}, first calls that fail {:.3}, greedy {:.3}; {:.0} s (sample, treat, score, train: {by_part:.0?})",
+        kept.start, kept.regime, kept.arm, kept.seed, kept.learning_rate, after.sampled.success, after.sampled.first_failures,
         after.greedy.success, kept.seconds
     ));
-    std::fs::create_dir_all(out.join("runs"))?;
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, serde_json::to_string(&kept)?)?;
-    std::fs::rename(&partial, &path)?;
-    Ok(())
+    whole(&path, &kept)?;
+    Ok(kept)
 }
 
 /// An arm between two updates.

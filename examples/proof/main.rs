@@ -7,6 +7,7 @@
 pub mod arms;
 pub mod draw;
 pub mod measure;
+mod plan;
 mod plots;
 pub mod python;
 mod report;
@@ -17,16 +18,19 @@ pub mod text;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use purify::options::{DeviceChoice, ModelChoice, Positive, Precision};
-use purify::run::{Run, Silent};
+use purify::run::{Run, Silent, panic_text};
 
-use arms::{Arm, Regime, Setup};
+use arms::{Kept, Setup};
+use plan::Plan;
 use python::Pool;
-use start::Start;
+use start::{Checkpoint, Start};
+use tempfile::TempDir;
 use text::Tokenizer;
 
 /// Why the program stops, in words.
@@ -69,13 +73,14 @@ pub struct Arguments {
     #[arg(long)]
     hours: Option<f64>,
     /// Calls of a rollout: cheap (5), dear (2)
-    #[arg(long, value_delimiter = ',', default_value = "cheap")]
+    #[arg(long, value_delimiter = ',')]
     regimes: Vec<String>,
     /// Starting checkpoints: harmful (a failure in the context lowers success), harmless
-    #[arg(long, value_delimiter = ',', default_value = "harmful")]
+    #[arg(long, value_delimiter = ',')]
     starts: Vec<String>,
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f64,
+    /// One for all arms; else each arm's best of a sweep
+    #[arg(long)]
+    learning_rate: Option<f64>,
     /// Fixed tasks of the last evaluation
     #[arg(long)]
     tasks: Option<usize>,
@@ -84,30 +89,86 @@ pub struct Arguments {
     out: PathBuf,
     #[arg(long, default_value = "python3")]
     python: String,
+    /// Arms that are trained side by side, one core each; else as many as there are cores
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Only write tables and plots of what is kept
     #[arg(long)]
     report: bool,
 }
 
-/// What every part of the program needs.
+/// What a run needs for itself alone.
 pub struct World {
     pub pool: Pool,
     pub tokenizer: Tokenizer,
     /// A folder for files of one update.
     pub scratch: PathBuf,
+    threads: usize,
     signal: AtomicUsize,
     started: Instant,
+    /// Removes what is left there.
+    _scratch: TempDir,
 }
 
 impl World {
+    fn new(python: &str, threads: usize, started: Instant) -> Result<Self, Failure> {
+        let scratch = tempfile::tempdir()?;
+        Ok(World {
+            pool: Pool::start(python, threads)?,
+            tokenizer: Tokenizer::default(),
+            scratch: scratch.path().to_owned(),
+            threads,
+            signal: AtomicUsize::new(0),
+            started,
+            _scratch: scratch,
+        })
+    }
+
     /// The threads of the library's commands.
     pub fn run(&self) -> Result<Run<'_>, Failure> {
-        Ok(Run::new(0, &Silent, &self.signal)?)
+        Ok(Run::new(self.threads, &Silent, &self.signal)?)
     }
 
     pub fn say(&self, text: &str) {
         eprintln!("{:>6.0} s  {text}", self.started.elapsed().as_secs_f64());
     }
+}
+
+/// Does each piece of work in one of the worlds, and returns what came out in the order asked. The first failure ends it.
+fn side_by_side<T: Sync, R: Send>(
+    worlds: &mut [World],
+    pieces: &[T],
+    work: impl Fn(&T, &mut World) -> Result<R, Failure> + Sync,
+) -> Result<Vec<R>, Failure> {
+    let next = Mutex::new(pieces.iter().enumerate());
+    let take = || next.lock().ok().and_then(|mut next| next.next());
+    let serve = |world: &mut World| -> Result<Vec<(usize, R)>, Failure> {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(world.threads).build()?;
+        let mut out = Vec::new();
+        while let Some((k, piece)) = take() {
+            match threads.install(|| work(piece, world)) {
+                Ok(found) => out.push((k, found)),
+                Err(failure) => {
+                    // Nobody takes what is left.
+                    while take().is_some() {}
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(out)
+    };
+    let mut out = Vec::new();
+    std::thread::scope(|scope| -> Result<(), Failure> {
+        let threads: Vec<_> = worlds.iter_mut().map(|world| scope.spawn(|| serve(world))).collect();
+        for thread in threads {
+            let found =
+                thread.join().map_err(|panic| Failure::new(format!("this is a bug: {}", panic_text(&*panic))))?;
+            out.extend(found?);
+        }
+        Ok(())
+    })?;
+    out.sort_by_key(|(k, _)| *k);
+    Ok(out.into_iter().map(|(_, found)| found).collect())
 }
 
 /// A model on the CPU.
@@ -132,78 +193,42 @@ fn main() -> ExitCode {
     }
 }
 
-/// Named once each, or refused.
-fn distinct<T: PartialEq>(
-    option: &str,
-    names: &[String],
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>, Failure> {
-    let mut out = Vec::new();
-    for name in names {
-        let found =
-            parse(name).ok_or_else(|| Failure::new(format!("--{option}: there is no `{}`", name.escape_debug())))?;
-        if out.contains(&found) {
-            return Err(Failure::new(format!("--{option}: `{name}` is named twice")));
-        }
-        out.push(found);
-    }
-    Ok(out)
-}
-
 /// Runs what is asked for and not kept yet.
 pub fn prove(arguments: &Arguments) -> Result<(), Failure> {
-    let arms = match (arguments.arms.is_empty(), arguments.quick) {
-        (false, _) => distinct("arms", &arguments.arms, Arm::named)?,
-        (true, true) => vec![Arm::QUICK[0], Arm::QUICK[1]],
-        (true, false) => Arm::all(),
-    };
-    let regimes = distinct("regimes", &arguments.regimes, Regime::named)?;
-    let starts = distinct("starts", &arguments.starts, Start::named)?;
-    let seeds = if arguments.seeds.is_empty() {
-        (0..if arguments.quick { 1 } else { 5 }).collect()
-    } else {
-        arguments.seeds.clone()
-    };
-    if (1..seeds.len()).any(|k| seeds[..k].contains(&seeds[k])) {
-        return Err(Failure::new("--seeds: a seed is named twice"));
-    }
-    let updates = arguments.updates.unwrap_or(if arguments.quick { 4 } else { 60 });
-    if updates == 0 || arguments.hours.is_some_and(|hours| hours <= 0.0) || arguments.tasks == Some(0) {
-        return Err(Failure::new(
-            "nothing can be trained with a budget of zero: --updates, --hours and --tasks are above zero",
-        ));
-    }
-    std::fs::create_dir_all(&arguments.out)?;
+    let plan = Plan::of(arguments)?;
+    let out = &arguments.out;
+    std::fs::create_dir_all(out)?;
     if arguments.report {
-        return report::write(&arguments.out);
+        return report::write(out);
     }
-    let scratch = tempfile::tempdir()?;
-    let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let mut world = World {
-        pool: Pool::start(&arguments.python, threads)?,
-        tokenizer: Tokenizer::default(),
-        scratch: scratch.path().to_owned(),
-        signal: AtomicUsize::new(0),
-        started: Instant::now(),
-    };
-    let tasks = arguments.tasks.unwrap_or(if arguments.quick { 100 } else { 1000 });
+    let started = Instant::now();
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let jobs = arguments.jobs.unwrap_or(cores).max(1);
+    let mut worlds = (0..jobs)
+        .map(|_| World::new(&arguments.python, (cores / jobs).max(1), started))
+        .collect::<Result<Vec<_>, _>>()?;
+    let starts = plan.starts();
+    let checkpoints: Vec<(Start, Checkpoint)> = side_by_side(&mut worlds, &starts, |start, world| {
+        Ok((*start, start::checkpoint(*start, world, out, arguments.quick)?))
+    })?;
     let limit = arguments.hours.map(|hours| Duration::from_secs_f64(hours * 3600.0));
-    // Seed by seed, so that a run that is cut short compares all arms on as many seeds as it has.
-    for start in starts {
-        let checkpoint = start::checkpoint(start, &mut world, &arguments.out, arguments.quick)?;
-        for &seed in &seeds {
-            for &regime in &regimes {
-                for &arm in &arms {
-                    let learning_rate = arguments.learning_rate;
-                    let setup = Setup { start, regime, arm, seed, updates, learning_rate, tasks };
-                    if limit.is_some_and(|limit| world.started.elapsed() > limit) {
-                        world.say("the hours are used up; what is finished is kept");
-                        return report::write(&arguments.out);
-                    }
-                    arms::run(&setup, &checkpoint, &mut world, &arguments.out)?;
-                }
-            }
-        }
+    let is_over = || limit.is_some_and(|limit| started.elapsed() > limit);
+    let mut all = |runs: &[Setup]| -> Result<Vec<Option<Kept>>, Failure> {
+        let run = |setup: &Setup, world: &mut World| {
+            let checkpoint = checkpoints.iter().find(|(start, _)| *start == setup.start);
+            let (_, checkpoint) = checkpoint.ok_or_else(|| Failure::new("this is a bug: a run without a start"))?;
+            if is_over() { Ok(None) } else { arms::run(setup, checkpoint, world, out).map(Some) }
+        };
+        side_by_side(&mut worlds, runs, run)
+    };
+    let swept: Vec<Kept> = all(&plan.sweep())?.into_iter().flatten().collect();
+    let runs = plan.runs(|arm| report::best_rate(&swept, arm.name()).ok_or_else(cut_short))?;
+    if all(&runs)?.iter().any(Option::is_none) {
+        eprintln!("the hours are used up; what is finished is kept");
     }
-    report::write(&arguments.out)
+    report::write(out)
+}
+
+fn cut_short() -> Failure {
+    Failure::new("the hours were used up before the learning rate was swept; what is finished is kept")
 }

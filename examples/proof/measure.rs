@@ -60,10 +60,11 @@ pub struct Evaluation {
     pub injected: Measured,
 }
 
-/// Evaluates; `tasks_each` counts the fixed tasks, of which half are asked again with an injected error.
-pub fn evaluate(policy: &Policy, world: &mut World, calls: usize, tasks_each: usize) -> Result<Evaluation, Failure> {
-    let fixed = tasks(tasks_each, false, &mut Draw::of(&[17]));
-    let unseen = tasks(tasks_each / 4, true, &mut Draw::of(&[19]));
+/// Evaluates; `count` is that of the fixed tasks. Half of them are asked again with an injected error, a quarter greedily; of
+/// unseen ones there are a tenth as many.
+pub fn evaluate(policy: &Policy, world: &mut World, calls: usize, count: usize) -> Result<Evaluation, Failure> {
+    let fixed = tasks(count, false, &mut Draw::of(&[17]));
+    let unseen = tasks(count / 10, true, &mut Draw::of(&[19]));
     let rules = Rules { per_task: 1, calls, temperature: 1.0, seed: 23, rolls_back: false, injects: false };
     let World { tokenizer, pool, .. } = world;
     let mut look = |tasks: &[_], rules: Rules| -> Result<Measured, Failure> {
@@ -71,8 +72,8 @@ pub fn evaluate(policy: &Policy, world: &mut World, calls: usize, tasks_each: us
     };
     Ok(Evaluation {
         sampled: look(&fixed, rules)?,
-        greedy: look(&fixed, Rules { temperature: 0.0, ..rules })?,
+        greedy: look(&fixed[..count / 4], Rules { temperature: 0.0, ..rules })?,
         unseen: look(&unseen, rules)?,
-        injected: look(&fixed[..tasks_each / 2], Rules { injects: true, ..rules })?,
+        injected: look(&fixed[..count / 2], Rules { injects: true, ..rules })?,
     })
 }

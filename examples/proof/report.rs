@@ -12,7 +12,7 @@ use arrow::json::reader::infer_json_schema_from_iterator;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
-use super::arms::{Arm, Kept, Update};
+use super::arms::{Arm, Kept, RUNS, SWEEP, Update};
 use super::draw::Draw;
 use super::plots::{self, Effect, Panel};
 
@@ -26,14 +26,13 @@ struct Setting {
     start: String,
     regime: String,
     updates: u64,
-    learning_rate: String,
 }
 
 type Arms = BTreeMap<String, BTreeMap<u64, Kept>>;
 
 /// Writes everything that follows from what is kept in a folder.
 pub fn write(out: &Path) -> Result<(), Failure> {
-    let kept = read(out)?;
+    let (kept, swept) = (read(&out.join(RUNS))?, read(&out.join(SWEEP))?);
     if kept.is_empty() {
         return Err(Failure::new(format!("`{}` holds no finished run", out.display())));
     }
@@ -41,21 +40,25 @@ pub fn write(out: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(&results)?;
     parquet(&results.join("runs.parquet"), kept.iter().map(run_row))?;
     parquet(&results.join("updates.parquet"), kept.iter().flat_map(update_rows))?;
+    let mut text = String::new();
+    if !swept.is_empty() {
+        parquet(&results.join("sweep.parquet"), swept.iter().flat_map(update_rows))?;
+        text += &sweep_table(&swept);
+    }
     let mut settings: BTreeMap<Setting, Arms> = BTreeMap::new();
     for run in kept {
-        let setting = Setting {
-            start: run.start.clone(),
-            regime: run.regime.clone(),
-            updates: run.updates,
-            learning_rate: format!("{:e}", run.learning_rate),
-        };
-        settings.entry(setting).or_default().entry(run.arm.clone()).or_default().insert(run.seed, run);
+        let setting = Setting { start: run.start.clone(), regime: run.regime.clone(), updates: run.updates };
+        let name = format!("`{}` {} {} seed {}", run.start, run.regime, run.arm, run.seed);
+        if settings.entry(setting).or_default().entry(run.arm.clone()).or_default().insert(run.seed, run).is_some() {
+            return Err(Failure::new(format!(
+                "{name} is kept twice in `{}`, trained differently: give --out another folder",
+                out.join(RUNS).display()
+            )));
+        }
     }
-    let mut text = String::new();
     for (setting, arms) in &settings {
-        let Setting { start, regime, updates, learning_rate } = setting;
-        let _ =
-            writeln!(text, "### start `{start}`, errors {regime}: {updates} updates, learning rate {learning_rate}\n");
+        let Setting { start, regime, updates } = setting;
+        let _ = writeln!(text, "### Start `{start}`, errors {regime}: {updates} updates\n");
         text += &table(arms);
         text.push('\n');
         let name = format!("{start}-{regime}-u{updates}");
@@ -91,8 +94,45 @@ fn first_failures(update: &Update) -> f64 {
 const MEASURES: [(&str, &str, Of); 2] =
     [("success", "Success by update", success), ("failures", "First calls that fail by update", first_failures)];
 
-fn read(out: &Path) -> Result<Vec<Kept>, Failure> {
-    let Ok(folder) = std::fs::read_dir(out.join("runs")) else { return Ok(Vec::new()) };
+/// The rate with the most success in the last updates of the sweep; of equals the lowest.
+pub fn best_rate(swept: &[Kept], arm: &str) -> Option<f64> {
+    let mut tried: Vec<&Kept> = swept.iter().filter(|run| run.arm == arm).collect();
+    tried.sort_by(|a, b| at_the_end(b).total_cmp(&at_the_end(a)).then(a.learning_rate.total_cmp(&b.learning_rate)));
+    tried.first().map(|run| run.learning_rate)
+}
+
+/// Smoothed success after the last update.
+fn at_the_end(run: &Kept) -> f64 {
+    smoothed(run, success).last().copied().unwrap_or(0.0)
+}
+
+/// The mean over all updates.
+fn over(run: &Kept, of: Of) -> f64 {
+    mean(&run.history.iter().map(of).collect::<Vec<_>>())
+}
+
+fn sweep_table(swept: &[Kept]) -> String {
+    let mut rates: Vec<f64> = swept.iter().map(|run| run.learning_rate).collect();
+    rates.sort_by(f64::total_cmp);
+    rates.dedup();
+    let updates = swept.iter().map(|run| run.updates).max().unwrap_or(0);
+    let mut out = format!(
+        "### The learning rate of each arm\n\nSuccess in the last {SMOOTHED} of {updates} updates, errors cheap, one seed that no comparison uses.\n\n| arm |"
+    );
+    rates.iter().for_each(|rate| out += &format!(" {rate:e} |"));
+    out += &format!(" taken |\n| --- |{}\n", " --- |".repeat(rates.len() + 1));
+    for arm in Arm::all().into_iter().map(Arm::name).filter(|arm| swept.iter().any(|run| run.arm == *arm)) {
+        let found = |rate: f64| swept.iter().find(|run| run.arm == arm && run.learning_rate == rate);
+        let cell = |rate: &f64| found(*rate).map_or("-".to_owned(), |run| format!("{:.3}", at_the_end(run)));
+        let cells: Vec<String> = rates.iter().map(cell).collect();
+        let best = best_rate(swept, arm).map_or("-".to_owned(), |rate| format!("{rate:e}"));
+        out += &format!("| `{arm}` | {} | {best} |\n", cells.join(" | "));
+    }
+    out + "\n"
+}
+
+fn read(folder: &Path) -> Result<Vec<Kept>, Failure> {
+    let Ok(folder) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
     let mut paths: Vec<_> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
@@ -218,13 +258,22 @@ fn reached(raw: &Kept, run: &Kept, of: Of, is_high: bool) -> (Option<u64>, u64) 
     (at(&own), at(&other).unwrap_or(raw.updates))
 }
 
-fn reached_text(arms: &Arms, runs: &BTreeMap<u64, Kept>, of: Of, is_high: bool) -> String {
-    let Some(raw) = arms.get("raw") else { return "-".to_owned() };
-    let text = runs.iter().filter_map(|(seed, run)| {
-        let (own, raws) = reached(raw.get(seed)?, run, of, is_high);
-        Some(format!("{}/{raws}", own.map_or("never".to_owned(), |at| at.to_string())))
-    });
-    text.collect::<Vec<_>>().join(", ")
+/// Updates and thousands of sampled tokens until raw's best is reached, the arm's and raw's own.
+fn reached_cells(arms: &Arms, runs: &BTreeMap<u64, Kept>, of: Of, is_high: bool) -> (String, String) {
+    let Some(raw) = arms.get("raw") else { return ("-".to_owned(), "-".to_owned()) };
+    let tokens = |run: &Kept, update: u64| {
+        let found = run.history.iter().find(|u| u.update == update);
+        found.map_or("-".to_owned(), |u| format!("{:.0}", u.sampled_tokens as f64 / 1000.0))
+    };
+    let (mut updates, mut thousands) = (Vec::new(), Vec::new());
+    for (seed, run) in runs {
+        let Some(raw) = raw.get(seed) else { continue };
+        let (own, raws) = reached(raw, run, of, is_high);
+        let never = || "never".to_owned();
+        updates.push(format!("{}/{raws}", own.map_or_else(never, |at| at.to_string())));
+        thousands.push(format!("{}/{}", own.map_or_else(never, |at| tokens(run, at)), tokens(raw, raws)));
+    }
+    (updates.join(", "), thousands.join(", "))
 }
 
 fn difference_text(differences: &[f64]) -> String {
@@ -239,14 +288,14 @@ fn table(arms: &Arms) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "| arm | seeds | success | first calls that fail | recovery | greedy success | greedy first failures | unseen | calls | tokens a success |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+        "| arm | seeds | rate | success | first calls that fail | recovery | greedy success | greedy first failures | unseen | calls | tokens a success |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     );
     let all = ordered(arms);
     if let Some(run) = all.first().and_then(|(_, runs)| runs.values().next()) {
         let b = run.before;
         let _ = writeln!(
             out,
-            "| *the start* | | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.0} |",
+            "| *the start* | | | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.0} |",
             b.sampled.success,
             b.sampled.first_failures,
             b.injected.success,
@@ -261,8 +310,9 @@ fn table(arms: &Arms) -> String {
         let of = |of: fn(&Kept) -> f64| runs.values().map(of).collect::<Vec<_>>();
         let _ = writeln!(
             out,
-            "| `{arm}` | {} | {} | {} | {} | {} | {} | {} | {:.2} | {:.0} |",
+            "| `{arm}` | {} | {} | {} | {} | {} | {} | {} | {} | {:.2} | {:.0} |",
             runs.len(),
+            rates(runs),
             with_spread(&of(|r| r.after.sampled.success)),
             with_spread(&of(|r| r.after.sampled.first_failures)),
             with_spread(&of(|r| r.after.injected.success)),
@@ -273,26 +323,7 @@ fn table(arms: &Arms) -> String {
             mean(&of(|r| r.after.sampled.tokens_per_success)),
         );
     }
-    let _ = writeln!(
-        out,
-        "\n| arm, against `raw` with the same seed | first failures, all updates | success, all updates | success at the end | updates to raw's best success (arm/raw) | updates to raw's fewest first failures | gradient norm, to raw's | seconds an arm |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
-    );
-    let over = |of: Of| move |run: &Kept| mean(&run.history.iter().map(of).collect::<Vec<_>>());
-    let norm = |run: &Kept| mean(&run.history.iter().filter_map(|u| u.grad_norm).collect::<Vec<_>>());
-    for (arm, runs) in &all {
-        let ratios = runs.iter().filter_map(|(seed, run)| Some(norm(run) / norm(arms.get("raw")?.get(seed)?)));
-        let _ = writeln!(
-            out,
-            "| `{arm}` | {} | {} | {} | {} | {} | {:.2} | {:.0} |",
-            difference_text(&against_raw(arms, runs, over(first_failures))),
-            difference_text(&against_raw(arms, runs, over(success))),
-            difference_text(&against_raw(arms, runs, |run| run.after.sampled.success)),
-            reached_text(arms, runs, success, true),
-            reached_text(arms, runs, first_failures, false),
-            mean(&ratios.collect::<Vec<_>>()),
-            mean(&runs.values().map(|run| run.seconds).collect::<Vec<_>>()),
-        );
-    }
+    out += &differences(arms);
     let (lost, differ): (u64, u64) = all
         .iter()
         .flat_map(|(_, runs)| runs.values())
@@ -301,6 +332,39 @@ fn table(arms: &Arms) -> String {
         out,
         "\nCalls that ran out of time or memory, hung or were killed: {lost}. Failed calls on which main job and tool differ: {differ}."
     );
+    out
+}
+
+/// The learning rates of an arm: one, unless several sweeps are kept together.
+fn rates(runs: &BTreeMap<u64, Kept>) -> String {
+    let mut rates: Vec<String> = runs.values().map(|run| format!("{:e}", run.learning_rate)).collect();
+    rates.dedup();
+    rates.join(", ")
+}
+
+fn differences(arms: &Arms) -> String {
+    let mut out = "\n| arm, against `raw` with the same seed | first failures, all updates | success, all updates | success at the end | first failures at the end | recovery | gradient norm, to raw's | seconds an arm |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n".to_owned();
+    let norm = |run: &Kept| mean(&run.history.iter().filter_map(|u| u.grad_norm).collect::<Vec<_>>());
+    for (arm, runs) in ordered(arms) {
+        let ratios = runs.iter().filter_map(|(seed, run)| Some(norm(run) / norm(arms.get("raw")?.get(seed)?)));
+        let _ = writeln!(
+            out,
+            "| `{arm}` | {} | {} | {} | {} | {} | {:.2} | {:.0} |",
+            difference_text(&against_raw(arms, runs, |run| over(run, first_failures))),
+            difference_text(&against_raw(arms, runs, |run| over(run, success))),
+            difference_text(&against_raw(arms, runs, |run| run.after.sampled.success)),
+            difference_text(&against_raw(arms, runs, |run| run.after.sampled.first_failures)),
+            difference_text(&against_raw(arms, runs, |run| run.after.injected.success)),
+            mean(&ratios.collect::<Vec<_>>()),
+            mean(&runs.values().map(|run| run.seconds).collect::<Vec<_>>()),
+        );
+    }
+    out += "\n| arm/raw, by seed | updates to raw's best success | thousand tokens to it | updates to raw's fewest first failures | thousand tokens to them |\n| --- | --- | --- | --- | --- |\n";
+    for (arm, runs) in ordered(arms).into_iter().filter(|(arm, _)| arm.as_str() != "raw") {
+        let (success, failures) =
+            (reached_cells(arms, runs, success, true), reached_cells(arms, runs, first_failures, false));
+        let _ = writeln!(out, "| `{arm}` | {} | {} | {} | {} |", success.0, success.1, failures.0, failures.1);
+    }
     out
 }
 
@@ -328,9 +392,8 @@ fn panels(arms: &Arms, of: Of) -> Vec<Panel> {
 }
 
 fn effects(arms: &Arms, of: Of) -> Vec<Effect> {
-    let over = |run: &Kept| mean(&run.history.iter().map(of).collect::<Vec<_>>());
     let effect = |(name, runs): (&String, &BTreeMap<u64, Kept>)| {
-        let seeds = against_raw(arms, runs, over);
+        let seeds = against_raw(arms, runs, |run| over(run, of));
         Effect { name: name.clone(), mean: mean(&seeds), interval: interval(&seeds), seeds }
     };
     ordered(arms).into_iter().filter(|(name, _)| name.as_str() != "raw").map(effect).collect()
