@@ -31,9 +31,14 @@ def main():
         labels = list(csv.DictReader(file))
     with tempfile.TemporaryDirectory() as place:
         found = {name: repairs(purify, folder / name, pathlib.Path(place) / f"{name}.parquet") for name in {r["file"] for r in labels}}
-    counts = collections.defaultdict(collections.Counter)
+    counts, gone = collections.defaultdict(collections.Counter), 0
     for number, row in enumerate(labels):
-        is_found = found[row["file"]][int(row["row"])][int(row["repair"])]["residue"]
+        made = found[row["file"]][int(row["row"])]
+        # What counts as an error has changed since the labels were given.
+        if int(row["repair"]) >= len(made):
+            gone += 1
+            continue
+        is_found = made[int(row["repair"])]["residue"]
         is_labelled = row["residue"] == "1"
         outcome = {(True, True): "both", (True, False): "guard only", (False, True): "label only"}
         outcome = outcome.get((is_found, is_labelled), "neither")
@@ -41,6 +46,7 @@ def main():
             counts[part][outcome] += 1
         if "--show" in sys.argv and outcome.endswith("only"):
             print(number, outcome, row)
+    print(f"{gone} labelled repairs are not made any more")
     print("| part | repairs | residue | both | guard only | label only | precision | recall |")
     for part, count in counts.items():
         both, guard, label = count["both"], count["guard only"], count["label only"]
