@@ -74,6 +74,7 @@
 //!   in the terminal. It changes nothing. Its [`audit::lineage`] says in OpenLineage's words what a run has read and written.
 //! - [`score`], [`train`] (feature `train`): log-probs and a policy update, on raw and purified data alike, with the
 //!   model in [`policy`], whose gradients are written out beside each operation. [`group`] turns rewards into advantages.
+//! - [`compare`] (feature `train`): recipes side by side on the user's own rollouts, from the same weights with the same tokens.
 //! - [`cli`] parses, resolves the layers of options, calls one function, prints.
 //!
 //! `tests/architecture/` holds the paths of the code to this.
@@ -128,6 +129,8 @@ pub mod audit;
 pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "train")]
+pub mod compare;
 pub mod decide;
 pub mod decision;
 #[cfg(any(feature = "train", feature = "embed"))]

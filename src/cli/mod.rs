@@ -4,6 +4,7 @@
 //! declared in [`crate::options`]; everything that is printed goes through [`printer`].
 
 mod audit;
+mod compare;
 mod diff;
 mod embed;
 mod export;
@@ -210,6 +211,8 @@ enum Command {
     Score(Box<ScoreArgs>),
     /// Train a policy on rollouts or pairs: a LoRA adapter, or every weight
     Train(Box<TrainArgs>),
+    /// Compare recipes on one's own rollouts: each trains from the same weights, and held-out groups tell what changed
+    Compare(Box<compare::CompareArgs>),
     /// Report what is wrong with a data set, what purifying did or would do to it, and how much depends on the settings
     Audit(Box<audit::AuditArgs>),
     /// Write purified rollouts or pairs in the form that a trainer reads
@@ -320,6 +323,7 @@ fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, Error> {
         }
         Some(Command::Score(args)) => score::run(&args.model, &args.score, &args.columns, printer),
         Some(Command::Train(args)) => train::run(&args.model, &args.train, &args.columns, printer),
+        Some(Command::Compare(args)) => compare::run(&args, printer),
         Some(Command::Audit(args)) => audit::run(*args, printer),
         Some(Command::Export(args)) => export::run(&args, printer),
         Some(Command::Completions { shell }) => completions(shell, printer),

@@ -8,6 +8,7 @@
 
 mod audit;
 mod columns;
+mod compare;
 mod decide;
 mod embed;
 mod export;
@@ -26,6 +27,7 @@ use smart_default::SmartDefault;
 
 pub use audit::AuditConfig;
 pub use columns::{ColumnConfig, TokenColumns};
+pub use compare::CompareConfig;
 pub use decide::{Corrections, DecideConfig, OnLoss, RepairUnit, RepairWhere};
 pub use embed::{
     CalibrateConfig, DEFAULT_EMBED_BATCH_TOKENS, EmbedConfig, EmbedModel, EmbedPrecision, EngineChoice, PoolingChoice,

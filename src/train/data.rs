@@ -36,6 +36,8 @@ pub struct Answer {
 pub struct Example {
     /// Name of the rollout, for people.
     pub id: String,
+    /// The group that its rollout belongs to.
+    pub group: Option<String>,
     /// One for sft and grpo; chosen and rejected for dpo.
     pub answers: Vec<Answer>,
     /// Behaviour log-probs of the trained tokens (grpo).
@@ -272,7 +274,7 @@ impl Loader<'_> {
         let reward = sample.reward;
         let trained = values::trained(sample, &sequence);
         let keep = |values: Vec<f32>| values.into_iter().zip(&trained).skip(1).filter(|(_, t)| **t).map(|(v, _)| v);
-        let mut example = Example { id: sample.id.clone(), reward, ..Example::default() };
+        let mut example = Example { id: sample.id.clone(), group: sample.group.clone(), reward, ..Example::default() };
         if !weights.is_empty() {
             example.weights = keep(weights).collect();
         }

@@ -136,8 +136,11 @@ pub fn train(
     })
 }
 
-/// The model with what is trained of it.
-fn load(model: &ModelChoice, config: &TrainConfig) -> Result<(Policy, Option<LoraConfig>, device::Chosen), TrainError> {
+/// The model with what is trained of it: all weights, the adapter that it comes with, or a new one.
+pub fn load(
+    model: &ModelChoice,
+    config: &TrainConfig,
+) -> Result<(Policy, Option<LoraConfig>, device::Chosen), TrainError> {
     let chosen = device::choose(model.device, model.precision)?;
     let mut policy = Policy::load(&model.model, &chosen.device, chosen.dtype)?;
     policy.recomputes = config.checkpoint_activations;

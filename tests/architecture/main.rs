@@ -130,9 +130,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "compare",
+        &[
+            "batch", "error", "ingest", "options", "pipeline", "policy", "recipe", "run", "score", "steps", "train",
+            "verdict", "write",
+        ],
+    ),
+    (
         "cli",
         &[
             "audit",
+            "compare",
             "decision",
             "embed",
             "error",

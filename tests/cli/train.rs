@@ -87,7 +87,7 @@ fn place_with_rows(model: &str) -> Place {
 }
 
 /// A model that reads the byte fixtures: a tiny one with their tokenizer, a template and room for long rollouts.
-fn chat_model(place: &Place) -> PathBuf {
+pub fn chat_model(place: &Place) -> PathBuf {
     let folder = place.path("model");
     std::fs::create_dir_all(&folder).expect("a folder");
     let from = fixture("models");
