@@ -14,6 +14,8 @@ pub enum Kind {
     Number,
     Flag,
     Tokens,
+    /// A list of numbers, one for each token.
+    Numbers,
     /// A list of JSON values (`arrow.json`).
     Json,
     /// A list of role and content.
@@ -28,6 +30,7 @@ pub enum Cell {
     Number(f64),
     Flag(bool),
     Tokens(Vec<i32>),
+    Numbers(Vec<Option<f32>>),
     /// Texts that each hold one JSON value.
     Json(Vec<String>),
     /// (role, content).
@@ -56,6 +59,8 @@ pub enum ExportError {
     NoMessages { form: &'static str },
     #[error("it has no tokens, other rows have")]
     NoTokens,
+    #[error("`token_advantages` has {found} entries, expected {expected}: one for each token of the response")]
+    TokenAdvantages { found: usize, expected: usize },
     #[error("message {message} is not to be trained on (`loss` is false), which `{form}` can't say without tokens")]
     Untrained { message: usize, form: &'static str },
     #[error("`{part}` is not to be trained on (`loss` is false), which `{form}` can't say")]
@@ -76,6 +81,7 @@ impl ExportError {
         match self {
             ExportError::NoMessages { .. } => "no_messages",
             ExportError::NoTokens => "no_tokens",
+            ExportError::TokenAdvantages { .. } => "token_advantages",
             ExportError::Untrained { .. } | ExportError::UntrainedSide { .. } => "untrained_message",
             ExportError::Tools { .. } | ExportError::ToolNumber { .. } => "no_tools",
             ExportError::IncompleteCall { .. } => "incomplete_call",

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::cells::{AT_LEAST_ONE, Call, Cell, Cells, ExportError, Kind, Message, calls, is_assistant, is_untrained};
 use super::json;
 use crate::batch::sample::{Preference, PreferenceText, Sample};
+use crate::schema::ADVANTAGE;
 
 /// Name and type of a column.
 pub type Column = (&'static str, Kind);
@@ -72,28 +73,52 @@ impl MadeOf {
 pub(super) enum Names {
     Nothing,
     Id,
-    /// Name, group and reward.
+    /// Name, group, reward, and the advantage where there are any.
     Rollout,
 }
 
 impl Names {
-    fn columns(self) -> &'static [Column] {
-        let all = &[("rollout_id", Kind::Text), ("group_id", Kind::Text), ("reward", Kind::Number)];
+    fn columns(self, facts: Facts) -> &'static [Column] {
+        let all = &[
+            ("rollout_id", Kind::Text),
+            ("group_id", Kind::Text),
+            ("reward", Kind::Number),
+            (ADVANTAGE, Kind::Number),
+        ];
         match self {
             Names::Nothing => &[],
             Names::Id => &all[..1],
-            Names::Rollout => all,
+            Names::Rollout if facts.has_advantage => all,
+            Names::Rollout => &all[..3],
+        }
+    }
+
+    /// What stands in them.
+    fn of(self, sample: &Sample, facts: Facts) -> Cells {
+        // A name that is made of a file's would be another one in the next file.
+        let id = || Cell::text(Some(sample.id.as_str()).filter(|_| !sample.is_unnamed));
+        match self {
+            Names::Nothing => Vec::new(),
+            Names::Id => vec![id()],
+            Names::Rollout => {
+                let advantage = facts.has_advantage.then(|| Cell::number(sample.advantage));
+                let names = [id(), Cell::text(sample.group.as_deref()), Cell::number(sample.reward)];
+                names.into_iter().chain(advantage).collect()
+            }
         }
     }
 }
 
-/// What all sources of an export have.
+/// What the sources of an export have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Prompt and response tokens in all rollouts.
     pub as_tokens: bool,
     /// Log-probs of a reference policy in all pairs.
     pub has_reference: bool,
+    /// Advantages in some rollouts, of the whole and by token.
+    pub has_advantage: bool,
+    pub has_token_advantages: bool,
 }
 
 /// What one file of an export holds: a profile under the facts of its sources.
@@ -106,7 +131,7 @@ pub struct Target {
 impl Target {
     /// Names and types, in order.
     pub fn columns(self) -> Vec<Column> {
-        self.profile.names.columns().iter().chain((self.profile.columns)(self.facts)).copied().collect()
+        self.profile.names.columns(self.facts).iter().chain((self.profile.columns)(self.facts)).copied().collect()
     }
 
     /// Whether rollouts are read by their messages.
@@ -120,15 +145,9 @@ impl Target {
     /// If the profile can't hold it.
     pub fn of_rollout(self, sample: &Sample) -> Result<Vec<Cells>, ExportError> {
         let Some(rows) = self.profile.of_rollout else { return Ok(Vec::new()) };
-        // A name that is made of a file's would be another one in the next file.
-        let id = || Cell::text(Some(sample.id.as_str()).filter(|_| !sample.is_unnamed));
-        let names = || match self.profile.names {
-            Names::Nothing => Vec::new(),
-            Names::Id => vec![id()],
-            Names::Rollout => vec![id(), Cell::text(sample.group.as_deref()), Cell::number(sample.reward)],
-        };
+        let names = self.profile.names.of(sample, self.facts);
         let own = rows(&Rollout { sample, target: self })?;
-        Ok(own.into_iter().map(|own| names().into_iter().chain(own).collect()).collect())
+        Ok(own.into_iter().map(|own| names.iter().cloned().chain(own).collect()).collect())
     }
 
     /// The rows that a preference pair gives; none in the profiles that are made of rollouts.

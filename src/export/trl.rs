@@ -9,6 +9,7 @@ use super::json::{Arguments, message};
 use super::profile::{Column, Container, MadeOf, Names, Pair, Profile};
 
 use crate::batch::sample::Sample;
+use crate::schema::TOKEN_ADVANTAGES;
 
 pub(super) static SFT: Profile = Profile {
     name: "trl-sft",
@@ -17,11 +18,15 @@ pub(super) static SFT: Profile = Profile {
     made_of: MadeOf::Rollouts,
     configuration: Some("sft"),
     names: Names::Rollout,
-    columns: |facts| if facts.as_tokens { SFT_TOKENS } else { SFT_MESSAGES },
+    columns: |facts| match (facts.as_tokens, facts.has_token_advantages) {
+        (false, _) => SFT_MESSAGES,
+        (true, false) => &SFT_TOKENS[..2],
+        (true, true) => SFT_TOKENS,
+    },
     is_of_tokens: |facts| facts.as_tokens,
     needs_arguments: false,
     of_rollout: Some(|rollout| match rollout.target.facts.as_tokens {
-        true => Ok(vec![sft_tokens(rollout.sample)?]),
+        true => Ok(vec![sft_tokens(rollout.sample, rollout.target.facts.has_token_advantages)?]),
         false => Ok(vec![vec![all(&rollout.trained()?), listed(&rollout.tools()?)]]),
     }),
     of_pair: None,
@@ -60,7 +65,8 @@ pub(super) static KTO: Profile = Profile {
 };
 
 const SFT_MESSAGES: &[Column] = &[("messages", Kind::Json), ("tools", Kind::Json)];
-const SFT_TOKENS: &[Column] = &[("input_ids", Kind::Tokens), ("labels", Kind::Tokens)];
+const SFT_TOKENS: &[Column] =
+    &[("input_ids", Kind::Tokens), ("labels", Kind::Tokens), (TOKEN_ADVANTAGES, Kind::Numbers)];
 const DPO_PARTS: &[Column] =
     &[("prompt", Kind::Json), ("chosen", Kind::Json), ("rejected", Kind::Json), ("tools", Kind::Json)];
 const DPO_WITH_REFERENCE: &[Column] = &[
@@ -88,13 +94,24 @@ fn listed(tools: &[String]) -> Cell {
     }
 }
 
-/// Prompt and response as one sequence; what the policy wrote is its own label.
-fn sft_tokens(sample: &Sample) -> Result<Cells, ExportError> {
+/// Prompt and response as one sequence; what the policy wrote is its own label. Advantages by token are those of the sequence, 0 on
+/// its prompt.
+fn sft_tokens(sample: &Sample, has_advantages: bool) -> Result<Cells, ExportError> {
     let tokens = sample.tokens.as_ref().ok_or(ExportError::NoTokens)?;
     let prompt = tokens.prompt.as_ref().ok_or(ExportError::NoTokens)?;
     let learnt = tokens.response.iter().zip(&tokens.mask).map(|(&id, &mask)| if mask != 0 { id } else { NOT_LEARNT });
     let labels = prompt.iter().map(|_| NOT_LEARNT).chain(learnt).collect();
-    Ok(vec![Cell::Tokens([prompt.as_slice(), &tokens.response].concat()), Cell::Tokens(labels)])
+    let mut out = vec![Cell::Tokens([prompt.as_slice(), &tokens.response].concat()), Cell::Tokens(labels)];
+    if has_advantages {
+        out.push(match &sample.token_advantages {
+            None => Cell::Null,
+            Some(own) if own.len() != tokens.response.len() => {
+                return Err(ExportError::TokenAdvantages { found: own.len(), expected: tokens.response.len() });
+            }
+            Some(own) => Cell::Numbers(prompt.iter().map(|_| Some(0.0)).chain(own.iter().copied()).collect()),
+        });
+    }
+    Ok(out)
 }
 
 fn dpo(
@@ -134,7 +151,16 @@ mod tests {
             SampleTokens { prompt: Some(vec![1, 2]), response: vec![3, 4, 5], mask: vec![1, 0, 1], logprobs: None };
         let sample = Sample { tokens: Some(tokens), ..Sample::default() };
         let expected = vec![Cell::Tokens(vec![1, 2, 3, 4, 5]), Cell::Tokens(vec![-100, -100, 3, -100, 5])];
-        assert_eq!(sft_tokens(&sample), Ok(expected));
+        assert_eq!(sft_tokens(&sample, false), Ok(expected.clone()));
+        let numbers = |values: &[f32]| values.iter().copied().map(Some).collect::<Vec<_>>();
+        let with = |values: &[f32]| Sample { token_advantages: Some(numbers(values)), ..sample.clone() };
+        let own = Cell::Numbers(numbers(&[0.0, 0.0, -0.5, 0.0, 0.5]));
+        let all: Vec<Cell> = expected.iter().cloned().chain([own]).collect();
+        assert_eq!(sft_tokens(&with(&[-0.5, 0.0, 0.5]), true), Ok(all));
+        let none: Vec<Cell> = expected.into_iter().chain([Cell::Null]).collect();
+        assert_eq!(sft_tokens(&sample, true), Ok(none));
+        let refused = ExportError::TokenAdvantages { found: 2, expected: 3 };
+        assert_eq!(sft_tokens(&with(&[-0.5, 0.0]), true), Err(refused));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int32Builder, ListArray, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, StructArray,
+    ArrayRef, BooleanArray, Float32Builder, Float64Array, Int32Array, Int32Builder, ListArray, ListBuilder,
+    RecordBatch, StringArray, StringBuilder, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 
@@ -38,6 +38,7 @@ fn item(kind: Kind) -> FieldRef {
     Arc::new(match kind {
         Kind::Json => Field::new("element", DataType::Utf8, true).with_extension_type(Json::default()),
         Kind::Turns => Field::new("element", DataType::Struct(turn_fields()), true),
+        Kind::Numbers => Field::new("element", DataType::Float32, true),
         Kind::Tokens | Kind::Text | Kind::Number | Kind::Flag => Field::new("element", DataType::Int32, true),
     })
 }
@@ -47,7 +48,7 @@ fn data_type(kind: Kind) -> DataType {
         Kind::Text => DataType::Utf8,
         Kind::Number => DataType::Float64,
         Kind::Flag => DataType::Boolean,
-        Kind::Tokens | Kind::Json | Kind::Turns => DataType::List(item(kind)),
+        Kind::Tokens | Kind::Numbers | Kind::Json | Kind::Turns => DataType::List(item(kind)),
     }
 }
 
@@ -99,6 +100,12 @@ fn array(name: &str, kind: Kind, cells: &[&Cell]) -> Result<ArrayRef, ArrowError
             let mut builder = ListBuilder::new(Int32Builder::new()).with_field(item(kind));
             let lists = values(name, cells, |cell| if let Cell::Tokens(ids) = cell { Some(ids) } else { None })?;
             lists.into_iter().for_each(|ids| builder.append_option(ids.map(|ids| ids.iter().copied().map(Some))));
+            Arc::new(builder.finish())
+        }
+        Kind::Numbers => {
+            let mut builder = ListBuilder::new(Float32Builder::new()).with_field(item(kind));
+            let lists = values(name, cells, |cell| if let Cell::Numbers(all) = cell { Some(all) } else { None })?;
+            lists.into_iter().for_each(|all| builder.append_option(all.map(|all| all.iter().copied())));
             Arc::new(builder.finish())
         }
         Kind::Json => {

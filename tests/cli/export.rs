@@ -1,7 +1,7 @@
 //! `purify export` and `--to`: what trainers read. `scripts/interop.sh` asks the trainers themselves.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float64Type, Int32Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use serde_json::{Value, json};
 
 use crate::harness::{Place, json_rows};
@@ -166,6 +166,43 @@ fn tokens_go_out_as_ids_and_labels_unless_they_are_dropped() {
     let done = place.run(&["export", "p.parquet", "--to", "trl-sft", "--tokens", "drop", "--out", "m.parquet"]);
     assert_eq!((done.code, &done.json()["as_tokens"]), (0, &json!(false)));
     assert!(place.rows("m.parquet").column_by_name("messages").is_some());
+}
+
+#[test]
+fn advantages_go_along_where_the_form_can_hold_them() {
+    let args = ["--call-marker-ids", "258", "--recipe", "sign-gate"];
+    let place = purified("tokens", &args);
+    let exported = |args: &[&str]| {
+        let done = place.run(&[&["export", "p.parquet", "--out", "e.parquet"], args].concat());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        place.rows("e.parquet")
+    };
+    let names = |batch: &RecordBatch| {
+        batch.schema_ref().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>().join(" ")
+    };
+    let (native, tokens) = (place.rows("p.parquet"), exported(&["--to", "trl-sft"]));
+    assert_eq!(names(&tokens), "rollout_id group_id reward advantage input_ids labels token_advantages");
+    let numbers = |batch: &RecordBatch, row: usize| {
+        let column = batch.column_by_name("token_advantages").expect("it is there");
+        column.as_list::<i32>().value(row).as_primitive::<Float32Type>().values().to_vec()
+    };
+    let mut signs = [0, 0];
+    for row in 0..tokens.num_rows() {
+        let (found, own) = (numbers(&tokens, row), numbers(&native, row));
+        let prompt = found.len() - own.len();
+        assert_eq!(tokens.column_by_name("input_ids").expect("ids").as_list::<i32>().value(row).len(), found.len());
+        assert!(found[..prompt].iter().all(|value| *value == 0.0) && found[prompt..] == own);
+        signs[0] += own.iter().filter(|value| **value < 0.0).count();
+        signs[1] += own.iter().filter(|value| **value > 0.0).count();
+    }
+    assert!(signs.iter().all(|count| *count > 0), "{signs:?}");
+    assert_eq!(tokens.column_by_name("advantage"), native.column_by_name("advantage"));
+    let dropped = ["--tokens", "drop", "--to"];
+    let messages = exported(&[&dropped[..], &["trl-sft"]].concat());
+    assert_eq!(names(&messages), "rollout_id group_id reward advantage messages tools");
+    let verl = exported(&[&dropped[..], &["verl-sft"]].concat());
+    assert_eq!(names(&verl), "rollout_id group_id reward advantage messages");
+    assert_eq!(verl.column_by_name("advantage"), native.column_by_name("advantage"));
 }
 
 #[test]

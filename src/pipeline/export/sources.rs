@@ -27,7 +27,7 @@ pub(super) struct Source {
     pub columns: String,
 }
 
-/// The files of an export, and what they all have.
+/// The files of an export, and what they have.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     /// The files that were asked for.
@@ -41,7 +41,7 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn find(config: &ExportConfig, to: ExportTarget, columns: &ColumnConfig) -> Result<Self, Error> {
-        let facts = Facts { as_tokens: true, has_reference: true };
+        let facts = Facts { as_tokens: true, has_reference: true, ..Facts::default() };
         let mut out = Sources { facts, are_purified: true, ..Sources::default() };
         out.asked = expand(&config.inputs)?;
         for path in out.asked.clone() {
@@ -99,6 +99,8 @@ impl Sources {
             self.pairs.push(source);
         } else {
             self.facts.as_tokens &= shape.columns.response.is_some() && shape.columns.prompt_ids.is_some();
+            self.facts.has_advantage |= shape.columns.advantage.is_some();
+            self.facts.has_token_advantages |= shape.columns.token_advantages.is_some();
             self.are_purified &= shape.columns.purification.is_some();
             self.rollouts.push(source);
         }
