@@ -104,6 +104,50 @@ fn worker_that_is_lost_or_does_not_answer_is_replaced() {
     assert_eq!((pool.counts.killed, pool.counts.replaced), (2, 2));
 }
 
+/// The processes that a process has started.
+fn children(of: u32) -> Vec<u32> {
+    let parent = |id: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let (state, rest) = stat.rsplit_once(") ")?.1.split_once(' ')?;
+        (state != "Z").then(|| rest.split(' ').next()?.parse().ok()).flatten()
+    };
+    let all = std::fs::read_dir("/proc")
+        .expect("processes")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(|id| parent(*id) == Some(of)).collect()
+}
+
+/// Waits for what must become true, and not for long.
+fn wait_for(what: &str, is_true: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_true() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn call_ends_with_its_worker_however_that_ends() {
+    let Some(mut pool) = pool() else { return };
+    let worker = pool.ids()[0];
+    let asked = std::thread::spawn(move || (said(&mut pool, "import time\ntime.sleep(1000)").0, pool));
+    wait_for("the call is there", || !children(worker).is_empty());
+    let call = children(worker);
+    let sent = std::process::Command::new("kill").args(["-KILL", &worker.to_string()]).status();
+    assert!(sent.expect("kill is there").success());
+    let is_running =
+        |id: &u32| std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    wait_for("the call is gone", || !call.iter().any(is_running));
+    let (end, pool) = asked.join().expect("an answer");
+    // The worker may have ended the call before it was ended itself.
+    assert!(matches!(end, End::Killed | End::Hang), "{end:?}");
+    assert_eq!((pool.counts.calls, pool.counts.remembered), (1, 0));
+    let ids = pool.ids();
+    drop(pool);
+    assert!(!ids.into_iter().any(is_there));
+}
+
 #[test]
 fn every_task_is_answered_by_its_call_and_goes_wrong_as_it_says() {
     let Some(mut pool) = pool() else { return };

@@ -1,16 +1,19 @@
 """Runs calls one after another, each in a process of its own: fresh state, and limits on CPU time, memory, processes and files.
 
 Speaks JSON lines: {"code": text} in, {"end": how, "out": text} out. `end` is ok, error, time, memory, hang or killed. A call that uses up its
-CPU time is ended by the kernel; one that waits without using any is ended here. Whatever a call leaves behind is killed with its group.
+CPU time is ended by the kernel; one that waits without using any is ended here. Whatever a call leaves behind is killed with its group, and
+a call ends with its worker.
 """
 
-import datetime, functools, io, itertools, json, math, os, random, re, resource, select, signal, string, sys, time
+import ctypes, datetime, functools, io, itertools, json, math, os, random, re, resource, select, signal, string, sys, time
 
 MEMORY, OUTPUT, IDLE = 256 << 20, 400, 1.0
 CPU = int(sys.argv[1])
+PR_SET_PDEATHSIG = 1
+prctl = getattr(ctypes.CDLL(None), "prctl", None)
 
 
-def limited(code, pipe):
+def limited(code, pipe, worker):
     os.setpgid(0, 0)
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -19,6 +22,11 @@ def limited(code, pipe):
         os.setgroups([])
         os.setgid(65534)
         os.setuid(65534)
+    if prctl:
+        # Nobody else would end a call that waits when its worker has been killed.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != worker:
+        return
     for limit, value in (("AS", MEMORY), ("CPU", CPU), ("CORE", 0), ("FSIZE", 0), ("NPROC", 0)):
         resource.setrlimit(getattr(resource, "RLIMIT_" + limit), (value, value))
     said = io.StringIO()
@@ -47,11 +55,12 @@ def idle(pid):
 
 def run(code):
     reads, writes = os.pipe()
+    worker = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
             os.close(reads)
-            limited(code, writes)
+            limited(code, writes, worker)
         finally:
             os._exit(0)
     os.close(writes)
