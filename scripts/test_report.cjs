@@ -34,7 +34,7 @@ async function main() {
   fs.mkdirSync(pictures, { recursive: true });
   const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
   try {
-    for (const test of [nothingToShow, tableWorks, keyboardWorks, repairOpens, picturesFit, manyOpenFast, textsDoNotRun, rolloutsDoNotRun]) {
+    for (const test of [nothingToShow, tableWorks, keyboardWorks, repairOpens, picturesFit, manyOpenFast, textsDoNotRun, rolloutsDoNotRun, recipesFit]) {
       await test(browser);
       console.log(`ok ${test.name}`);
     }
@@ -44,7 +44,7 @@ async function main() {
 }
 
 // A page, and the check at its end that the console stayed silent and nothing was loaded.
-async function opened(browser, name, use, options = {}) {
+async function opened(browser, name, use, options = {}, ready = "html[data-ready]") {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
   const said = [];
@@ -55,7 +55,7 @@ async function opened(browser, name, use, options = {}) {
   page.on("request", (request) => /^(file|data|blob):/.test(request.url()) || said.push(`request: ${request.url()}`));
   page.on("framenavigated", (frame) => frame === page.mainFrame() || said.push("a frame"));
   await page.goto(url(name));
-  await page.waitForSelector("html[data-ready]", { timeout: 30000 }).catch(() => assert.fail(said.join("\n") || "never ready"));
+  await page.waitForSelector(ready, { timeout: 30000 }).catch(() => assert.fail(said.join("\n") || "never ready"));
   await use(page);
   assert.deepEqual(said, []);
   await context.close();
@@ -218,6 +218,26 @@ async function rolloutsDoNotRun(browser) {
     assert.match(await status(page), /^200 repairs/);
     await nothingRuns(page);
   });
+}
+
+// The page of compared recipes: all of it in any window, and no name became an element.
+async function recipesFit(browser) {
+  if (!fs.existsSync(path.join(pages, "compare", "compare.html"))) return console.log("   no page of recipes: built without `train`");
+  for (const width of [1280, 400]) {
+    for (const colorScheme of ["light", "dark"]) {
+      const look = async (page) => {
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(wide, 0, `${wide} pixels too wide at ${width}`);
+        assert.deepEqual(await page.$$eval("tbody th", (all) => all.map((one) => one.textContent)), ["raw", "saar-positive", "sign-gate"]);
+        assert.equal((await page.$$("figure svg")).length, 3);
+        assert.equal((await page.$$("script, img, iframe, a")).length, 0);
+        assert.ok((await page.textContent("header")).includes('<img src=x onerror="window.pwned=1">'));
+        assert.equal(await page.evaluate(() => window.pwned), undefined);
+        await page.screenshot({ path: path.join(pictures, `recipes_${width}_${colorScheme}.png`), fullPage: true });
+      };
+      await opened(browser, "compare/compare", look, { viewport: { width, height: 900 }, colorScheme }, "figure svg");
+    }
+  }
 }
 
 main().catch((error) => {

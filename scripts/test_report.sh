@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens the HTML report in a real browser, headless: whether it works, how fast it opens, and that no text from data runs.
+# Opens the HTML report, and the page of compared recipes, in a real browser, headless: whether it works, how fast it opens, and that no text from data runs.
 #
 # usage: scripts/test_report.sh [SCREENSHOTS]
 #
@@ -26,4 +26,15 @@ page="$built/examples/report_page"
 node scripts/test_report.cjs --rollouts fixtures/injections.json >"$work/wild.jsonl"
 "$built/purify" --quiet --in "$work/wild.jsonl" --out "$work/wild.parquet" >"$work/run.json"
 "$built/purify" audit "$work/wild.jsonl" "$work/wild.parquet" --html "$work/wild.html" --quiet >"$work/audit.json"
+# Recipes compared by the tiny model of the fixtures, where the build can; names of files try to become tags.
+case ",${FEATURES:-}," in
+  *,full,* | *,train,*)
+    tag='<img src=x onerror="window.pwned=1">'
+    mkdir "$work/$tag"
+    cp fixtures/rollouts/all.parquet "$work/$tag.parquet"
+    cp fixtures/models/tiny-qwen3/model.safetensors fixtures/models/bytes/tokenizer.json fixtures/models/chat_template.jinja "$work/$tag"
+    sed 's/"max_position_embeddings": [0-9]*/"max_position_embeddings": 16384/' fixtures/models/tiny-qwen3/config.json >"$work/$tag/config.json"
+    "$built/purify" compare --quiet --in "$work/$tag.parquet" --model "$work/$tag" --recipes raw,saar-positive,sign-gate --updates 2 --out "$work/compare" >"$work/compare.json"
+    ;;
+esac
 NODE_PATH=.venv-report/node_modules node scripts/test_report.cjs "$chromium" "$work" "${1:-$work}"

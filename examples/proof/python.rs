@@ -40,6 +40,13 @@ pub struct Said {
     pub text: String,
 }
 
+impl Said {
+    /// What is said for a worker that says nothing.
+    fn lost() -> Self {
+        Said { end: End::Killed, text: "its worker did not answer".to_owned() }
+    }
+}
+
 /// Why there is no tool.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
@@ -185,15 +192,13 @@ impl Pool {
                         Err(_) => None,
                     };
                     let Some(code) = code else { return replacements };
-                    let said = worker.ask(code, patience).unwrap_or_else(|| {
-                        replacements += 1;
-                        Said { end: End::Killed, text: "its worker did not answer".to_owned() }
-                    });
-                    let is_lost = said.text == "its worker did not answer" && said.end == End::Killed;
+                    let said = worker.ask(code, patience);
+                    let is_lost = said.is_none();
                     if let Ok(mut found) = found.lock() {
-                        found.push((code.clone(), said));
+                        found.push((code.clone(), said.unwrap_or_else(Said::lost)));
                     }
                     if is_lost {
+                        replacements += 1;
                         match Worker::start(name) {
                             Ok(fresh) => *worker = fresh,
                             Err(error) => {
@@ -231,8 +236,7 @@ impl Pool {
             };
         }
         self.counts.remembered += (codes.len() - fresh.len()) as u64;
-        let unknown = || Said { end: End::Killed, text: "its worker did not answer".to_owned() };
-        let said = |code: &String| self.memory.get(code).or_else(|| lost.get(code)).cloned().unwrap_or_else(unknown);
+        let said = |code: &String| self.memory.get(code).or_else(|| lost.get(code)).cloned().unwrap_or_else(Said::lost);
         Ok(codes.iter().map(said).collect())
     }
 }
