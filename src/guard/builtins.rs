@@ -1,6 +1,6 @@
 //! Names that are always there in Python.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 use std::sync::LazyLock;
 
 /// Names that are always there: Python's own, and a notebook's.

@@ -64,7 +64,14 @@ impl Facts {
 
     /// Whether a text states one of them.
     pub fn are_cited_in(&self, text: &str) -> bool {
-        !self.is_empty() && sentences(text).any(|sentence| self.is_stated(sentence))
+        self.may_be_in(text) && sentences(text).any(|sentence| self.is_stated(sentence))
+    }
+
+    /// Most texts hold none of the names and numbers anywhere.
+    fn may_be_in(&self, text: &str) -> bool {
+        self.names.iter().chain(&self.codes).any(|name| text.contains(name.as_str()))
+            || (self.timed_out && TIMED_OUT.is_match(text))
+            || (self.denied && DENIED.is_match(text))
     }
 
     fn is_stated(&self, sentence: &str) -> bool {

@@ -7,9 +7,9 @@
 //! Three sieves, each finer and dearer: the lines that a correction leaves out, without unpacking a call (`raw`); the words of
 //! the code (`glance`); its tree (`python`), of those steps alone that mention a name in doubt, and of each at most once.
 
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
-use std::collections::{HashMap, HashSet};
 
 use super::builtins::is_builtin;
 use super::glance;
@@ -142,8 +142,8 @@ impl<'t> Codes<'t> {
     /// call of the tool defined.
     fn proven(&self) -> &HashSet<&'t str> {
         self.proven.get_or_init(|| {
-            let mut out = HashSet::new();
-            let mut defined: HashMap<&str, HashSet<String>> = HashMap::new();
+            let mut out = HashSet::default();
+            let mut defined: HashMap<&str, HashSet<String>> = HashMap::default();
             for step in (0..self.of_step.len()).filter(|&step| !self.never_ran(step)) {
                 let message: &'t Message<'t> = &self.trajectory.rollout.messages[self.trajectory.steps[step].message];
                 let [call] = message.calls.as_slice() else { continue };
@@ -245,7 +245,7 @@ fn doubt(codes: &Codes<'_>, plan: &Plan, index: usize) -> Doubt {
 
 /// Names that the removed attempts may have defined, on lines that the correction does not have; `None`: any.
 fn left_out(codes: &Codes<'_>, repair: &Repair) -> Option<HashSet<String>> {
-    let mut names = HashSet::new();
+    let mut names = HashSet::default();
     let correction = codes.get(repair.last());
     for step in (repair.first()..repair.last()).filter(|&step| !codes.never_ran(step)) {
         let Some(code) = codes.get(step) else { continue };

@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 
 use super::changes::{self, Change};
 pub use crate::decision::SideEffects;
-use crate::intent::{Kind, Subject, base_of, is_unknown_tool, missing_programs};
+use crate::intent::{Kind, Subject, base_of};
 use crate::pattern::pattern;
 use crate::shell::{Command, Join};
 
 /// Of one failed call; `again`: the calls that take its place, whose own changes are not lost.
 pub fn of_call(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {
     let error = failed.error();
-    if ["unknown_tool", "invalid_arguments", "invalid_format"].contains(&error) || is_unknown_tool(failed) {
+    if ["unknown_tool", "invalid_arguments", "invalid_format"].contains(&error) || failed.is_unknown_tool() {
         return SideEffects::No;
     }
     match failed.kind() {
@@ -155,7 +155,7 @@ fn of_shell(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {
     }
     // How much of it ran before the shell gave up, or which program is missing, is not seen.
     let is_broken = SYNTAX_ERROR.is_match(failed.result()) && failed.python().is_empty();
-    let is_missing = NOT_FOUND_CODE.is_match(failed.result()) && missing_programs(failed).is_empty();
+    let is_missing = NOT_FOUND_CODE.is_match(failed.result()) && failed.missing_programs().is_empty();
     if is_broken || is_missing { found.min(SideEffects::Unknown) } else { found }
 }
 
@@ -173,7 +173,7 @@ fn of_command(
         (true, false) => SideEffects::Yes,
     };
     if is_culprit
-        && missing_programs(failed).iter().any(|name| name == command.program() || command.wrappers.contains(name))
+        && failed.missing_programs().iter().any(|name| name == command.program() || command.wrappers.contains(name))
     {
         return redirects;
     }
@@ -200,7 +200,7 @@ fn of_command(
 fn stopped_at(failed: &Subject<'_>) -> Option<usize> {
     let commands = &failed.script().commands;
     let result = failed.result();
-    let missing = missing_programs(failed);
+    let missing = failed.missing_programs();
     let is_missing = |c: &Command| missing.iter().any(|name| name == c.program() || c.wrappers.contains(name));
     if let Some(at) = commands.iter().position(is_missing) {
         return Some(at);

@@ -4,7 +4,7 @@
 //! need a name, and whether it is *surely* broken. Where they leave a doubt, [`super::python`] reads the code for good.
 //! A word in a string counts as a use; one after a dot never is a name.
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet as HashSet;
 
 /// Levels of a tree that are walked: each is a call, and so is its end.
 const MAX_NESTED: usize = 600;
@@ -12,7 +12,7 @@ const MAX_NESTED: usize = 600;
 /// Names that code may define at its top level; `None`: any.
 #[cfg(test)]
 pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
-    let mut out = HashSet::new();
+    let mut out = HashSet::default();
     for line in LogicalLines::of(code) {
         let text = line.text;
         let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
@@ -28,7 +28,7 @@ pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
 
 /// Names that a few lines out of some code may define, wherever the brackets and strings around them began; `None`: any.
 pub(super) fn lines_may_define(lines: &str) -> Option<HashSet<&str>> {
-    let mut out = HashSet::new();
+    let mut out = HashSet::default();
     for text in lines.lines().flat_map(|line| line.split(';')).map(str::trim) {
         let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
         if makes_any || (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') {
@@ -59,7 +59,7 @@ pub(super) fn surely_defines(code: &str) -> Vec<&str> {
 
 /// Whether code may use one of the names before it defines it.
 pub(super) fn may_need(code: &str, names: &HashSet<&str>) -> bool {
-    let mut module: HashSet<&str> = HashSet::new();
+    let mut module: HashSet<&str> = HashSet::default();
     let mut blocks: Vec<Block<'_>> = Vec::new();
     for line in LogicalLines::of(code) {
         let text = line.text;
@@ -90,7 +90,7 @@ pub(super) fn may_need(code: &str, names: &HashSet<&str>) -> bool {
         if function.is_some() {
             blocks.push(Block { indent: line.indent, is_class: false, locals: parameters.into_iter().collect() });
         } else if text.starts_with("class ") {
-            blocks.push(Block { indent: line.indent, is_class: true, locals: HashSet::new() });
+            blocks.push(Block { indent: line.indent, is_class: true, locals: HashSet::default() });
         }
     }
     false

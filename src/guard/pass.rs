@@ -2,7 +2,7 @@
 //!
 //! Owns the bookkeeping of names alone. Which steps are looked at, and how they are read, is [`super::dependency`]'s.
 
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use super::builtins::is_builtin;
 use super::python::Names;
@@ -31,9 +31,9 @@ impl<'p> Pass<'p> {
         let repairs = plan.repairs.len();
         Pass {
             plan,
-            kept: HashSet::new(),
+            kept: HashSet::default(),
             kept_is_open: false,
-            removed: HashMap::new(),
+            removed: HashMap::default(),
             open: Vec::new(),
             pending: vec![0; repairs],
             proven: vec![false; repairs],

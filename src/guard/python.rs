@@ -5,7 +5,9 @@
 //! version of Python, or of none, has no names: that is unknown, never guessed.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashSet as HashSet;
 
 use ruff_python_ast::visitor::{self, Visitor};
 use ruff_python_ast::{
@@ -121,7 +123,7 @@ struct Scope<'c> {
 
 impl Scope<'_> {
     fn new(kind: Kind) -> Self {
-        Scope { kind, defined: HashSet::new(), used: HashSet::new(), globals: HashSet::new() }
+        Scope { kind, defined: HashSet::default(), used: HashSet::default(), globals: HashSet::default() }
     }
 }
 

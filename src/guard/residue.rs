@@ -105,15 +105,24 @@ impl Gone {
             return true;
         }
         let lower = text.to_lowercase();
-        self.names.iter().any(|name| lower.contains(name))
-            || SENTENCE_END.split(&lower).any(|sentence| {
+        if self.names.iter().any(|name| lower.contains(name)) {
+            return true;
+        }
+        // A message of which the whole text has too few words is in none of its sentences.
+        let is_near = |message: &&BTreeSet<String>| repeats(message, |word| lower.contains(word));
+        let near: Vec<&BTreeSet<String>> = self.messages.iter().filter(is_near).collect();
+        !near.is_empty()
+            && SENTENCE_END.split(&lower).any(|sentence| {
                 let words: BTreeSet<String> = words(sentence).collect();
-                self.messages.iter().any(|message| {
-                    let shared = message.intersection(&words).count();
-                    shared >= MIN_WORDS && shared as f64 >= MIN_SHARE * message.len() as f64
-                })
+                near.iter().any(|message| repeats(message, |word| words.contains(word)))
             })
     }
+}
+
+/// Whether enough of a message's telling words are there.
+fn repeats(message: &BTreeSet<String>, is_there: impl Fn(&str) -> bool) -> bool {
+    let shared = message.iter().filter(|word| is_there(word)).count();
+    shared >= MIN_WORDS && shared as f64 >= MIN_SHARE * message.len() as f64
 }
 
 /// `ZeroDivisionError` as `zero division error`.

@@ -9,6 +9,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use rustc_hash::FxHashSet;
+
+use super::said;
+use super::text::{first_bytes, last_bytes};
 use super::tools::{self, Kind};
 use crate::pattern::pattern;
 use crate::shell::{self, Script};
@@ -45,7 +49,9 @@ pub struct Subject<'t> {
     parsed: OnceCell<Option<Value>>,
     inner: OnceCell<String>,
     script: OnceCell<Script>,
-    names: OnceCell<BTreeSet<String>>,
+    kind: OnceCell<Kind>,
+    missing: OnceCell<BTreeSet<String>>,
+    is_unknown: OnceCell<bool>,
     targets: OnceCell<BTreeSet<String>>,
     shown: OnceCell<Option<String>>,
 }
@@ -100,11 +106,21 @@ impl<'t> Subject<'t> {
     }
 
     pub fn kind(&self) -> Kind {
-        let by_name = tools::kind(&self.call.tool);
-        match by_name {
+        *self.kind.get_or_init(|| match tools::kind(&self.call.tool) {
             Kind::Edit if self.action_looks() => Kind::Look,
-            _ => by_name,
-        }
+            by_name => by_name,
+        })
+    }
+
+    /// Whether its tool, as the result says, does not exist.
+    pub fn is_unknown_tool(&self) -> bool {
+        let says_so = || said::is_unknown_tool(&self.call.tool, self.kind(), self.result());
+        *self.is_unknown.get_or_init(|| self.error() == "unknown_tool" || says_so())
+    }
+
+    /// Programs that its result says are not there.
+    pub fn missing_programs(&self) -> &BTreeSet<String> {
+        self.missing.get_or_init(|| said::missing_programs(self.script(), self.result()))
     }
 
     fn action_looks(&self) -> bool {
@@ -177,16 +193,10 @@ impl<'t> Subject<'t> {
     }
 
     /// Names that its Python uses; keywords, comments and quoted text are left out.
-    pub fn names(&self) -> &BTreeSet<String> {
-        self.names.get_or_init(|| {
-            let mut out = BTreeSet::new();
-            for code in self.python() {
-                let bare = ASIDE.replace_all(code, " ");
-                let names = NAME.find_iter(&bare).map(|m| m.as_str()).filter(|name| !KEYWORDS.contains(name));
-                out.extend(names.map(str::to_owned));
-            }
-            out
-        })
+    pub fn names(&self) -> FxHashSet<&str> {
+        let mut out: FxHashSet<&str> = self.python().into_iter().flat_map(names_in).collect();
+        out.retain(|name| !KEYWORDS.contains(name));
+        out
     }
 
     /// Paths and addresses in its text, by the part behind the last slash.
@@ -226,6 +236,42 @@ pub fn base_of(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
+/// Names in code as it is read: comments and quoted text are passed over; a quote that does not close is no quote.
+fn names_in(code: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let mut rest = code;
+    std::iter::from_fn(move || {
+        loop {
+            let at = rest.find(|c: char| c.is_alphabetic() || matches!(c, '_' | '"' | '\'' | '#'))?;
+            let from = &rest[at..];
+            match from.as_bytes()[0] {
+                b'#' => rest = from.find('\n').map_or("", |end| &from[end..]),
+                b'"' => rest = &from[quoted(from, '"')..],
+                b'\'' => rest = &from[quoted(from, '\'')..],
+                _ => {
+                    let (name, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+                    rest = after;
+                    return Some(name);
+                }
+            }
+        }
+    })
+}
+
+/// Bytes of the quoted text that begins here: three quotes to the next three, or one to the next on the line; else the quote alone.
+fn quoted(text: &str, quote: char) -> usize {
+    let long = match quote {
+        '"' => "\"\"\"",
+        _ => "'''",
+    };
+    let of_lines = || text.strip_prefix(long).and_then(|inner| inner.find(long)).map(|end| end + 2 * long.len());
+    let of_one_line = || {
+        let end = 1 + text[1..].find([quote, '\n'])?;
+        text[end..].starts_with(quote).then_some(end + 1)
+    };
+    of_lines().or_else(of_one_line).unwrap_or(1)
+}
+
 fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     values.map(text).collect::<Vec<_>>().join("\n")
@@ -234,17 +280,6 @@ fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
 fn clipped(mut text: String) -> String {
     text.truncate(first_bytes(&text, MAX_BYTES).len());
     text
-}
-
-/// At most so many bytes from the start, cut between characters.
-pub(super) fn first_bytes(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    &text[..end]
-}
-
-fn last_bytes(text: &str, most: usize) -> &str {
-    let start = (text.len().saturating_sub(most)..=text.len()).find(|at| text.is_char_boundary(*at));
-    &text[start.unwrap_or(text.len())..]
 }
 
 /// Commands that only move about or set something up for those after them.
@@ -259,8 +294,6 @@ const KEYWORDS: &[&str] = &[
 ];
 
 pattern!(TAG, r"</?parameter[^>\n]{0,80}>|^\s*execute\[|\]\s*$");
-pattern!(NAME, r"[\p{L}_][\p{L}\p{N}_]*");
-pattern!(ASIDE, r#"(?s)\"{3}.*?\"{3}|'{3}.*?'{3}|(?-s)"[^"\n]*"|'[^'\n]*'|#.*"#);
 pattern!(PATH, r"(?:https?://|[~.]{0,2}/)?[\w@+-]+(?:[./][\w@+-]+)+/?|/[\w@+-]+");
 pattern!(PATCHED, r"(?m)^\*\*\* (?:Update|Add) File: (\S+)");
 pattern!(
@@ -269,3 +302,18 @@ pattern!(
 );
 pattern!(PATH_VARIABLE, r#"open\(\s*\w+\s*,\s*(?:mode\s*=\s*)?['"][wax]|\w\.write_text\("#);
 pattern!(ASSIGNED_PATH, r#"(?m)^\s*\w+\s*=\s*(?:Path\(\s*)?[rbuf]*['"]([\w./~-]*[\w-]\.\w{1,6})['"]"#);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_code_and_neither_from_text_nor_from_comments() {
+        let names = |code| names_in(code).collect::<Vec<_>>();
+        assert_eq!(names("x = f(a_1, 'it is', \"so\") # no\ny2"), ["x", "f", "a_1", "y2"]);
+        assert_eq!(names("'''a\nb''' + c + \"\"\"d\ne\"\"\""), ["c"]);
+        assert_eq!(names("don't\nstop # it's\ngo"), ["don", "t", "stop", "go"]);
+        assert_eq!(names("größe = 1e5 + '' + \"\"\"open"), ["größe", "e5", "open"]);
+        assert!(names("").is_empty());
+    }
+}

@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use super::call::{Attempt, Subject, first_bytes};
+use rustc_hash::FxHashSet;
+
+use super::call::{Attempt, Subject};
 use super::pair::Pair;
 use super::programs::{self, Does};
+use super::text::first_bytes;
 use super::tools::{self, Kind};
 use crate::pattern::pattern;
 use crate::similarity::{Exact, Measure};
@@ -66,37 +69,18 @@ pub(super) fn hides_failure(pair: P<'_, '_, '_>) -> bool {
     programs::hides_exit_code(pair.later) && (is_all_complaint() || shows_error())
 }
 
-pattern!(
-    UNKNOWN_TOOL,
-    r#"(?i)\b(?:tool|function|action)\s+[`'"]?.{1,2000}?[`'"]?\s+(?:does not exist|not found|is not (?:available|defined|found|a valid)|is unknown)|\b(?:unknown|invalid|no such|undefined) (?:tool|function|action)\b"#
-);
-
-/// Whether the call's tool, as the result says, does not exist.
-pub fn is_unknown_tool(failed: &Subject<'_>) -> bool {
-    let error = failed.error();
-    let looks_so = || {
-        let result = failed.result().trim_start();
-        let opening = first_bytes(result, 4000);
-        !matches!(failed.kind(), Kind::Sql)
-            && result.len() < 6000
-            && UNKNOWN_TOOL.is_match(opening)
-            && opening.contains(first_bytes(failed.call.tool.as_ref(), 60))
-    };
-    error == "unknown_tool" || looks_so()
-}
-
 pub(super) fn near_tool_name(pair: P<'_, '_, '_>) -> bool {
     let (failed, later) = (&pair.failed.call.tool, &pair.later.call.tool);
-    is_unknown_tool(pair.failed) && failed != later && tools::is_near(failed, later)
+    pair.failed.is_unknown_tool() && failed != later && tools::is_near(failed, later)
 }
 
 pub(super) fn same_arguments(pair: P<'_, '_, '_>) -> bool {
     let is_other = pair.failed.call.tool != pair.later.call.tool;
-    is_unknown_tool(pair.failed) && is_other && pair.failed.inner().len() > 8 && pair.similarity >= SAME_TEXT
+    pair.failed.is_unknown_tool() && is_other && pair.failed.inner().len() > 8 && pair.similarity() >= SAME_TEXT
 }
 
 pub(super) fn unknown_tool_dropped(pair: P<'_, '_, '_>) -> bool {
-    is_unknown_tool(pair.failed) && !near_tool_name(pair) && !same_arguments(pair)
+    pair.failed.is_unknown_tool() && !near_tool_name(pair) && !same_arguments(pair)
 }
 
 pub(super) fn ran_a_check(pair: P<'_, '_, '_>) -> bool {
@@ -116,7 +100,7 @@ pub(super) fn own_assertion(pair: P<'_, '_, '_>) -> bool {
     let asserts =
         |subject: &Subject<'_>| -> usize { subject.python().iter().map(|code| ASSERT.find_iter(code).count()).sum() };
     let (failed, later) = (asserts(pair.failed), asserts(pair.later));
-    failed > 0 && (later < failed || pair.similarity < NEARLY_EQUAL || !changes_more_than_its_test(pair))
+    failed > 0 && (later < failed || pair.similarity() < NEARLY_EQUAL || !changes_more_than_its_test(pair))
 }
 
 /// Whether the two programs differ in a line that is no assertion.
@@ -127,7 +111,7 @@ fn changes_more_than_its_test(pair: P<'_, '_, '_>) -> bool {
 
 pub(super) fn mended_elsewhere(pair: P<'_, '_, '_>) -> bool {
     let (failed, later) = (pair.failed, pair.later);
-    if failed.kind() != Kind::Shell || later.kind() != Kind::Shell || !programs::missing(failed).is_empty() {
+    if failed.kind() != Kind::Shell || later.kind() != Kind::Shell || !failed.missing_programs().is_empty() {
         return false;
     }
     let is_repeated_beside_others = failed.inner().trim() == later.inner().trim() && {
@@ -171,7 +155,7 @@ fn statement(subject: &Subject<'_>) -> String {
 pub(super) fn only_looks(pair: P<'_, '_, '_>) -> bool {
     let knows_kind =
         |subject: &Subject<'_>| matches!(subject.kind(), Kind::Shell | Kind::Sql | Kind::Edit | Kind::Python);
-    knows_kind(pair.failed) && looks(pair.later) && !looks(pair.failed) && !is_unknown_tool(pair.failed)
+    knows_kind(pair.failed) && looks(pair.later) && !looks(pair.failed) && !pair.failed.is_unknown_tool()
 }
 
 // What lowers.
@@ -243,7 +227,7 @@ const NOT_A_REFUSAL: &[&str] = &[
 
 pub(super) fn refused_as_things_are(pair: P<'_, '_, '_>) -> bool {
     let is_plain = pair.failed.kind() == Kind::Other && is_same_tool(pair) && !arguments_mended(pair);
-    let is_refusal = || !NOT_A_REFUSAL.contains(&pair.failed.error()) && !is_unknown_tool(pair.failed);
+    let is_refusal = || !NOT_A_REFUSAL.contains(&pair.failed.error()) && !pair.failed.is_unknown_tool();
     is_plain
         && pair.failed.call.arguments != pair.later.call.arguments
         && REFUSED.is_match(first_bytes(pair.failed.result(), SHORT_RESULT))
@@ -276,14 +260,26 @@ pub(super) fn drops_what_it_wrote(pair: P<'_, '_, '_>) -> bool {
 
 /// None of the names that the failed code gives a value gets one in the later code.
 pub(super) fn drops_what_it_made(pair: P<'_, '_, '_>) -> bool {
-    let made = |subject: &Subject<'_>| -> BTreeSet<String> {
-        subject.python().iter().flat_map(|code| MADE.captures_iter(code)).map(|c| c[1].to_owned()).collect()
-    };
-    let (failed, later) = (made(pair.failed), made(pair.later));
-    !pair.later.python().is_empty() && !failed.is_empty() && failed.is_disjoint(&later)
+    let (failed, later) = (pair.failed.python(), pair.later.python());
+    let mut old = failed.iter().flat_map(|code| code.lines().filter_map(made_on)).peekable();
+    if later.is_empty() || old.peek().is_none() {
+        return false;
+    }
+    let new: FxHashSet<&str> = later.iter().flat_map(|code| code.lines().filter_map(made_on)).collect();
+    !old.any(|name| new.contains(name))
 }
 
-pattern!(MADE, r"(?m)^\s*(?:def\s+|class\s+)?([\p{L}_]\w*)\s*(?:=[^=]|\()");
+/// The name that a line of Python gives a value, defines or, as its first word, calls.
+fn made_on(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let defined = ["def", "class"].iter().find_map(|word| line.strip_prefix(word)?.strip_prefix(char::is_whitespace));
+    let line = defined.map_or(line, str::trim_start);
+    let end = line.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    let rest = rest.trim_start();
+    let is_made = rest.starts_with('(') || (rest.starts_with('=') && !rest.starts_with("=="));
+    (is_made && name.starts_with(|c: char| c.is_alphabetic() || c == '_')).then_some(name)
+}
 
 // What raises.
 
@@ -304,21 +300,21 @@ pub(super) fn program_replaced(pair: P<'_, '_, '_>) -> bool {
     if failed.kind() != Kind::Shell || later.kind() != Kind::Shell {
         return false;
     }
-    let missing = programs::missing(failed);
+    let missing = failed.missing_programs();
     let later_programs = later.programs();
     // In place of a program that looks, one looks with another program or with a few lines of Python.
     let looked = missing.iter().all(|program| programs::is_looking(program));
     let is_alike = !looked || programs::only(later, Does::Look) || !later.python().is_empty();
     let is_gone = is_alike && !missing.is_empty() && !later_programs.iter().any(|p| missing.contains(*p));
-    let kept = programs::targets_of(failed, &missing);
+    let kept = programs::targets_of(failed, missing);
     let runs_a_target = || later_programs.iter().any(|program| kept.contains(*program));
     let keeps_targets = || !kept.is_empty() && kept.iter().all(|target| later.targets().contains(target));
-    is_gone && !runs_a_target() && (pair.similarity >= 0.6 || keeps_targets())
+    is_gone && !runs_a_target() && (pair.similarity() >= 0.6 || keeps_targets())
 }
 
 pub(super) fn same_text_other_tool(pair: P<'_, '_, '_>) -> bool {
     let is_long = |subject: &Subject<'_>| subject.inner().len() >= LONG_TEXT;
-    !is_same_tool(pair) && is_long(pair.failed) && is_long(pair.later) && pair.similarity >= SAME_TEXT
+    !is_same_tool(pair) && is_long(pair.failed) && is_long(pair.later) && pair.similarity() >= SAME_TEXT
 }
 
 pub(super) fn same_file_edited(pair: P<'_, '_, '_>) -> bool {
@@ -360,8 +356,8 @@ pub(super) fn same_names(pair: P<'_, '_, '_>) -> bool {
     if pair.failed.python().is_empty() || pair.later.python().is_empty() {
         return false;
     }
-    let (failed, later): (&BTreeSet<String>, _) = (pair.failed.names(), pair.later.names());
-    let kept = failed.intersection(later).count();
+    let (failed, later) = (pair.failed.names(), pair.later.names());
+    let kept = failed.intersection(&later).count();
     failed.len() >= MIN_NAMES && kept as f64 >= MAX_NAMES * failed.len() as f64
 }
 

@@ -4,22 +4,24 @@
 //! ([`all_rules`]): each rule with its name, its reason and an example for and against it. Pure: no file, no model; the
 //! cosine of two vectors is one more piece of evidence where there are any.
 
+mod alike;
 mod call;
 mod evidence;
 mod pair;
 mod programs;
 pub mod rules;
+mod said;
 mod table;
+mod text;
 mod tools;
 
 pub use call::{Attempt, Call, Subject, base_of};
 pub use tools::{ENDING, Kind, kind as kind_of, words as tool_words};
 
 pub use crate::decision::Correction;
-use crate::similarity::{Exact, Measure};
-pub use evidence::{announces_another_plan, is_unknown_tool};
+pub use evidence::announces_another_plan;
+use pair::MAX_CALLS;
 pub use pair::{Pair, Place, Settings};
-pub use programs::missing as missing_programs;
 use rules::Effect;
 pub use table::all_rules;
 
@@ -48,13 +50,6 @@ impl Judgement {
     }
 }
 
-/// Calls of a step that are compared; behind them a step of hundreds of calls is known well enough.
-const MAX_CALLS: usize = 24;
-
-/// Bytes of text that are compared for one step, shared by its pairs of calls; each pair gets at least [`MIN_COMPARED`].
-const COMPARED: usize = 128 * 1024;
-const MIN_COMPARED: usize = 1024;
-
 /// Judges a step against a failed one: each failed call looks for the later call that comes nearest, and the one that finds
 /// least decides. A later call that failed as well may be looked at too ([`Place::among_failed`]): it is how a failure leads
 /// to the next one of its run.
@@ -70,7 +65,7 @@ pub fn judge(
         candidates
             .filter(|(_, candidate)| place.among_failed || candidate.call.error_type.is_none())
             .map(|(at, candidate)| {
-                let found = weigh(&pair([call, candidate], [failed, later], place, meaning, settings));
+                let found = weigh(&Pair::new([call, candidate], [failed, later], place, meaning, settings));
                 Judgement { calls: vec![(index, at)], ..found }
             })
             .reduce(|best, next| if next.affinity > best.affinity { next } else { best })
@@ -84,53 +79,29 @@ pub fn judge(
     failures.map(of_call).reduce(weaker).unwrap_or_else(Judgement::none)
 }
 
-fn pair<'p, 't>(
-    [failed, later]: [&'p Subject<'t>; 2],
-    [failed_step, later_step]: [&'p Attempt<'t>; 2],
-    place: Place,
-    meaning: Option<f64>,
-    settings: Settings<'p>,
-) -> Pair<'p, 't> {
-    let pairs = failed_step.calls.len().min(MAX_CALLS) * later_step.calls.len().min(MAX_CALLS);
-    let share = (COMPARED / pairs.max(1)).max(MIN_COMPARED);
-    let [old, new] = [failed, later].map(|subject| call::first_bytes(subject.inner(), share));
-    let similarity = alike(old, new);
-    Pair { failed, later, failed_step, later_step, place, similarity, meaning, settings }
-}
-
-/// How alike two texts are: difflib's ratio without its junk heuristic, after what both begin and end with is set aside as
-/// matched. A retry changes a few lines of a program, and the rest need not be searched for blocks.
-fn alike(old: &str, new: &str) -> f64 {
-    let same = |pair: &(char, char)| pair.0 == pair.1;
-    let head: usize = old.chars().zip(new.chars()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    let (old_rest, new_rest) = (&old[head..], &new[head..]);
-    let ends = old_rest.chars().rev().zip(new_rest.chars().rev());
-    let tail: usize = ends.take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    let middles = [&old_rest[..old_rest.len() - tail], &new_rest[..new_rest.len() - tail]];
-    let count = |text: &str| text.chars().count() as f64;
-    let (aside, [a, b]) = (count(&old[..head]) + count(&old_rest[old_rest.len() - tail..]), middles.map(count));
-    match a + b > 0.0 {
-        true => (2.0 * aside + Exact.similarity(middles[0], middles[1]).get() * (a + b)) / (2.0 * aside + a + b),
-        false => 1.0,
-    }
-}
-
-/// The fold over the table.
+/// The fold over the table. A rule that could only raise the affinity to where it is already is not asked.
 pub fn weigh(pair: &Pair<'_, '_>) -> Judgement {
-    let mut affinity = pair.similarity;
+    let mut affinity = None;
     let mut evidence = Vec::new();
     for rule in all_rules() {
-        if !rule.speaks(pair) {
+        let is_raised = |least: f64| affinity.unwrap_or_else(|| pair.similarity()) < least;
+        let matters = match rule.effect {
+            Effect::AtLeast(least) => is_raised(least),
+            Effect::Never | Effect::Times(_) | Effect::Plus(_) => true,
+        };
+        if !matters || !rule.speaks(pair) {
             continue;
         }
         evidence.push(rule.name);
-        affinity = match rule.effect {
+        let so_far = || affinity.unwrap_or_else(|| pair.similarity());
+        affinity = Some(match rule.effect {
             Effect::Never => return Judgement { evidence, ..Judgement::none() },
-            Effect::AtLeast(least) => affinity.max(least),
-            Effect::Times(factor) => affinity * factor,
-            Effect::Plus(more) => (affinity + more).clamp(0.0, 1.0),
-        };
+            Effect::AtLeast(least) => so_far().max(least),
+            Effect::Times(factor) => so_far() * factor,
+            Effect::Plus(more) => (so_far() + more).clamp(0.0, 1.0),
+        });
     }
+    let affinity = affinity.unwrap_or_else(|| pair.similarity());
     Judgement { correction: correction_of(affinity), affinity, evidence, calls: Vec::new() }
 }
 
@@ -175,7 +146,7 @@ mod tests {
         let between = Attempt::new(Cow::Borrowed(example.reasoning_between), []);
         let place = Place { among_failed: false, changes_way: announces_another_plan(&between) };
         let calls = [&failed.calls[0], &later.calls[0]];
-        rule.speaks(&pair(calls, [&failed, &later], place, Some(cosine), Settings::default()))
+        rule.speaks(&Pair::new(calls, [&failed, &later], place, Some(cosine), Settings::default()))
     }
 
     #[test]
@@ -187,22 +158,6 @@ mod tests {
             .chain(loud.map(|rule| format!("{} speaks where it must not", rule.name)))
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    }
-
-    #[test]
-    fn what_both_texts_begin_and_end_with_counts_as_matched() {
-        for (old, new, expected) in [
-            ("", "", 1.0),
-            ("abc", "abc", 1.0),
-            ("abc", "", 0.0),
-            ("aé1c", "aé2c", 0.75),
-            ("aa", "aaa", 0.8),
-            ("print(is_prim(7))", "print(is_prime(7))", 34.0 / 35.0),
-        ] {
-            assert!((alike(old, new) - expected).abs() < 1e-12, "{old} {new}: {}", alike(old, new));
-        }
-        let (old, new) = ("import math\nx = 1\nprint(x)", "import maths\ny = 2\nprint(y)");
-        assert!((alike(old, new) - Exact.similarity(old, new).get()).abs() < 0.1);
     }
 
     #[test]

@@ -228,9 +228,6 @@ pattern!(
 
 /// Whether a failed call ran tests or a checker that did its work.
 pub(super) fn ran_a_check(subject: &Subject<'_>) -> bool {
-    if NEVER_RAN.is_match(subject.result()) && !CHECK_CODE.is_match(subject.inner()) {
-        return false;
-    }
     let checks = |command: &Command| {
         let program = command.python_module().unwrap_or_else(|| command.program());
         let first = command.subcommand();
@@ -247,8 +244,10 @@ pub(super) fn ran_a_check(subject: &Subject<'_>) -> bool {
             || (program == "nginx" && command.has_option(&["-t"]))
             || (program == "sshd" && command.has_option(&["-t"]))
     };
-    commands(subject).any(checks)
-        || subject.python().iter().any(|code| CHECK_CODE.is_match(code) && subject.kind() == Kind::Shell)
+    let is_check = commands(subject).any(checks)
+        || (subject.kind() == Kind::Shell && subject.python().iter().any(|code| CHECK_CODE.is_match(code)));
+    let has_run = || !NEVER_RAN.is_match(subject.result()) || CHECK_CODE.is_match(subject.inner());
+    is_check && has_run()
 }
 
 const SEARCHES: &[&str] = &[
@@ -305,28 +304,6 @@ pub(super) fn hides_exit_code(subject: &Subject<'_>) -> bool {
     }) || commands
         .last()
         .is_some_and(|last| commands.len() > 1 && last.join == Join::Then && ["echo", "true"].contains(&last.program()))
-}
-
-pattern!(
-    MISSING,
-    r"(?m)(?:^|: |line \d+: |\d: )([\w./+-]+): (?:command )?not found\b|No module named '?([\w.]+)'?\s*$|executable file not found in \$PATH: .([\w./+-]+)|'([\w./+-]+)' is not recognized as"
-);
-
-/// Programs that a result says are not there.
-pub fn missing(subject: &Subject<'_>) -> BTreeSet<String> {
-    let found = MISSING.captures_iter(subject.result()).take(20);
-    let names: BTreeSet<String> = found
-        .filter_map(|c| (1..5).find_map(|k| c.get(k)))
-        .map(|m| crate::shell::base_name(m.as_str()).to_owned())
-        .collect();
-    let script = subject.script();
-    let is_run = |name: &String| {
-        script
-            .commands
-            .iter()
-            .any(|c| c.program() == name || c.python_module() == Some(name) || c.wrappers.contains(name))
-    };
-    names.into_iter().filter(is_run).collect()
 }
 
 /// What the missing programs were to work on: their arguments that are no options, by the part after the last slash.

@@ -21,16 +21,13 @@ impl Purifier<'_> {
         gate: Option<Gate<'_>>,
         advantage: Option<Advantage>,
     ) -> Result<Guarded, RejectReason> {
-        let decisions = self.decisions(trajectory);
         let decision = &self.options.decision;
-        let known = Known {
-            gate,
-            decisions: decisions.as_deref(),
-            sign: advantage.map(sign_of),
-            place: decision.repair_where,
-            unit: decision.repair_unit,
-        };
-        let mut plan = self.planner().plan(trajectory, known)?;
+        let (sign, place, unit) = (advantage.map(sign_of), decision.repair_where, decision.repair_unit);
+        let unjudged = Known { gate, decisions: None, sign, place, unit };
+        // Where nothing is repaired whatever the runs are, only pairs need to know.
+        let is_asked = self.options.pairs || (decision.judges() && !unjudged.is_worse());
+        let decisions = if is_asked { self.decisions(trajectory) } else { None };
+        let mut plan = self.planner().plan(trajectory, Known { decisions: decisions.as_deref(), ..unjudged })?;
         // A repair that is not made leaves its names to those behind it, so this comes first.
         let dependent = self.dependent(trajectory, &mut plan);
         let mut findings = Vec::with_capacity(plan.repairs.len());
@@ -55,12 +52,10 @@ impl Purifier<'_> {
         }
     }
 
-    /// What speaks for and against each failure run; `None` where the options take whatever did its job. Pairs are made of retries
-    /// alone, whatever is repaired.
+    /// What speaks for and against each failure run; `None` where there is none.
     fn decisions(&self, trajectory: &Trajectory<'_, '_>) -> Option<Vec<RunDecision>> {
         let config = &self.options.decision;
-        let is_asked = config.judges() || self.options.pairs;
-        if !is_asked || trajectory.failed_attempts() == 0 {
+        if trajectory.failed_attempts() == 0 {
             return None;
         }
         let meaning = match self.comparison {

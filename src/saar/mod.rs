@@ -51,7 +51,7 @@ impl Known<'_> {
     }
 
     /// Whether nothing is done in the rollout since it did no better than its group.
-    fn is_worse(&self) -> bool {
+    pub fn is_worse(&self) -> bool {
         self.place == RepairWhere::Positive && self.sign == Some(AdvantageSign::Negative)
     }
 }

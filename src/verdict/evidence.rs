@@ -22,10 +22,10 @@ pub(super) struct Table {
 /// A result, laid out for the rules.
 pub(super) struct Evidence<'e> {
     pub text: &'e str,
-    /// The first lines that hold something.
-    pub head: Vec<&'e str>,
-    /// The last ones, last one first.
-    pub tail: Vec<&'e str>,
+    /// The first line that holds something.
+    pub first: Option<&'e str>,
+    /// The last one.
+    pub last: Option<&'e str>,
     pub status: Option<i64>,
     pub asked: &'e Asked<'e>,
     pub table: &'static Table,
@@ -36,28 +36,42 @@ impl<'e> Evidence<'e> {
     pub fn of(text: &'e str, status: Option<i64>, asked: &'e Asked<'e>, table: &'static Table) -> Self {
         let (tagged, text) = tagged(text);
         let text = unwrapped(text);
-        let (head, tail) = (first_lines(text), last_lines(text));
-        let spoken = || if asked.is_reading_tool() { None } else { exit_status(&head, &tail) };
+        let spoken = || if may_name_status(text) && !asked.is_reading_tool() { exit_status(text) } else { None };
         let status = status.or(tagged).or_else(spoken);
-        Evidence { text, head, tail, status, asked, table }
+        Evidence { text, first: first_lines(text).next(), last: last_lines(text).next(), status, asked, table }
+    }
+
+    /// The first lines that hold something.
+    pub fn head(&self) -> impl Iterator<Item = &'e str> + use<'e> {
+        first_lines(self.text)
+    }
+
+    /// The last ones, last one first.
+    pub fn tail(&self) -> impl Iterator<Item = &'e str> + use<'e> {
+        last_lines(self.text)
+    }
+
+    /// Whether at most so many lines hold something.
+    pub fn is_within(&self, lines: usize) -> bool {
+        self.head().nth(lines).is_none()
     }
 
     /// Nothing was printed, or the harness says so.
     pub fn is_silent(&self) -> bool {
-        self.text.is_empty() || (self.head.len() == 1 && NO_OUTPUT.is_match(self.head[0]))
+        self.text.is_empty() || self.first.is_some_and(|line| self.is_within(1) && NO_OUTPUT.is_match(line))
     }
 
     /// A text so long that its first line is a title rather than a message.
     pub fn is_document(&self) -> bool {
-        self.head.len() > LONGEST_MESSAGE || (self.head.len() > 5 && self.asked.shows_file())
+        !self.is_within(LONGEST_MESSAGE) || (!self.is_within(5) && self.asked.shows_file())
     }
 
-    /// The text's two ends, as far as rules look.
-    pub fn edges(&self) -> [&'e str; 2] {
-        [
-            &self.text[..self.text.floor_char_boundary(EDGE_BYTES)],
-            &self.text[self.text.ceil_char_boundary(self.text.len().saturating_sub(EDGE_BYTES))..],
-        ]
+    /// The text's two ends, as far as rules look; of a short text, all of it once.
+    pub fn edges(&self) -> impl Iterator<Item = &'e str> + use<'e> {
+        let (text, size) = (self.text, self.text.len());
+        let last = || &text[text.ceil_char_boundary(size.saturating_sub(EDGE_BYTES))..];
+        let first = &text[..text.floor_char_boundary(EDGE_BYTES)];
+        std::iter::once(first).chain((size > EDGE_BYTES).then(last))
     }
 }
 
@@ -70,9 +84,8 @@ pattern!(
 );
 pattern!(
     WRAPPER_HEAD,
-    r"^(?i:(?:observation|output|result|execution result|tool result|tool output|stdout)s?:|#{1,4} (?:result|output))[ \t]*\r?\n"
+    r"^(?i:(?:observation|output|result|execution result|tool result|tool output|stdout)s?:|#{1,4} (?:result|output))[ \t]*\r?\n|^(?:Observation|OBSERVATION):[ \t]*"
 );
-pattern!(SHORT_WRAPPER_HEAD, r"^(?:Observation|OBSERVATION):[ \t]*");
 pattern!(
     WRAPPER_TAIL,
     r"^(?:You have \d+ steps? left.*|You should take the last step.*|\(Open file: .*\)|\(Current directory: .*\)|bash-\$|\[(?:Current working directory|Python interpreter|Jupyter current working directory): .*\]|</?(?:tool_response|output|result|observation|stdout|stderr)>|```|(?:\([\w.-]+\) )?[\w.-]+@[\w.-]+:[^\n]*[#$])$"
@@ -89,7 +102,7 @@ pub(super) fn unwrapped(text: &str) -> &str {
     for opening in ["<tool_response>", "<output>", "<result>", "<observation>", "<stdout>", "```output", "```"] {
         text = text.strip_prefix(opening).unwrap_or(text).trim_start();
     }
-    if let Some(found) = WRAPPER_HEAD.find(text).or_else(|| SHORT_WRAPPER_HEAD.find(text)) {
+    if let Some(found) = WRAPPER_HEAD.find(text) {
         text = text[found.end()..].trim_start();
     }
     while JOB_CONTROL.is_match(text) {
@@ -104,14 +117,14 @@ pub(super) fn unwrapped(text: &str) -> &str {
     }
 }
 
-fn first_lines(text: &str) -> Vec<&str> {
+fn first_lines(text: &str) -> impl Iterator<Item = &str> {
     let edge = &text[..text.floor_char_boundary(EDGE_BYTES)];
-    edge.lines().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim().is_empty()).take(EDGE_LINES).collect()
+    edge.lines().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim_start().is_empty()).take(EDGE_LINES)
 }
 
-fn last_lines(text: &str) -> Vec<&str> {
+fn last_lines(text: &str) -> impl Iterator<Item = &str> {
     let edge = &text[text.ceil_char_boundary(text.len().saturating_sub(EDGE_BYTES))..];
-    edge.lines().rev().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim().is_empty()).take(EDGE_LINES).collect()
+    edge.lines().rev().map(|l| l.trim_end_matches('\r')).filter(|l| !l.trim_start().is_empty()).take(EDGE_LINES)
 }
 
 pattern!(
@@ -125,17 +138,27 @@ pattern!(
 
 /// `<returncode>2</returncode>` before all else, and the text after it.
 fn tagged(text: &str) -> (Option<i64>, &str) {
-    match TAGGED_STATUS.captures(text) {
+    let found = || TAGGED_STATUS.captures(text);
+    match text.trim_start().starts_with('<').then(found).flatten() {
         Some(found) => (found[1].parse().ok(), &text[found[0].len()..]),
         None => (None, text),
     }
 }
 
+pattern!(STATUS_WORD, r"(?i-u)exit|return");
+/// Up to here the whole text is asked for a word at once, rather than line by line.
+const SHORT_TEXT: usize = 512;
+
+/// Most results name no exit status, and hold none of its words either.
+fn may_name_status(text: &str) -> bool {
+    text.len() > SHORT_TEXT || STATUS_WORD.is_match(text)
+}
+
 /// The exit status that the first or the last lines name.
-fn exit_status(head: &[&str], tail: &[&str]) -> Option<i64> {
-    let status = |line: &&str| {
-        let found = EXIT_STATUS.captures(line)?;
+fn exit_status(text: &str) -> Option<i64> {
+    let status = |line: &str| {
+        let found = STATUS_WORD.is_match(line).then(|| EXIT_STATUS.captures(line)).flatten()?;
         found.get(1).or(found.get(2))?.as_str().parse().ok()
     };
-    tail.iter().take(3).find_map(status).or_else(|| head.iter().take(4).find_map(status))
+    last_lines(text).take(3).find_map(status).or_else(|| first_lines(text).take(4).find_map(status))
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::asked::Asked;
@@ -32,6 +33,9 @@ pattern!(
 
 /// What a JSON result says: `None` if it is not a JSON object or says nothing telling.
 pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Verdict> {
+    if !text.starts_with(['{', '[']) {
+        return None;
+    }
     if PYTHON_DICT_ERROR.is_match(text) {
         let error_type = exception_anywhere(text).unwrap_or(Cow::Borrowed("tool_error"));
         return Some(Verdict::Error(Failure::named(error_type).by("json.error-field")));
@@ -49,15 +53,50 @@ pub(super) fn verdict(text: &str, asked: &Asked<'_>, depth: usize) -> Option<Ver
     if text.len() > JSON_BYTES || !TELLING_KEY.is_match(text) {
         return is_object.then_some(Verdict::Ok);
     }
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::Object(object)) => Some(of_object(&object, asked, depth)),
-        // A list of content parts speaks through its first text; any other list is data.
-        Ok(Value::Array(parts)) => {
-            let part = parts.first()?.as_object()?;
-            let inner = part.get("text")?.as_str()?;
-            part.contains_key("type").then(|| within(inner, None, asked, depth))
+    if is_object {
+        let telling: Telling = serde_json::from_str(text).ok()?;
+        return Some(of_object(Fields { object: &telling.fields, count: telling.count }, asked, depth));
+    }
+    // A list of content parts speaks through its first text; any other list is data.
+    let parts: Vec<Value> = serde_json::from_str(text).ok()?;
+    let part = parts.first()?.as_object()?;
+    let inner = part.get("text")?.as_str()?;
+    part.contains_key("type").then(|| within(inner, None, asked, depth))
+}
+
+/// The fields of an object that a rule asks for, and how many it has: results are data for the most part, and that is passed over.
+struct Telling {
+    fields: Map<String, Value>,
+    count: usize,
+}
+
+/// The name of a field, borrowed where it holds no escape.
+#[derive(serde::Deserialize)]
+struct Name<'t>(#[serde(borrow)] Cow<'t, str>);
+
+impl<'de> Deserialize<'de> for Telling {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Telling;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Telling, A::Error> {
+                let mut out = Telling { fields: Map::new(), count: 0 };
+                while let Some(Name(name)) = object.next_key()? {
+                    out.count += 1;
+                    match NAMES.contains(&name.as_ref()) {
+                        true => drop(out.fields.insert(name.into_owned(), object.next_value()?)),
+                        false => drop(object.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(out)
+            }
         }
-        _ => None,
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -96,9 +135,58 @@ fn unescaped(cut: &str) -> String {
 }
 
 /// An object and how it is asked.
+#[derive(Clone, Copy)]
 struct Fields<'o> {
     object: &'o Map<String, Value>,
+    /// Of its fields, those included that nothing asks for.
+    count: usize,
 }
+
+/// Every name that is asked for.
+const NAMES: &[&str] = &[
+    "Error",
+    "code",
+    "content",
+    "data",
+    "detail",
+    "error",
+    "error_message",
+    "error_type",
+    "errors",
+    "exception",
+    "exception_type",
+    "exitCode",
+    "exitStatus",
+    "exit_code",
+    "exit_status",
+    "exitcode",
+    "http_status",
+    "isError",
+    "is_error",
+    "message",
+    "metadata",
+    "msg",
+    "observation",
+    "ok",
+    "output",
+    "reason",
+    "result",
+    "result_status",
+    "return_code",
+    "returncode",
+    "run_status",
+    "state",
+    "status",
+    "statusCode",
+    "status_code",
+    "stderr",
+    "stdout",
+    "succeeded",
+    "success",
+    "text",
+    "traceback",
+    "type",
+];
 
 const EXIT: &[&str] = &["exit_code", "exitCode", "exitcode", "returncode", "return_code", "exit_status", "exitStatus"];
 const WORDS: &[&str] = &["error", "message", "detail", "error_message", "stderr", "output", "content", "msg", "reason"];
@@ -106,6 +194,7 @@ const STREAMS: &[&str] = &["output", "stdout", "result", "content", "text", "obs
 
 impl<'o> Fields<'o> {
     fn get(&self, names: &[&str]) -> Option<&'o Value> {
+        debug_assert!(names.iter().all(|name| NAMES.contains(name)), "{names:?} are not all among the names");
         names.iter().find_map(|name| self.object.get(*name))
     }
 
@@ -150,8 +239,7 @@ fn truth(value: &Value) -> Option<bool> {
 }
 
 /// The first word of an object that tells, most telling field first.
-fn of_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> Verdict {
-    let fields = Fields { object };
+fn of_object(fields: Fields<'_>, asked: &Asked<'_>, depth: usize) -> Verdict {
     if let Some(flag) = fields.get(&["is_error", "isError"]) {
         return if truth(flag) == Some(true) { fields.error("tool_error", "json.flag") } else { Verdict::Ok };
     }
@@ -173,7 +261,7 @@ fn of_object(object: &Map<String, Value>, asked: &Asked<'_>, depth: usize) -> Ve
             is_code.then(|| fields.error("tool_error", "json.error-field"))
         })
         .or_else(|| {
-            let is_all = object.len() == 1 && fields.text(&["detail"]).is_some();
+            let is_all = fields.count == 1 && fields.text(&["detail"]).is_some();
             is_all.then(|| fields.error("http_error", "json.detail"))
         })
         .unwrap_or_else(|| inner(&fields, asked, depth))
@@ -206,7 +294,6 @@ fn of_status(fields: &Fields<'_>, status: i64, asked: &Asked<'_>) -> Verdict {
 }
 
 fn error_field(fields: &Fields<'_>) -> Option<Verdict> {
-    let object = fields.object;
     let error = fields.get(&["error", "errors", "exception", "traceback", "error_message", "Error"])?;
     let is_said = match error {
         Value::Null | Value::Bool(false) => false,
@@ -214,24 +301,25 @@ fn error_field(fields: &Fields<'_>) -> Option<Verdict> {
         Value::String(text) => !matches!(text.trim(), "" | "None" | "none" | "null" | "no" | "0" | "false"),
         // Numbers are data; so is a list of findings among other fields.
         Value::Array(items) => {
-            let is_all = object.len() <= 2 || object.contains_key("data");
+            let is_all = fields.count <= 2 || fields.get(&["data"]).is_some();
             !items.is_empty() && is_all && !items.iter().all(Value::is_number)
         }
         Value::Object(inner) => !inner.is_empty(),
         // A number of many fields that happens to be called so (an error estimate) is data.
-        Value::Number(n) => n.as_i64().is_some_and(|n| n != 0) && object.len() <= 2,
+        Value::Number(n) => n.as_i64().is_some_and(|n| n != 0) && fields.count <= 2,
     };
     is_said.then(|| fields.error("tool_error", "json.error-field"))
 }
 
 fn status_word(fields: &Fields<'_>) -> Option<Verdict> {
-    let object = fields.object;
     let status = fields.get(&["status", "state", "type", "result_status", "run_status"]).and_then(Value::as_str)?;
     let explains = || fields.get(&["message", "detail", "error", "msg", "stderr", "error_message"]).is_some();
     match status.to_ascii_lowercase().as_str() {
-        "error" | "exception" | "failure" if object.len() <= 8 => Some(fields.error("tool_error", "json.status")),
-        "fail" if object.len() == 2 && object.contains_key("data") => Some(fields.error("tool_error", "json.status")),
-        "failed" | "fail" if explains() && object.len() <= 6 => Some(fields.error("tool_error", "json.status")),
+        "error" | "exception" | "failure" if fields.count <= 8 => Some(fields.error("tool_error", "json.status")),
+        "fail" if fields.count == 2 && fields.get(&["data"]).is_some() => {
+            Some(fields.error("tool_error", "json.status"))
+        }
+        "failed" | "fail" if explains() && fields.count <= 6 => Some(fields.error("tool_error", "json.status")),
         "timeout" | "timed_out" | "timelimitexceeded" => {
             Some(Verdict::Error(Failure::named("timeout").by("json.status")))
         }
@@ -254,7 +342,7 @@ fn not_available() -> Verdict {
 
 fn http_status(fields: &Fields<'_>) -> Option<Verdict> {
     let code = fields.get(&["status_code", "statusCode", "http_status", "code", "status"]).and_then(number)?;
-    if !(400..600).contains(&code) || fields.object.len() > 6 || fields.words().is_empty() {
+    if !(400..600).contains(&code) || fields.count > 6 || fields.words().is_empty() {
         return None;
     }
     let named = |error_type: &'static str| Verdict::Error(Failure::named(error_type).by("json.http-status"));
@@ -275,7 +363,7 @@ fn inner(fields: &Fields<'_>, asked: &Asked<'_>, depth: usize) -> Verdict {
             let text = parts.first().and_then(|part| part.as_object()?.get("text")?.as_str());
             text.map_or(Verdict::Ok, |text| within(text, None, asked, depth))
         }
-        Some(Value::Object(object)) if depth < 2 => of_object(object, asked, depth + 1),
+        Some(Value::Object(object)) if depth < 2 => of_object(Fields { object, count: object.len() }, asked, depth + 1),
         _ => Verdict::Ok,
     }
 }

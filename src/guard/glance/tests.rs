@@ -38,7 +38,7 @@ fn a_glance_errs_on_the_safe_side() {
             assert!(names.defined.contains(sure), "{code}: does not define {sure}");
         }
         for used in &names.used {
-            assert!(may_need(code, &HashSet::from([used.as_str()])), "{code}: needs {used}");
+            assert!(may_need(code, &HashSet::from_iter([used.as_str()])), "{code}: needs {used}");
         }
     }
 }

@@ -22,6 +22,8 @@ mod symbol;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use rustc_hash::FxHashMap;
+
 pub use matcher::Junk;
 use matcher::{Buffers, Matcher};
 use symbol::Symbol;
@@ -49,6 +51,43 @@ pub fn ratio(a: &str, b: &str, junk: Junk) -> f64 {
         let (a, b) = (dense(a), dense(b));
         let alphabet = ids.len();
         ratio_of(&a, &b, alphabet, junk, wide)
+    })
+}
+
+/// The same ratio over words instead of code points: runs of letters, digits, `_` and what is not ASCII, runs of white space,
+/// and every other character alone. No word is junk.
+pub fn ratio_of_words(a: &str, b: &str) -> f64 {
+    thread_local! {
+        static BUFFERS: RefCell<Buffers<u32>> = RefCell::default();
+    }
+    let mut ids = FxHashMap::default();
+    let mut dense = |text| -> Vec<u32> {
+        words(text)
+            .map(|word| {
+                let next = ids.len() as u32;
+                *ids.entry(word).or_insert(next)
+            })
+            .collect()
+    };
+    let (a, b) = (dense(a), dense(b));
+    let alphabet = ids.len();
+    BUFFERS.with_borrow_mut(|buffers| ratio_of(&a, &b, alphabet, Junk::Off, buffers))
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii();
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let bytes = rest.as_bytes();
+        let first = bytes.first()?;
+        let length = match first {
+            byte if is_part(byte) => bytes.iter().take_while(|byte| is_part(byte)).count(),
+            byte if byte.is_ascii_whitespace() => bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count(),
+            _ => 1,
+        };
+        let (word, after) = rest.split_at(length);
+        rest = after;
+        Some(word)
     })
 }
 

@@ -123,8 +123,8 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::FunctionCalling,
         reason: "a short message that says that what the call names is not there; of a search it is an answer",
         find: Find::Error(|evidence| {
-            let line = *evidence.head.first()?;
-            let is_message = evidence.head.len() == 1 && NOT_FOUND.is_match(line) && !(evidence.table.is_told)(line);
+            let line = evidence.first?;
+            let is_message = evidence.is_within(1) && NOT_FOUND.is_match(line) && !(evidence.table.is_told)(line);
             let is_answer = || evidence.asked.command().is_some() || evidence.asked.is_reading_tool();
             (is_message && !is_answer() && !evidence.asked.spells(line))
                 .then_some(std::borrow::Cow::Borrowed("not_found"))
@@ -147,9 +147,9 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::FunctionCalling,
         reason: "the output ends in pydantic's report of what does not fit",
         find: Find::Error(|evidence| {
-            let ends = evidence.tail.first().is_some_and(|line| line.contains("https://errors.pydantic.dev/"));
+            let ends = evidence.last.is_some_and(|line| line.contains("https://errors.pydantic.dev/"));
             // Where the message begins with it, the first line says more.
-            let is_told = || evidence.head.first().is_some_and(|line| (evidence.table.is_told)(line));
+            let is_told = || evidence.first.is_some_and(|line| (evidence.table.is_told)(line));
             (ends && !evidence.asked.reads() && !is_told()).then_some(std::borrow::Cow::Borrowed("ValidationError"))
         }),
         gives: Gives::Error("ValidationError"),
@@ -169,7 +169,7 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::FunctionCalling,
         reason: "the message begins with an exception's class",
         find: Find::Error(|evidence| {
-            let first = *evidence.head.first()?;
+            let first = evidence.first?;
             let is_told = code::is_exception_line(first) && !evidence.asked.reads() && !evidence.asked.spells(first);
             let name = || super::rule::exception_anywhere(first).unwrap_or(std::borrow::Cow::Borrowed("exception"));
             (is_told && !evidence.is_document()).then(name)

@@ -113,7 +113,8 @@ fn ran_here(traceback: &str, asked: &Asked<'_>) -> bool {
 }
 
 fn class_of(line: &str) -> Option<String> {
-    EXCEPTION_LINE.captures(line).map(|found| found[1].to_owned())
+    // Whether it matches is found much sooner than where.
+    EXCEPTION_LINE.is_match(line).then(|| EXCEPTION_LINE.captures(line)).flatten().map(|found| found[1].to_owned())
 }
 
 /// The exception that a line names as its first word.
@@ -152,25 +153,26 @@ fn traceback(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
 }
 
 fn exception_line(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
-    let (tail, asked) = (&evidence.tail, evidence.asked);
-    let last = tail.first()?;
+    let (last, asked) = (evidence.last?, evidence.asked);
     let class = class_of(last)?;
     if has_traceback(evidence.text) || asked.spells(last) {
         return None;
     }
     let is_current = || CURRENT_FRAME.is_match(evidence.text);
-    let pointed = || tail.iter().skip(1).take(4).any(|l| CARET_LINE.is_match(l)) || is_current();
-    let is_told = tail.len() <= 2 || pointed();
+    let pointed = || evidence.tail().skip(1).take(4).any(|l| CARET_LINE.is_match(l)) || is_current();
+    let is_told = evidence.tail().nth(2).is_none() || pointed();
     (is_told && (!asked.reads() || is_current())).then_some(Cow::Owned(class))
 }
 
 fn script_frames(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
-    let tail = &evidence.tail;
-    if tail.len() < 2 || !tail.iter().any(|l| SCRIPT_FRAME.is_match(l)) || evidence.asked.reads() {
+    let may_be_frame = |line: &str| line.starts_with(char::is_whitespace) && line.trim_start().starts_with("at ");
+    let is_frame = |line: &str| may_be_frame(line) && SCRIPT_FRAME.is_match(line);
+    if !evidence.tail().any(is_frame) || evidence.tail().nth(1).is_none() || evidence.asked.reads() {
         return None;
     }
     let plain = |line: &str| line.starts_with("Error: ") || line.starts_with("Uncaught Error: ");
-    tail.iter().rev().find_map(|line| {
+    let tail: Vec<&str> = evidence.tail().collect();
+    tail.into_iter().rev().find_map(|line| {
         let class = class_of(line.trim_start_matches("Exception in thread \"main\" "));
         class.map(Cow::Owned).or_else(|| plain(line).then_some(Cow::Borrowed("Error")))
     })

@@ -73,8 +73,8 @@ pub(super) const RULES: &[Rule] = &[
         harness: Harness::Any,
         reason: "the harness adds in brackets that it stopped waiting",
         find: Find::Error(|evidence| {
-            let is_note = |line: &&&str| line.starts_with(['[', '(', '<']) && TIMEOUT_NOTE.is_match(line);
-            let found = evidence.tail.first().filter(is_note).is_some();
+            let is_note = |line: &&str| line.starts_with(['[', '(', '<']) && TIMEOUT_NOTE.is_match(line);
+            let found = evidence.last.filter(is_note).is_some();
             (found && !evidence.asked.is_reading_tool()).then_some(std::borrow::Cow::Borrowed("timeout"))
         }),
         gives: Gives::Error("timeout"),

@@ -321,7 +321,7 @@ pattern!(
 );
 
 fn any_edge(evidence: &Evidence<'_>, pattern: &regex::Regex) -> bool {
-    evidence.edges().iter().any(|edge| pattern.is_match(edge))
+    evidence.edges().any(|edge| pattern.is_match(edge))
 }
 
 /// Whether one of the commands that gave the status is of a kind; of a status of 0, any.
@@ -348,7 +348,7 @@ pattern!(
 fn check(evidence: &Evidence<'_>) -> bool {
     let status = evidence.status.unwrap_or(0);
     let compiles = |c: &Command| c.python_code().is_some() && checks(c);
-    let compiled_badly = || ran(evidence, compiles) && evidence.tail.iter().take(3).any(|l| SYNTAX.is_match(l));
+    let compiled_badly = || ran(evidence, compiles) && evidence.tail().take(3).any(|l| SYNTAX.is_match(l));
     let deciding = evidence.asked.deciding();
     let looked = || deciding.iter().any(checks) && !any_edge(evidence, &CHECKER_FAILED);
     (1..126).contains(&status) && (compiled_badly() || looked())
@@ -372,20 +372,18 @@ fn reproduction(evidence: &Evidence<'_>) -> bool {
     let asserts = |c: &Command| {
         c.python_code().is_some_and(|code| code.contains("assert ") || code.contains("raise AssertionError"))
     };
-    let last = evidence.tail.first().copied().unwrap_or_default();
+    let last = evidence.last.unwrap_or_default();
     if !evidence.status.is_some_and(|status| (1..124).contains(&status)) {
         return false;
     }
     let is_assertion = last.starts_with("AssertionError");
-    (ran(evidence, shows)
-        && !evidence.tail.iter().take(3).any(|l| CRASH.is_match(l))
-        && !any_edge(evidence, &RUNNER_FAILED))
+    (ran(evidence, shows) && !evidence.tail().take(3).any(|l| CRASH.is_match(l)) && !any_edge(evidence, &RUNNER_FAILED))
         || (is_assertion && asserted_outside(evidence) && ran(evidence, asserts))
 }
 
 /// Whether the last frame is the script's own top, or a test of it: what was asserted is the tested code's result.
 fn asserted_outside(evidence: &Evidence<'_>) -> bool {
-    let frame = evidence.tail.iter().find(|line| line.trim_start().starts_with("File \""));
+    let frame = evidence.tail().find(|line| line.trim_start().starts_with("File \""));
     frame.is_some_and(|line| line.ends_with("in <module>") || line.contains(", in test"))
 }
 
@@ -442,7 +440,7 @@ fn limit(evidence: &Evidence<'_>) -> bool {
     let limited = |c: &Command| c.wrappers.iter().any(|w| base_name(w) == "timeout");
     let is_cut =
         || evidence.status == Some(124) && !evidence.is_silent() && evidence.asked.deciding().iter().any(limited);
-    let says_so = || evidence.tail.first().is_some_and(|line| LIMIT_REACHED.is_match(line));
+    let says_so = || evidence.last.is_some_and(|line| LIMIT_REACHED.is_match(line));
     evidence.status.is_some_and(|status| status != 0) && (says_so() || (is_cut() && is_quiet(evidence)))
 }
 
@@ -453,6 +451,6 @@ pattern!(
 
 /// The answer no, in the words of the program that was asked.
 fn says_absent(evidence: &Evidence<'_>) -> bool {
-    let first = evidence.head.first();
-    evidence.head.len() <= 3 && first.is_some_and(|line| ABSENT.is_match(line) && !line.contains("command not found"))
+    evidence.is_within(3)
+        && evidence.first.is_some_and(|line| ABSENT.is_match(line) && !line.contains("command not found"))
 }

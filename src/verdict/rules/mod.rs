@@ -69,6 +69,8 @@ static FIRST_LINE: LazyLock<FirstLine> = LazyLock::new(|| {
     FirstLine { set: set.expect("the patterns are constants"), rules }
 });
 
+pattern!(TESTS_FAILED, "FAIL| failed");
+
 /// What text says, with the exit status that came with it.
 pub(super) fn weigh(evidence: &Evidence<'_>) -> Verdict {
     let informative = || informative(evidence).map(Verdict::Informative);
@@ -86,9 +88,7 @@ pub(super) fn weigh(evidence: &Evidence<'_>) -> Verdict {
         // Most results are fine: the call is only read where there is something to explain.
         None => match error() {
             Some(error) => informative().unwrap_or(error),
-            None if evidence.edges().iter().any(|e| e.contains("FAIL") || e.contains(" failed")) => {
-                informative().unwrap_or(Verdict::Ok)
-            }
+            None if evidence.edges().any(|edge| TESTS_FAILED.is_match(edge)) => informative().unwrap_or(Verdict::Ok),
             None => Verdict::Ok,
         },
     }
@@ -132,14 +132,18 @@ pattern!(NONE_AT_ALL, r"(?i)^\W*(?:\w+ )?errors?\s*[:=]\s*(?:0|none|null|no|fals
 
 /// Errors that the first line tells.
 fn first_line(evidence: &Evidence<'_>) -> Option<Failure> {
-    let first = *evidence.head.first()?;
+    let first = evidence.first?;
     let line = ASSIGNED.find(first).map_or(first, |found| &first[found.end()..]);
     let line = line.trim_start_matches(|c: char| c.is_whitespace() || "❌✗⚠\u{fe0f}🚫".contains(c));
     let found = &*FIRST_LINE;
-    let (is_brief, is_document) = (evidence.head.len() <= 3, evidence.is_document());
     let line = &line[..line.floor_char_boundary(LINE_BYTES)];
+    // Most first lines are no rule's; what else must hold is only asked of those that are.
+    if !found.set.is_match(line.as_bytes()) {
+        return None;
+    }
+    let is_document = evidence.is_document();
     let rule = found.set.matches(line.as_bytes()).into_iter().map(|k| found.rules[k]).find(|rule| match rule.find {
-        Find::Brief(_) => is_brief,
+        Find::Brief(_) => evidence.is_within(3),
         Find::Heading(_) => !(is_document && evidence.asked.command().is_some() && evidence.asked.reads()),
         Find::First(_) | Find::Error(_) | Find::Job(_) | Find::Elsewhere => !is_document,
     })?;

@@ -80,17 +80,20 @@ pattern!(NO_SUCH_COMMAND, r"(?i)command not found|: not found$|is not recognized
 pattern!(USAGE, r"^(?i:usage): \S+|^Try '.+ --help' for more information");
 /// What tools that show files are made of.
 const VIEWERS: &[&str] = &["cat", "sed", "head", "tail", "nl", "ls", "find", "grep", "rg"];
-/// Warnings of programs that went on.
-const HARMLESS: &[&str] = &["Removing leading", "already has .gz suffix", "warning:", "Warning:", "WARNING:", "WARN"];
+pattern!(
+    /// Warnings of programs that went on.
+    HARMLESS,
+    r"Removing leading|already has \.gz suffix|[Ww]arning:|WARN"
+);
 
 fn is_harmless(line: &str) -> bool {
-    HARMLESS.iter().any(|h| line.contains(h))
+    HARMLESS.is_match(line)
 }
 
 /// The first line that tells something, and the last one.
 fn telling<'e>(evidence: &Evidence<'e>) -> impl Iterator<Item = &'e str> {
-    let first = evidence.head.iter().copied().find(|line| !is_harmless(line));
-    first.into_iter().chain(evidence.tail.first().copied())
+    let first = evidence.head().find(|line| !is_harmless(line));
+    first.into_iter().chain(evidence.last)
 }
 
 fn own_words(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
@@ -99,7 +102,8 @@ fn own_words(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
 }
 
 fn is_complaint(line: &str, asked: &Asked<'_>) -> bool {
-    let Some(found) = PROGRAM_LINE.captures(line) else { return false };
+    // Whether it matches is found much sooner than where.
+    let Some(found) = PROGRAM_LINE.is_match(line).then(|| PROGRAM_LINE.captures(line)).flatten() else { return false };
     // A program that the call never named did not run: its message was read from somewhere. But a tool that shows files
     // runs programs of its own.
     let program = &found[1];
@@ -115,7 +119,7 @@ fn program(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
 }
 
 fn usage(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
-    let (first, asked) = (evidence.head.first()?, evidence.asked);
+    let (first, asked) = (evidence.first?, evidence.asked);
     let is_asked_for = || asked.arguments().contains("help") || asked.arguments().contains("-h");
     let usage = USAGE.is_match(first) && !asked.reads() && !is_asked_for();
     usage.then_some(Cow::Borrowed("usage_error"))
@@ -146,7 +150,7 @@ pattern!(
 );
 
 fn compiler(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
-    let line = evidence.head.iter().take(3).find(|line| COMPILER.is_match(line))?;
+    let line = evidence.head().take(3).find(|line| COMPILER.is_match(line))?;
     (!evidence.asked.reads() && !evidence.asked.spells(line)).then_some(Cow::Borrowed(if line.contains("panic") {
         "panic"
     } else {
@@ -164,9 +168,9 @@ pub(super) fn is_nothing_but_errors(evidence: &Evidence<'_>) -> bool {
     if evidence.is_silent() || asked.is_reading_tool() {
         return false;
     }
-    let is_error = |line: &&str| ITSELF.is_match(line) || is_complaint(line, asked) || (evidence.table.is_told)(line);
-    if evidence.head.len() <= MESSAGE_LINES && evidence.head.iter().all(is_error) {
-        return !evidence.head.iter().any(|line| asked.spells(line));
+    let is_error = |line: &str| ITSELF.is_match(line) || is_complaint(line, asked) || (evidence.table.is_told)(line);
+    if evidence.is_within(MESSAGE_LINES) && evidence.head().all(is_error) {
+        return !evidence.head().any(|line| asked.spells(line));
     }
-    code::has_traceback(evidence.text) && evidence.tail.first().is_some_and(|last| code::is_exception_line(last))
+    code::has_traceback(evidence.text) && evidence.last.is_some_and(code::is_exception_line)
 }
