@@ -18,6 +18,14 @@ pub fn of_call(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {
     if ["unknown_tool", "invalid_arguments", "invalid_format"].contains(&error) || failed.is_unknown_tool() {
         return SideEffects::No;
     }
+    // Of what stands between the two ends nobody knows.
+    let is_open = matches!(failed.kind(), Kind::Python | Kind::Shell | Kind::Sql) && failed.is_cut();
+    let of_the_rest = if is_open { SideEffects::Unknown } else { SideEffects::No };
+    of_what_is_read(failed, again).max(of_the_rest)
+}
+
+fn of_what_is_read(failed: &Subject<'_>, again: &[Subject<'_>]) -> SideEffects {
+    let error = failed.error();
     match failed.kind() {
         Kind::Look => SideEffects::No,
         Kind::Sql => of_sql(failed.inner()),

@@ -15,7 +15,7 @@ pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
     let mut out = HashSet::default();
     for line in LogicalLines::of(code) {
         let text = line.text;
-        let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
+        let makes_any = ["match ", "exec(", "exec ", "execfile(", "globals("].iter().any(|word| text.contains(word));
         if makes_any || (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') {
             return None;
         }
@@ -30,7 +30,7 @@ pub(super) fn may_define(code: &str) -> Option<HashSet<&str>> {
 pub(super) fn lines_may_define(lines: &str) -> Option<HashSet<&str>> {
     let mut out = HashSet::default();
     for text in lines.lines().flat_map(|line| line.split(';')).map(str::trim) {
-        let makes_any = ["match ", "exec(", "globals("].iter().any(|word| text.contains(word));
+        let makes_any = ["match ", "exec(", "exec ", "execfile(", "globals("].iter().any(|word| text.contains(word));
         if makes_any || (text.starts_with("from ") && text.ends_with('*')) || text.starts_with('%') {
             return None;
         }

@@ -56,8 +56,10 @@ pub struct Subject<'t> {
     shown: OnceCell<Option<String>>,
 }
 
-/// Texts are compared and read up to this many bytes: a program that is resubmitted is known by its first pages.
-const MAX_BYTES: usize = 16 * 1024;
+/// Of a longer text, this many bytes at its start and at its end are compared and read: a program that is resubmitted is known
+/// by its first pages, and what is run stands behind the file that it is written to.
+const TEXT_HEAD: usize = 12 * 1024;
+const TEXT_TAIL: usize = 4 * 1024;
 
 /// Of a longer result, this many bytes at each end are read: errors stand there.
 const RESULT_ENDS: usize = 8 * 1024;
@@ -142,6 +144,11 @@ impl<'t> Subject<'t> {
             };
             clipped(text)
         })
+    }
+
+    /// Whether so much is inside that only its two ends are read. Conservative: the wrapper counts.
+    pub fn is_cut(&self) -> bool {
+        self.call.arguments.len() > TEXT_HEAD + TEXT_TAIL && self.inner().len() + 8 > TEXT_HEAD + TEXT_TAIL
     }
 
     /// The argument that holds what is run, where it outweighs all others.
@@ -277,9 +284,11 @@ fn joined<'v>(values: impl Iterator<Item = &'v Value>) -> String {
     values.map(text).collect::<Vec<_>>().join("\n")
 }
 
-fn clipped(mut text: String) -> String {
-    text.truncate(first_bytes(&text, MAX_BYTES).len());
-    text
+fn clipped(text: String) -> String {
+    if text.len() <= TEXT_HEAD + TEXT_TAIL {
+        return text;
+    }
+    [first_bytes(&text, TEXT_HEAD), last_bytes(&text, TEXT_TAIL)].concat()
 }
 
 /// Commands that only move about or set something up for those after them.

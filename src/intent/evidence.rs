@@ -382,6 +382,10 @@ pub(super) fn error_taken_up(pair: P<'_, '_, '_>) -> bool {
     TAKEN_UP.is_match(reasoning) || names_class() || names_it()
 }
 
+/// A vector is that of a whole step: of several calls it says nothing of each.
 pub(super) fn means_the_same(pair: P<'_, '_, '_>) -> bool {
-    pair.meaning.is_some_and(|cosine| cosine >= SAME_MEANING)
+    let is_single = |step: &Attempt<'_>| step.calls.len() == 1;
+    is_single(pair.failed_step)
+        && is_single(pair.later_step)
+        && pair.meaning.is_some_and(|cosine| cosine >= SAME_MEANING)
 }

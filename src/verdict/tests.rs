@@ -101,6 +101,12 @@ const FAILURES: &[(&str, &str, &str, &str)] = &[
     ("terminal", "make all", "make: *** No rule to make target 'all'.  Stop.", "shell_error"),
     ("terminal", "curl http://x.y", "curl: (6) Could not resolve host: x.y", "shell_error"),
     ("terminal", "apt install zzz", "E: Unable to locate package zzz", "shell_error"),
+    (
+        "cmd",
+        "typ a.txt",
+        "'typ' is not recognized as an internal or external command,\r\noperable program or batch file.\r\n",
+        "command_not_found",
+    ),
     ("powershell", "foo", "foo : The term 'foo' is not recognized as the name of a cmdlet", "tool_error"),
     (
         "appworld",

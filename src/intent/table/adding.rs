@@ -81,20 +81,4 @@ pub(super) const RULES: &[Rule] = &[
                 .with_reasoning("Now the root of two."),
         ],
     },
-    Rule {
-        name: "means_the_same",
-        reason: "the vectors of the two calls lie close together",
-        effect: Effect::Plus(0.1),
-        says: says::means_the_same,
-        examples: [
-            pair_of(
-                ["f", r#"{"q": "capital of France"}"#, "timeout", "timed out"],
-                ["f", r#"{"q": "France, capital city"}"#],
-            ),
-            pair_of(
-                ["f", r#"{"q": "capital of France"}"#, "timeout", "timed out"],
-                ["f", r#"{"q": "weather on Mars"}"#],
-            ),
-        ],
-    },
 ];

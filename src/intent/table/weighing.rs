@@ -8,8 +8,25 @@ const NO_PROGRAM: &str = "bash: xxd: command not found";
 const NO_TOOL: &str = "Error: Tool 'host_bash' not found.";
 const NAME_ERROR: &str = "Traceback (most recent call last):\n  File \"<stdin>\", line 1, in <module>\nNameError: name 'math' is not defined";
 
-/// In their order: what lowers the similarity, the least that a kind of correction is worth, and what lowers that as well.
+/// In their order: what stands in for the similarity of the texts, what lowers it, the least that a kind of correction is worth,
+/// and what lowers that as well.
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "means_the_same",
+        reason: "the vectors of the two calls lie close together: the same in other words",
+        effect: Effect::AtLeast(0.6),
+        says: says::means_the_same,
+        examples: [
+            pair_of(
+                ["f", r#"{"q": "capital of France"}"#, "timeout", "timed out"],
+                ["f", r#"{"q": "France, capital city"}"#],
+            ),
+            pair_of(
+                ["f", r#"{"q": "capital of France"}"#, "timeout", "timed out"],
+                ["f", r#"{"q": "weather on Mars"}"#],
+            ),
+        ],
+    },
     Rule {
         name: "other_tool",
         reason: "the later call is of another tool, or does another of its actions",

@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
 
 pattern!(
     ITSELF,
-    r"^(?:/\S*/)?(?:ba|z|da|k|a)?sh: |^zsh:\d+: |(?:^|: )-c: line \d+: |^\S+: \d+: (?:Syntax error|\S+: (?:not found|Permission denied))|^(?:-?bash|source|eval|\./\S+|/\S+\.sh): line \d+: "
+    r"^(?:/\S*/)?(?:ba|z|da|k|a)?sh: |^zsh:\d+: |(?:^|: )-c: line \d+: |^\S+: \d+: (?:Syntax error|\S+: (?:not found|Permission denied))|^(?:-?bash|source|eval|\./\S+|/\S+\.sh): line \d+: |^'.{1,200}' is not recognized as an internal or external command"
 );
 pattern!(
     PROGRAM_LINE,
