@@ -150,6 +150,20 @@ impl<'d> MessagePieces<'d> {
         }
     }
 
+    /// The column of calls: the input's own lists, and those that were put together.
+    fn calls_of(&self, field: &Field, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        let (pieces, lengths) = &self.composed;
+        let Some(values) = self.decoded.messages.call_values().filter(|_| !lengths.is_empty()) else {
+            return self.calls.gather(&[array]);
+        };
+        let ends = lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
+        let ends = std::iter::once(0).chain(ends).collect();
+        self.calls.gather(&[array, &list_of(pieces.gather(&[values])?, ends, field)?])
+    }
+
     /// The messages' struct array; `loss` is added as a field if given.
     pub fn build(self, loss: Option<BooleanArray>) -> Result<ArrayRef, ArrowError> {
         let messages = self.decoded.messages.list.values.as_struct();
@@ -166,6 +180,8 @@ impl<'d> MessagePieces<'d> {
             arrays.push(if name == "content" {
                 let joined = cast(&LargeStringArray::from_iter_values(&self.joined), array.data_type())?;
                 self.content.gather(&[array, &joined])?
+            } else if name == "tool_calls" {
+                self.calls_of(field, array)?
             } else if name == "reasoning_content" {
                 self.reasoning.gather(&[array])?
             } else {

@@ -208,6 +208,11 @@ impl Messages {
         self.calls.as_ref().and_then(|calls| calls.list.range(k)).unwrap_or(0..0)
     }
 
+    /// All calls of the batch; `None` if the data has no calls of its own.
+    pub fn call_values(&self) -> Option<&ArrayRef> {
+        self.calls.as_ref().map(|calls| &calls.list.values)
+    }
+
     fn new(batch: &RecordBatch, index: usize) -> Result<Self, ArrowError> {
         let list = List::new(batch.column(index))?;
         let fields = list.values.as_struct();

@@ -153,7 +153,7 @@ impl<'c> Walk<'c> {
 
     fn use_name(&mut self, name: &'c str) {
         // They may make any name.
-        self.is_open |= ["exec", "globals"].contains(&name);
+        self.is_open |= ["exec", "execfile", "globals"].contains(&name);
         for scope in self.scopes.iter_mut().rev() {
             match scope.kind {
                 Kind::Function => {

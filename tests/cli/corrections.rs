@@ -108,6 +108,11 @@ fn calls_that_did_their_job_stay_beside_one_that_is_replaced() {
         (0..calls.len()).map(|k| calls.value(k).len()).max().unwrap_or_default()
     };
     assert_eq!(calls_of("p.parquet"), 5, "four that did their job, and the corrected one");
+    let row = json_rows(&place.rows("p.parquet"))[0].clone();
+    let asked: Vec<&Value> = row["messages"][1]["tool_calls"].as_array().expect("calls").iter().collect();
+    let answered = row["messages"].as_array().expect("messages").iter().filter(|m| m["role"] == "tool");
+    assert!(asked.iter().map(|call| &call["id"]).eq(answered.map(|m| &m["tool_call_id"])), "{row}");
+    assert_eq!(asked[3]["function"]["arguments"], json!("{\"i\": 33}"));
     let audit = place.run_by_default(&["audit", "raw.jsonl", "p.parquet"]);
     assert!(audit.code == 0 && !audit.stderr.contains("edited"), "{}", audit.stderr);
 }
