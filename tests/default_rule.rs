@@ -5,7 +5,10 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use arrow::json::reader::infer_json_schema;
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use proptest::prelude::*;
 use purify::options::Options;
 use purify::purifier::{PurifiedRow, Purifier};
@@ -13,6 +16,7 @@ use purify::record::RunOutcome;
 use purify::rollout::{Message, Role, Rollout, ToolCall};
 use purify::steps::{Outcome, Trajectory};
 use purify::verdict::{ErrorDetector, Verdict};
+use serde_json::{Value, json};
 
 /// A message with text of its own.
 #[derive(Clone, Debug)]
@@ -202,6 +206,45 @@ proptest! {
             purified.runs.iter().filter(|run| run.decision == RunOutcome::Repaired).map(|run| run.attempts).sum();
         let new = Rollout { messages: written(&raw, &purified), ..rollout(&[]) };
         prop_assert_eq!(failed(&new), failed(&raw) - repaired);
+    }
+}
+
+/// A rollout as a batch of one row, purified through the door, and its messages as they are written.
+fn written_by_the_door(messages: &[Owned]) -> Vec<Owned> {
+    let call = |(id, name, arguments): &(String, String, String)| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
+    let message = |m: &Owned| {
+        let calls: Vec<Value> = m.calls.iter().map(call).collect();
+        json!({"role": format!("{:?}", m.role).to_lowercase(), "content": m.content, "tool_call_id": m.call_id, "tool_calls": calls})
+    };
+    let row = json!({"rollout_id": "r", "messages": messages.iter().map(message).collect::<Vec<_>>()}).to_string();
+    let (schema, _) = infer_json_schema(row.as_bytes(), None).expect("JSON");
+    let mut reader = ReaderBuilder::new(Arc::new(schema)).build(row.as_bytes()).expect("a schema");
+    let batch = reader.next().expect("a batch").expect("a row");
+    let purified = Purifier::new(Options::default()).expect("sound").purify_batch(&batch).expect("rollouts");
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write(&purified.data).expect("rows");
+    let row: Value = serde_json::from_slice(&writer.into_inner()).expect("one row");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let called = |c: &Value| (text(&c["id"]), text(&c["function"]["name"]), text(&c["function"]["arguments"]));
+    let read = |m: &Value| Owned {
+        role: Role::parse(&text(&m["role"])).expect("a role"),
+        content: text(&m["content"]),
+        call_id: m["tool_call_id"].as_str().map(str::to_owned),
+        calls: m["tool_calls"].as_array().into_iter().flatten().map(called).collect(),
+    };
+    row["messages"].as_array().expect("messages").iter().map(read).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn what_is_written_is_what_was_decided(messages in rollout_of()) {
+        let raw = rollout(&messages);
+        let decided: Vec<String> = written(&raw, &purify(&raw)).iter().map(|m| format!("{m:?}")).collect();
+        let found = written_by_the_door(&messages);
+        let found: Vec<String> = found.iter().map(|m| format!("{:?}", message(m))).collect();
+        prop_assert_eq!(found, decided);
     }
 }
 

@@ -135,6 +135,31 @@ fn a_failure_that_the_answer_relies_on_stays() {
 }
 
 #[test]
+fn vectors_make_a_retry_of_what_is_asked_in_other_words_and_overrule_nothing() {
+    let asked = |query: &'static str, result: &'static str| ("", "web_search", query, result);
+    let failed = asked(r#"{"query": "capital of France"}"#, "Error: request timed out after 30 s");
+    let reworded = asked(r#"{"query": "Paris, chief city"}"#, "Paris");
+    let order = |card: &'static str, result: &'static str| ("", "pay_order", card, result);
+    let refused = order(r#"{"card": "gift_1"}"#, "Error: gift card balance is not enough");
+    let other_card = order(r#"{"card": "gift_2"}"#, "paid");
+    let near = |_: usize, _: usize| Some(0.95);
+    let found = |steps: &[Said<'_>], meaning: Option<&dyn Fn(usize, usize) -> Option<f64>>| {
+        let rollout = rollout(steps, "done");
+        let detector = ErrorDetector::new(&DetectConfig::default()).expect("no patterns");
+        let trajectory = Trajectory::new(&rollout, &detector);
+        let config = DecideConfig::default();
+        let decider = Decider { config: &config, meaning };
+        decider.decide(&trajectory, &trajectory.failure_runs()[0])
+    };
+    assert!(!found(&[failed, reworded], None).is_repaired());
+    let by_meaning = found(&[failed, reworded], Some(&near));
+    assert!(by_meaning.is_repaired() && by_meaning.evidence.contains(&"means_the_same"), "{by_meaning:?}");
+    let other = found(&[refused, other_card], Some(&near));
+    assert!(!other.is_repaired(), "{other:?}");
+    assert_eq!(other.affinity, found(&[refused, other_card], None).affinity);
+}
+
+#[test]
 fn the_papers_rule_takes_whatever_did_its_job() {
     let config = DecideConfig { corrections: Corrections::Any, ..DecideConfig::default() };
     assert!(decisions_with(&config, &[NO_TABLE, TABLES], "done")[0].is_repaired());

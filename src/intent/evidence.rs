@@ -30,6 +30,8 @@ const SHORT_RESULT: usize = 200;
 const SAME_EDIT: f64 = 0.4;
 /// Similarity below which two patterns look for different things.
 const SAME_PATTERN: f64 = 0.5;
+/// Similarity of names from which on one is the other, misspelt.
+const SAME_PROGRAM: f64 = 0.7;
 /// Bytes of a step's reasoning in which it is looked for what the step gives up.
 const LONG_REASONING: usize = 8 * 1024;
 /// Cosine from which on two calls count as meaning the same.
@@ -155,7 +157,15 @@ fn statement(subject: &Subject<'_>) -> String {
 pub(super) fn only_looks(pair: P<'_, '_, '_>) -> bool {
     let knows_kind =
         |subject: &Subject<'_>| matches!(subject.kind(), Kind::Shell | Kind::Sql | Kind::Edit | Kind::Python);
-    knows_kind(pair.failed) && looks(pair.later) && !looks(pair.failed) && !pair.failed.is_unknown_tool()
+    let is_to_do = || !looks(pair.failed) && !pair.failed.is_unknown_tool() && !is_program_misspelt(pair);
+    knows_kind(pair.failed) && looks(pair.later) && is_to_do()
+}
+
+/// Whether the programs that are not there have nearly the names of some that the later call runs.
+fn is_program_misspelt(pair: P<'_, '_, '_>) -> bool {
+    let missing = pair.failed.missing_programs();
+    let is_near = |name: &String| pair.later.programs().iter().any(|p| Exact.similarity(name, p).get() >= SAME_PROGRAM);
+    !missing.is_empty() && missing.iter().all(is_near)
 }
 
 // What lowers.
