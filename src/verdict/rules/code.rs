@@ -100,9 +100,15 @@ pattern!(
     EXCEPTION_LINE,
     r"^(?:\x1b\[[\d;]*m)*(?:E\s+)?\(?(?:Uncaught )?(?:[A-Za-z_]\w*\.)*([A-Z]\w*(?:Error|Exception|Interrupt|Timeout|Exit|StopIteration|Warning|Abort|Invalid|NotFound|DoesNotExist)|[A-Z]\w*Err|StopIteration)(?:\x1b\[[\d;]*m)*(?::|$|\s+at line|\s*\(|\)\s)"
 );
+pattern!(
+    /// Every class that the line may name has one of them.
+    EXCEPTION_WORD,
+    r"Err|Exception|Interrupt|Timeout|Exit|StopIteration|Warning|Abort|Invalid|NotFound|DoesNotExist"
+);
 pattern!(CURRENT_FRAME, r#"File "(?:<[^">]*>|/tmp/[^"]*|[^"]*\.ipynb)"|Cell In ?\[|<ipython-input|Input In \["#);
 pattern!(STREAM_LABEL, r"(?i)^\[?(?:code |program )?(?:output|stderr|stdout|error)s?\]?:?$");
 pattern!(CARET_LINE, r"^\s*[\^~]+\s*$");
+pattern!(FRAME_WORD, "[ \t]at ");
 pattern!(SCRIPT_FRAME, r"^\s+at .+[:(].*\d+\)?$");
 pattern!(FRAME_FILE, r#"File "(?:[^"]*/)?([^"/]+)", line \d+"#);
 
@@ -113,8 +119,9 @@ fn ran_here(traceback: &str, asked: &Asked<'_>) -> bool {
 }
 
 fn class_of(line: &str) -> Option<String> {
-    // Whether it matches is found much sooner than where.
-    EXCEPTION_LINE.is_match(line).then(|| EXCEPTION_LINE.captures(line)).flatten().map(|found| found[1].to_owned())
+    // Whether it matches is found much sooner than where, and whether it may sooner still.
+    let found = || EXCEPTION_LINE.is_match(line).then(|| EXCEPTION_LINE.captures(line)).flatten();
+    EXCEPTION_WORD.is_match(line).then(found).flatten().map(|found| found[1].to_owned())
 }
 
 /// The exception that a line names as its first word.
@@ -167,7 +174,11 @@ fn exception_line(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
 fn script_frames(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     let may_be_frame = |line: &str| line.starts_with(char::is_whitespace) && line.trim_start().starts_with("at ");
     let is_frame = |line: &str| may_be_frame(line) && SCRIPT_FRAME.is_match(line);
-    if !evidence.tail().any(is_frame) || evidence.tail().nth(1).is_none() || evidence.asked.reads() {
+    if !FRAME_WORD.is_match(evidence.text)
+        || !evidence.tail().any(is_frame)
+        || evidence.tail().nth(1).is_none()
+        || evidence.asked.reads()
+    {
         return None;
     }
     let plain = |line: &str| line.starts_with("Error: ") || line.starts_with("Uncaught Error: ");

@@ -93,7 +93,8 @@ fn is_harmless(line: &str) -> bool {
 /// The first line that tells something, and the last one.
 fn telling<'e>(evidence: &Evidence<'e>) -> impl Iterator<Item = &'e str> {
     let first = evidence.head().find(|line| !is_harmless(line));
-    first.into_iter().chain(evidence.last)
+    // Who speaks stands before a colon, in every wording that is looked for.
+    first.into_iter().chain(evidence.last).filter(|line| line.contains(": "))
 }
 
 fn own_words(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
@@ -149,8 +150,14 @@ pattern!(
     r"^(?:error\[E\d+\]: |\S+:\d+(?::\d+)?: (?:fatal )?(?:error|undefined reference)\b|\S+\.java:\d+: error:|\S+\(\d+,\d+\): error |(?:\./)?\S+\.go:\d+:\d+: |# command-line-arguments|npm ERR!|npm error|.*error TS\d+:|thread '.*' panicked at|panic: |fatal error: |error: subprocess-exited-with-error|ERROR: (?:Could not|Failed|No matching|Cannot)|E: )"
 );
 
+pattern!(
+    /// Every wording of [`COMPILER`] has one of them.
+    COMPILER_WORD,
+    r"error|undefined reference|\.go:|# command-line-arguments|npm ERR!|panic|ERROR: |E: "
+);
+
 fn compiler(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
-    let line = evidence.head().take(3).find(|line| COMPILER.is_match(line))?;
+    let line = evidence.head().take(3).find(|line| COMPILER_WORD.is_match(line) && COMPILER.is_match(line))?;
     (!evidence.asked.reads() && !evidence.asked.spells(line)).then_some(Cow::Borrowed(if line.contains("panic") {
         "panic"
     } else {
