@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows with the real libraries that what purify writes is read by those who come after it.
 #
-#   readers   exports in datasets, polars, duckdb and pyarrow; ATIF in the package atif; an audit's report and lineage events in
+#   readers   exports in datasets, polars, duckdb and pyarrow; ATIF in the package atif, Anthropic's messages in its types; an audit's report and lineage events in
 #             jsonschema and OpenLineage's client (light: .ci/run runs this part)
 #   trl       TRL's SFT, DPO and KTO trainers, two steps each on a tiny checkpoint
 #   verl      verl's multi-turn SFT data set
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 target="${CARGO_TARGET_DIR:-target}/release"
 
 declare -A packages=(
-  [readers]="datasets polars duckdb pyarrow atif jsonschema openlineage-python"
+  [readers]="datasets polars duckdb pyarrow atif anthropic jsonschema openlineage-python"
   [trl]="trl torch transformers datasets pyarrow"
   [verl]="verl pyarrow"
   [weights]="torch transformers peft gguf pyarrow"

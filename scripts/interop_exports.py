@@ -1,6 +1,6 @@
 """Holds what purify exports against those who read it; run by interop.sh.
 
-`readers`: datasets, polars, duckdb, pyarrow and atif; jsonschema and OpenLineage's client for reports. `trl`: its SFT, DPO and KTO trainers, on the CPU with a tiny random
+`readers`: datasets, polars, duckdb, pyarrow, anthropic and atif; jsonschema and OpenLineage's client for reports. `trl`: its SFT, DPO and KTO trainers, on the CPU with a tiny random
 checkpoint. `verl`: its multi-turn SFT data set.
 """
 
@@ -33,7 +33,7 @@ def exports(folder):
     """The rollouts of the fixtures in every form; (name, path)."""
     run("--in", ROLLOUTS, "--out", folder / "hub", "--to", "folder")
     run("--in", ROLLOUTS, "--out", folder / "p.parquet", "--pairs")
-    targets = ["trl-sft", "trl-dpo", "trl-kto", "verl-sft", "openai"]
+    targets = ["trl-sft", "trl-dpo", "trl-kto", "verl-sft", "openai", "anthropic"]
     return {target: Path(run("export", folder / "p.parquet", "--to", target)["outputs"][0]) for target in targets}
 
 
@@ -58,6 +58,8 @@ def read_everywhere(folder, files):
     assert objects > 0, "arguments are decoded to objects"
     said("datasets, arguments of calls", f"{objects} of {len(calls)} objects, the others are no JSON objects")
     for target, path in files.items():
+        if target == "anthropic":
+            continue
         if target == "openai":
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             assert all(isinstance(line["messages"], list) for line in lines)
@@ -89,6 +91,27 @@ def texts_are_kept(folder, files):
                 assert call["function"]["arguments"] in text
                 checked += 1
     said("argument strings in openai and verl-sft, byte for byte", checked)
+
+
+def anthropic(folder, files):
+    """Anthropic's own types take every line, and what came from them goes back to them."""
+    from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+    from pydantic import TypeAdapter
+
+    takes = TypeAdapter(MessageCreateParamsNonStreaming).validate_python
+    given = FORMATS / "anthropic.jsonl"
+    run("--in", given, "--out", folder / "anthropic.parquet", "--repair-probability", "0", "--to", "anthropic")
+    (back,) = [json.loads(line) for line in (folder / "anthropic.anthropic.jsonl").read_text().splitlines()]
+    (before,) = [json.loads(line) for line in given.read_text().splitlines()]
+    blocks = [(before["messages"], back["messages"]), (before["system"], back["system"])]
+    # A message of one block of text is the text.
+    plain = lambda m: {**m, "content": m["content"][0]["text"]} if isinstance(m["content"], list) and [b["type"] for b in m["content"]] == ["text"] else m
+    assert [plain(m) for m in blocks[0][0]] == [plain(m) for m in blocks[0][1]] and blocks[1][0] == blocks[1][1]
+    lines = [json.loads(line) for line in files["anthropic"].read_text().splitlines()]
+    assert lines
+    for line in [*lines, back]:
+        takes({"model": "any", "max_tokens": 1, **line})
+    said("anthropic's types", f"{len(lines)} lines, and the fixture's own blocks come back")
 
 
 def atif(folder):
@@ -202,6 +225,7 @@ with tempfile.TemporaryDirectory() as name:
     if PART == "readers":
         read_everywhere(folder, files)
         texts_are_kept(folder, files)
+        anthropic(folder, files)
         atif(folder)
         records(folder)
     elif PART == "trl":

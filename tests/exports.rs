@@ -25,7 +25,7 @@ fn text() -> impl Strategy<Value = String> {
 /// Argument strings: objects in any spelling, and what is none.
 fn arguments() -> impl Strategy<Value = String> {
     prop_oneof![
-        4 => (text(), -1e20..1e20f64).prop_map(|(t, n)| format!("{{\"a\":  {},\"b\" : [{n:?}, 1e3, null, true]}}", json!(t))),
+        4 => objects(),
         1 => any::<i128>().prop_map(|n| format!("{{\"n\": {n}}}")),
         1 => Just("{\"a\": 1, \"a\": {\"b\": \"\\ud83d\\ude00\"}}".to_owned()),
         1 => Just("{\"half\": \"\\ud800\"}".to_owned()),
@@ -36,8 +36,13 @@ fn arguments() -> impl Strategy<Value = String> {
     ]
 }
 
-fn step(is_error: bool) -> impl Strategy<Value = Vec<Value>> {
-    let call = (proptest::option::of(text()), "[a-z_]{1,6}", arguments());
+/// Argument strings that are objects to every reader.
+fn objects() -> impl Strategy<Value = String> {
+    (text(), -1e20..1e20f64).prop_map(|(t, n)| format!("{{\"a\":  {},\"b\" : [{n:?}, 1e3, null, true]}}", json!(t)))
+}
+
+fn step(is_error: bool, arguments: BoxedStrategy<String>) -> impl Strategy<Value = Vec<Value>> {
+    let call = (proptest::option::of(text()), "[a-z_]{1,6}", arguments);
     (proptest::option::of(text()), proptest::option::of(text()), proptest::collection::vec(call, 1..3), text()).prop_map(
         move |(content, reasoning, calls, result)| {
             let calls: Vec<Value> = calls
@@ -56,6 +61,11 @@ fn step(is_error: bool) -> impl Strategy<Value = Vec<Value>> {
 }
 
 fn rollout() -> impl Strategy<Value = Value> {
+    rollout_with(arguments().boxed())
+}
+
+fn rollout_with(arguments: BoxedStrategy<String>) -> impl Strategy<Value = Value> {
+    let step = move |is_error| step(is_error, arguments.clone());
     let steps = proptest::collection::vec(any::<bool>().prop_flat_map(step), 0..5);
     let tools = proptest::option::of(
         text().prop_map(|t| json!([{"type": "function", "function": {"name": "f", "description": t}}])),
@@ -142,6 +152,17 @@ fn held(message: &Value) -> Value {
     Value::Object(out)
 }
 
+/// What Anthropic's blocks hold of a native message: arguments as the objects that they are, the label of a result, and no ids
+/// where some were made up.
+fn said_in_blocks(message: &Value) -> Value {
+    let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
+    let calls = message["tool_calls"].as_array().cloned().unwrap_or_default();
+    let input = |call: &Value| serde_json::from_str::<Value>(call["function"]["arguments"].as_str().expect("text"));
+    let calls: Vec<Value> =
+        calls.iter().map(|c| json!([c["function"]["name"], input(c).expect("an object")])).collect();
+    json!([text("role"), text("content"), text("reasoning_content"), message["is_error"], calls])
+}
+
 fn all_held(messages: &[Value]) -> Vec<Value> {
     messages.iter().map(held).collect()
 }
@@ -165,6 +186,19 @@ proptest! {
                     prop_assert_eq!((&before.id, before.reward), (&after.id, after.reward));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn messages_come_back_from_anthropic(rows in proptest::collection::vec(rollout_with(objects().boxed()), 1..4)) {
+        let place = tempfile::tempdir().expect("a folder");
+        let raw = write_lines(place.path(), &rows);
+        let after = samples(&exported(&raw, "anthropic"));
+        let before = samples(&raw);
+        prop_assert_eq!(before.len(), after.len());
+        for (before, after) in before.iter().zip(&after) {
+            let messages = |s: &Sample| s.messages.iter().flatten().map(said_in_blocks).collect::<Vec<_>>();
+            prop_assert_eq!(messages(before), messages(after));
         }
     }
 

@@ -71,6 +71,14 @@ pub enum ExportError {
     ToolNumber { tool: usize },
     #[error("a call in {place} has no {part}, which `{form}` can't say")]
     IncompleteCall { place: String, part: &'static str, form: &'static str },
+    #[error("message {message} is {found}, which `{form}` can't say there: it has {expected}")]
+    Order { message: usize, found: &'static str, expected: &'static str, form: &'static str },
+    #[error("the arguments of a call in message {message} are not a plain JSON object, which `{form}` can't say")]
+    Input { message: usize, form: &'static str },
+    #[error(
+        "tool {tool} is not a function with a name and an object of parameters, which is all that `{form}` can say"
+    )]
+    ToolForm { tool: usize, form: &'static str },
     #[error("{part} is empty, expected {expected}")]
     Empty { part: &'static str, expected: &'static str },
 }
@@ -83,8 +91,9 @@ impl ExportError {
             ExportError::NoTokens => "no_tokens",
             ExportError::TokenAdvantages { .. } => "token_advantages",
             ExportError::Untrained { .. } | ExportError::UntrainedSide { .. } => "untrained_message",
-            ExportError::Tools { .. } | ExportError::ToolNumber { .. } => "no_tools",
-            ExportError::IncompleteCall { .. } => "incomplete_call",
+            ExportError::Tools { .. } | ExportError::ToolNumber { .. } | ExportError::ToolForm { .. } => "no_tools",
+            ExportError::Order { .. } => "order_of_messages",
+            ExportError::Input { .. } | ExportError::IncompleteCall { .. } => "incomplete_call",
             ExportError::Empty { .. } => "empty",
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn message(message: &Message, arguments: Arguments, extra: Option<(&s
         .map(|Call { id, name, arguments: written }| {
             let arguments = match (written, arguments) {
                 (None, _) => "null".to_owned(),
-                (Some(written), Arguments::Objects) if is_plain_object(written) => written.to_owned(),
+                (Some(written), Arguments::Objects) if plain_object(written) => written.to_owned(),
                 (Some(written), _) => quoted(written),
             };
             let function = object(&[("name", quoted(name)), ("arguments", arguments)]);
@@ -92,7 +92,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// Whether text is one JSON object that reads the same everywhere.
-fn is_plain_object(text: &str) -> bool {
+pub(super) fn plain_object(text: &str) -> bool {
     let is_object = |value: &Value| value.is_object() && is_shallow(value, MAX_DEPTH);
     // What stands around the object would be lost.
     text.starts_with('{')

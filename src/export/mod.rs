@@ -3,6 +3,7 @@
 //! Owns the registry [`PROFILES`], what a profile's columns are and what stands in them. Reading rows is [`crate::ingest`]'s work, building arrays
 //! [`crate::write`]'s. Text is taken over byte for byte; what a target can't say without loss is refused, never bent.
 
+mod anthropic;
 pub mod card;
 mod cells;
 mod json;
@@ -15,7 +16,7 @@ pub use cells::{Cell, Cells, ExportError, Kind, Message};
 pub use profile::{Column, Container, Facts, MadeOf, Profile, Target};
 
 /// Every profile, in the order in which help lists them.
-pub static PROFILES: &[&Profile] = &[&trl::SFT, &trl::DPO, &trl::KTO, &verl::SFT, &openai::LINES];
+pub static PROFILES: &[&Profile] = &[&trl::SFT, &trl::DPO, &trl::KTO, &verl::SFT, &openai::LINES, &anthropic::LINES];
 
 /// A data set folder, which several profiles share.
 pub const FOLDER: &str = "folder";

@@ -17,6 +17,8 @@ use crate::types::described;
 pub use crate::types::{is_text, list_item};
 
 pub const REJECT_REASON: &str = "reject_reason";
+/// Field of a message that holds, as JSON, what it was made of and no other field says.
+pub const OTHER_FIELDS: &str = "other_fields";
 pub const LOSS: &str = "loss";
 /// What a rollout earned beside its group: float64.
 pub const ADVANTAGE: &str = "advantage";

@@ -498,3 +498,74 @@ fn rows_without_a_name_of_their_own_get_none_in_an_export() {
         json_rows(&place.rows("p.trl-sft.parquet")).iter().map(|row| row.get("rollout_id").cloned().into()).collect();
     assert_eq!(ids, [json!(null), json!(null)]);
 }
+
+/// The blocks of a message: text alone is one of them.
+fn blocks(message: &Value) -> Value {
+    match &message["content"] {
+        Value::String(text) => json!([{"type": "text", "text": text}]),
+        blocks => blocks.clone(),
+    }
+}
+
+#[test]
+fn what_came_from_anthropic_goes_back_to_it_block_by_block() {
+    let place = Place::new();
+    place.with("formats/anthropic.jsonl", "raw.jsonl");
+    let done = place.run(&[
+        "--in",
+        "raw.jsonl",
+        "--out",
+        "p.parquet",
+        "--repair-probability",
+        "0",
+        "--to",
+        "anthropic",
+        "--strict",
+    ]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let read = |name: &str| -> Value { serde_json::from_slice(&place.bytes(name)).expect("one line of JSON") };
+    let (before, after) = (read("raw.jsonl"), read("p.anthropic.jsonl"));
+    let messages = |row: &Value| -> Vec<(Value, Value)> {
+        let messages = row["messages"].as_array().expect("messages").iter();
+        messages.map(|message| (message["role"].clone(), blocks(message))).collect()
+    };
+    assert_eq!(messages(&before), messages(&after));
+    assert_eq!(before["system"], after["system"]);
+    // What is purified goes the same way: the failed call and its result are gone, as a pair.
+    let done = place.run(&["--in", "raw.jsonl", "--out", "q.parquet", "--to", "anthropic", "--strict"]);
+    assert_eq!((done.code, done.count("repairs")), (0, 1), "{}", done.stderr);
+    let purified = messages(&read("q.anthropic.jsonl"));
+    let raw = messages(&before);
+    assert_eq!(purified.len(), raw.len() - 2);
+    assert_eq!(
+        purified[2],
+        (json!("user"), json!([{"type": "tool_result", "tool_use_id": "t1", "content": "29", "is_error": false}]))
+    );
+}
+
+#[test]
+fn turns_that_anthropic_does_not_allow_are_rejected_with_their_message() {
+    let place = Place::new();
+    let call = |arguments: &str| json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]});
+    let (user, result) =
+        (json!({"role": "user", "content": "q"}), json!({"role": "tool", "tool_call_id": "c", "content": "1"}));
+    let rows = [
+        json!({"messages": [user, call("{}"), result]}),
+        json!({"messages": [call("{}"), result]}),
+        json!({"messages": [user, call("[1]"), result]}),
+        json!({"messages": [user, call("{}"), user]}),
+    ];
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    std::fs::write(place.path("raw.jsonl"), lines).expect("written");
+    let done = place.run(&["export", "raw.jsonl", "--to", "anthropic"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(done.json()["counts"]["anthropic"]["rejects"], json!({"order_of_messages": 2, "incomplete_call": 1}));
+    let rejects = json_rows(&place.rows("raw.anthropic.rejects.parquet"));
+    let reasons: Vec<&str> = rejects.iter().map(|row| row["reject_reason"].as_str().expect("a reason")).collect();
+    let expected = [
+        "order_of_messages: row 1 of `raw.jsonl`: message 0 is the assistant's, which `anthropic` can't say there: it has the user's",
+        "incomplete_call: row 2 of `raw.jsonl`: the arguments of a call in message 1 are not a plain JSON object, which `anthropic` can't say",
+        "order_of_messages: row 3 of `raw.jsonl`: message 1 is a message with a call that has no result, which `anthropic` can't say there: it has a result for each call",
+    ];
+    assert_eq!(reasons, expected);
+}

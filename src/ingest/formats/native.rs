@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 /// A row as JSON: fields in the order in which they came.
 pub type Row = Map<String, Value>;
 
-/// Field of a message that holds, as JSON, what it was made of and no native field says.
-pub(super) const OTHER_FIELDS: &str = "other_fields";
+pub(super) const OTHER_FIELDS: &str = crate::schema::OTHER_FIELDS;
 /// Field of a message that is context and is not trained on.
 pub(super) const LOSS: &str = crate::schema::LOSS;
 
