@@ -93,8 +93,7 @@ fn is_harmless(line: &str) -> bool {
 /// The first line that tells something, and the last one.
 fn telling<'e>(evidence: &Evidence<'e>) -> impl Iterator<Item = &'e str> {
     let first = evidence.head().find(|line| !is_harmless(line));
-    // Who speaks stands before a colon, in every wording that is looked for.
-    first.into_iter().chain(evidence.last).filter(|line| line.contains(": "))
+    first.into_iter().chain(evidence.last)
 }
 
 fn own_words(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
@@ -114,7 +113,7 @@ fn is_complaint(line: &str, asked: &Asked<'_>) -> bool {
 
 fn program(evidence: &Evidence<'_>) -> Option<Cow<'static, str>> {
     // `Error: not found` is a tool's message: no program is called so.
-    let is_program = |line: &&str| !line.starts_with("Error:") && !line.starts_with("error:");
+    let is_program = |line: &&str| line.contains(": ") && !line.starts_with("Error:") && !line.starts_with("error:");
     let line = telling(evidence).filter(is_program).find(|line| is_complaint(line, evidence.asked))?;
     Some(Cow::Borrowed(type_of(line)))
 }
