@@ -69,7 +69,7 @@ fn warns(rows: &[Result<Vec<Value>, &str>], name: &str, told: &str, mends: &str)
 #[test]
 fn calls_that_nothing_reads_are_warned_of() {
     let unread = [
-        said("Let me see. <|my_call|> {\"name\": \"count\"} <tool_call>\n{\"name\": "),
+        said("Let me see. <invoke name=\"count\"><parameter name=\"n\">7</parameter></invoke>"),
         json!({"role": "tool", "content": "168"}),
     ];
     for unread in unread {
