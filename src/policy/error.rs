@@ -35,6 +35,9 @@ pub enum PolicyError {
     Adapter { path: PathBuf, detail: String },
     #[error(transparent)]
     Chat(#[from] ChatError),
+    /// One of an example's columns does not hold a number for each of its trained tokens.
+    #[error("internal error: example `{}` has {found} {what} for {expected} trained tokens: this is a bug", example.escape_debug())]
+    Uneven { example: String, what: &'static str, found: usize, expected: usize },
     #[error("device `{device}` can't be used: {detail}")]
     Device { device: &'static str, detail: String },
     #[error("a computation failed: {}", first_line(.0))]

@@ -82,6 +82,7 @@ impl Rule {
         references: &[&[f32]],
         most_tokens: usize,
     ) -> Result<Step, PolicyError> {
+        self.check(examples, references)?;
         let mut step = Step::default();
         let trained: usize = examples.iter().map(|e| e.trained()).sum();
         for range in packed(examples, most_tokens) {
@@ -107,6 +108,31 @@ impl Rule {
             _ => trained as f64,
         };
         Ok(step)
+    }
+}
+
+impl Rule {
+    /// Whether every trained token has what the objective asks of it: a number that is not there would be taken for 0.
+    fn check(&self, examples: &[&Example], references: &[&[f32]]) -> Result<(), PolicyError> {
+        for (k, example) in examples.iter().enumerate() {
+            let expected = example.trained();
+            let all = |what: &'static str, found: usize| match found == expected {
+                true => Ok(()),
+                false => Err(PolicyError::Uneven { example: example.id.clone(), what, found, expected }),
+            };
+            let all_or_none = |what, found| if found == 0 { Ok(()) } else { all(what, found) };
+            if matches!(self, Rule::Grpo(_)) {
+                all("behaviour log-probs", example.old.len())?;
+            }
+            all_or_none("advantages", example.advantages.len())?;
+            all_or_none("weights", example.weights.len())?;
+            match (self, references.get(k)) {
+                (Rule::Dpo { .. }, reference) => all("reference log-probs", reference.map_or(0, |r| r.len()))?,
+                (Rule::Sft | Rule::Grpo(_), Some(reference)) => all_or_none("reference log-probs", reference.len())?,
+                (Rule::Sft | Rule::Grpo(_), None) => {}
+            }
+        }
+        Ok(())
     }
 }
 
