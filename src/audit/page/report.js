@@ -101,7 +101,7 @@ function runs(before) {
 function files({ files: all, rows }) {
   const reasons = Object.entries(rows.unreadable);
   return [
-    table([{ name: "file", of: (f) => f.file }, { name: "format", of: (f) => f.format }, numeric("rows", (f) => count(f.rows)),
+    table([{ name: "file", of: (f) => f.file }, { name: "format", of: (f) => f.format, short: true }, numeric("rows", (f) => count(f.rows)),
       numeric("bytes", (f) => count(f.bytes))], all, { most: 4, caption: "Files" }),
     element("p", { class: "note" }, rows.purified === null ? null : `${many(rows.purified, "purified row")}, ${count(rows.left_out)} left out. `,
       reasons.length === 0 ? "Every row can be read." : `Rows that can't be read: ${reasons.map(([why, n]) => `${why} ${count(n)}`).join(", ")}.`),

@@ -42,10 +42,10 @@ const share = (part, whole) => (isNumber(part) && whole > 0 ? part / whole : nul
 const rate = (tally) => share(tally?.failed, tally?.attempts);
 const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
-// columns: { name, numeric, bars, of: row => text or node }. The first column names its row.
+// columns: { name, numeric, bars, short (never wrapped), of: row => text or node }. The first column names its row.
 function table(columns, rows, { empty = "Nothing to show.", most = 12, caption = null } = {}) {
   if (rows.length === 0) return element("p", { class: "note" }, empty);
-  const kind = (column) => (column.numeric ? "number-cell" : column.bars ? "bars" : null);
+  const kind = (column) => (column.numeric ? "number-cell" : column.short ? "short-cell" : column.bars ? "bars" : null);
   const line = (row) =>
     element("tr", {}, columns.map((column, k) =>
       element(k === 0 ? "th" : "td", { class: kind(column), scope: k === 0 ? "row" : null }, column.of(row))));
