@@ -200,6 +200,8 @@ fn budgets_of_zero_and_names_that_are_wrong_or_double_are_refused() {
     for (more, expected) in [
         ("--updates 0", "a budget of zero"),
         ("--hours 0", "a budget of zero"),
+        ("--hours nan", "a budget of zero"),
+        ("--learning-rate nan", "--learning-rate is a number"),
         ("--tasks 0", "a budget of zero"),
         ("--arms raw,raw", "--arms: `raw` is named twice"),
         ("--arms raw,purest", "--arms: there is no `purest`"),

@@ -30,6 +30,9 @@ pub struct Comparison {
     pub arms: Vec<Arm>,
 }
 
+/// Hours of a year: more are a slip of the keyboard.
+const MOST_HOURS: f64 = 24.0 * 365.0;
+
 /// The learning rate of an arm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rates {
@@ -89,9 +92,15 @@ impl Plan {
                 None => Rates::Swept(RATES.to_vec()),
             },
         };
-        if plan.updates == 0 || plan.tasks == 0 || arguments.hours.is_some_and(|hours| hours <= 0.0) {
+        if arguments.learning_rate.is_some_and(|rate| !(rate >= 0.0 && rate.is_finite())) {
+            return Err(Failure::new("--learning-rate is a number that is not below 0"));
+        }
+        if plan.updates == 0
+            || plan.tasks == 0
+            || arguments.hours.is_some_and(|hours| !(hours > 0.0 && hours < MOST_HOURS))
+        {
             return Err(Failure::new(
-                "nothing can be trained with a budget of zero: --updates, --hours and --tasks are above zero",
+                "nothing can be trained with a budget of zero: --updates, --hours (of a year at most) and --tasks are above zero",
             ));
         }
         Ok(plan)

@@ -14,11 +14,11 @@ pub enum Recipe {
     Raw,
     /// The paper's rule: every recovered run is replaced, in all rollouts.
     Saar,
-    /// The paper's rule where the advantage is above zero; other rollouts as they were sampled.
+    /// The paper's rule where the advantage is above zero or not known; other rollouts as they were sampled.
     SaarPositive,
     /// Failed attempts are not trained on, in all rollouts.
     Mask,
-    /// Failed attempts are not trained on where the advantage is above zero.
+    /// Failed attempts are not trained on where the advantage is above zero or not known.
     MaskPositive,
     /// Half of each group is kept: of the better rollouts those with the fewest failed attempts (GRPO-RoC).
     ResampleOnCorrect,
