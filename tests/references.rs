@@ -1,10 +1,16 @@
-//! The lexical ratio against CPython: a committed golden file, CPython itself where the machine has it, and the pairs
-//! that the method's reference logged where the data folder is there.
+//! What reproduces others bit for bit. The lexical ratio against CPython: a committed golden file, CPython itself where the
+//! machine has it, and the pairs that the method's reference logged where the data folder is there. `--profile open-cleaner`
+//! against the reference's loop, written anew as it runs while sampling.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use proptest::prelude::*;
+use purify::options::{Options, Profile};
+use purify::purifier::Purifier;
+use purify::rollout::{Message, Role, Rollout, ToolCall};
 use purify::similarity::lexical::{Junk, ratio};
 use purify::similarity::{Exact, Measure};
 use serde_json::Value;
@@ -156,5 +162,122 @@ fn logged_pairs_of_the_reference_agree_in_ratio_and_strategy() {
         assert_eq!(format!("{found:.3}"), format!("{logged:.3}"), "block {}", pair["block"]);
         let strategy = if found < 0.5 { "Replace reasoning+tool call" } else { "Replace tool call only" };
         assert_eq!(strategy, text(pair, "strategy"), "block {}", pair["block"]);
+    }
+}
+
+// --- the reference's loop --------------------------------------------------------------------------------------------
+
+/// What a policy samples next.
+#[derive(Clone, Debug, PartialEq)]
+enum Turn {
+    Asked(String),
+    Talk(String),
+    /// Its one call's arguments and what the tool returned; nothing where sampling was cut off.
+    Attempt {
+        thought: String,
+        arguments: String,
+        result: Option<&'static str>,
+    },
+}
+
+const RESULTS: [&str; 6] =
+    ["Tool call success: 3", "", "SyntaxError: invalid syntax", "worker_timeout", "42", "KeyError: 'Tool call'"];
+
+fn turn() -> impl Strategy<Value = Turn> {
+    // Long calls of other letters are unlike, so that repairs are deep; long ones have letters that are junk to difflib.
+    let arguments = ("[p-s]", 0..260usize, "[a-e]{0,40}").prop_map(|(letter, n, rest)| letter.repeat(n) + &rest);
+    let attempt = ("[a-c \n]{0,6}", arguments, proptest::option::weighted(0.97, 0..RESULTS.len() + 3));
+    prop_oneof![
+        1 => "[a-c]{1,6}".prop_map(Turn::Asked),
+        1 => "[a-c]{1,6}".prop_map(Turn::Talk),
+        16 => attempt.prop_map(|(thought, code, result)| Turn::Attempt {
+            thought,
+            arguments: serde_json::json!({ "code": code }).to_string(),
+            // Half of them succeed.
+            result: result.map(|k| RESULTS.get(k).copied().unwrap_or(RESULTS[0])),
+        }),
+    ]
+}
+
+fn has_failed(turn: &Turn) -> bool {
+    let is_error = |text: &str| !text.is_empty() && !text.contains("Tool call success");
+    matches!(turn, Turn::Attempt { result: Some(text), .. } if is_error(text))
+}
+
+/// The retry takes the place of the call; its reasoning is kept where the calls are unlike, else that of the first.
+fn overwritten(old: Turn, retry: &Turn) -> Turn {
+    let segment = |arguments: &str| {
+        format!("<tool_call>\n{{\"name\": \"code_interpreter\", \"arguments\": {arguments}}}\n</tool_call><|im_end|>")
+    };
+    match (old, retry) {
+        (Turn::Attempt { thought, arguments: old, .. }, Turn::Attempt { thought: new_thought, arguments, result }) => {
+            let is_alike = ratio(&segment(&old), &segment(arguments), Junk::Automatic) >= 0.5;
+            let thought = if is_alike { thought } else { new_thought.clone() };
+            Turn::Attempt { thought, arguments: arguments.clone(), result: *result }
+        }
+        (old, _) => old,
+    }
+}
+
+/// The loop of the reference: what fails is rolled back and sampled again, three times at most, until once it did not help or
+/// thirty attempts were made.
+fn sampled(turns: &[Turn]) -> Vec<Turn> {
+    let (mut context, mut next, mut attempts, mut rolls_back) = (Vec::new(), turns.iter().peekable(), 0, true);
+    while let Some(turn) = next.next() {
+        let mut kept = turn.clone();
+        if rolls_back && attempts < 30 && has_failed(turn) {
+            let mut retries = 0;
+            while has_failed(&kept) {
+                let is_answered = |turn: &&Turn| matches!(turn, Turn::Attempt { result: Some(_), .. });
+                match (retries < 3).then(|| next.next_if(is_answered)).flatten() {
+                    Some(retry) => kept = overwritten(kept, retry),
+                    None => {
+                        rolls_back = false;
+                        break;
+                    }
+                }
+                (retries, attempts) = (retries + 1, attempts + 1);
+            }
+        }
+        attempts += usize::from(matches!(turn, Turn::Attempt { .. }));
+        context.push(kept);
+    }
+    context
+}
+
+fn message<'a>(role: Role, content: &'a str, calls: Vec<ToolCall<'a>>) -> Message<'a> {
+    Message { role, content: Some(content), reasoning: None, call_id: None, is_error: None, is_context: false, calls }
+}
+
+fn messages(turns: &[Turn]) -> Vec<Message<'_>> {
+    turns.iter().flat_map(messages_of).collect()
+}
+
+fn messages_of(turn: &Turn) -> Vec<Message<'_>> {
+    match turn {
+        Turn::Asked(text) => vec![message(Role::User, text, Vec::new())],
+        Turn::Talk(text) => vec![message(Role::Assistant, text, Vec::new())],
+        Turn::Attempt { thought, arguments, result } => {
+            let call = ToolCall { id: None, name: "code_interpreter", arguments };
+            let result = result.map(|text| message(Role::Tool, text, Vec::new()));
+            std::iter::once(message(Role::Assistant, thought, vec![call])).chain(result).collect()
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn open_cleaner_gives_what_the_reference_would_have_sampled(turns in proptest::collection::vec(turn(), 0..48)) {
+        let raw = Rollout { id: Cow::Borrowed("r"), group: None, tokens: None, messages: messages(&turns) };
+        let purifier = Purifier::new(Options::of_profile(Profile::OpenCleaner)).expect("settings are sound");
+        let purified = purifier.purify(&raw, None).expect("the rollout can be read");
+        let found: Vec<Message<'_>> = match &purified.rollout {
+            None => raw.messages.clone(),
+            Some(rollout) => rollout.messages().iter().map(|source| source.of(&raw)).collect(),
+        };
+        let wanted = sampled(&turns);
+        prop_assert_eq!(format!("{found:#?}"), format!("{:#?}", messages(&wanted)));
     }
 }
