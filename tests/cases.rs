@@ -40,6 +40,7 @@ const CASES: &[(&str, Found)] = &[
     ("cases/results_out_of_order.jsonl", found(3, 6, 1, 1)),
     ("cases/roles_tool_call_tool_response.jsonl", found(1, 2, 1, 1)),
     ("cases/tool_response_in_user_turn.jsonl", found(2, 4, 2, 2)),
+    ("cases/verdicts.jsonl", found(6, 12, 2, 2)),
     ("cases/verl_nan_score.jsonl", found(2, 4, 2, 2)),
     ("cases/verl_retool_code_interpreter.jsonl", found(1, 2, 1, 1)),
     ("cases/verl_torl_fences.jsonl", found(1, 2, 1, 1)),
@@ -102,6 +103,22 @@ fn every_case_is_read_as_it_should_be() {
     for (name, expected) in CASES {
         assert_eq!(read(&fixtures().join(name)), *expected, "{name}");
     }
+}
+
+#[test]
+fn lines_that_a_call_lists_are_fine_and_an_exit_status_and_refused_arguments_are_errors() {
+    let path = fixtures().join("cases/verdicts.jsonl");
+    let mut input = Input::open(&path, &ColumnConfig::default()).expect("it can be read");
+    let detector = ErrorDetector::new(&DetectConfig::default()).expect("defaults");
+    let (batches, _) = input.next_decoded().expect("rows").expect("a chunk");
+    let first_outcome = |row| {
+        let rollout = batches[0].rollout(row).expect("a rollout");
+        let trajectory = Trajectory::new(&rollout, &detector);
+        trajectory.steps.iter().find_map(|step| step.attempt.as_ref()).map(|outcome| format!("{outcome:?}"))
+    };
+    let found: Vec<String> = (0..batches[0].rows()).map(|row| first_outcome(row).expect("an attempt")).collect();
+    // grep_n, grep_n2, grep_none, pyd, mini, cat_exit
+    assert_eq!(found, ["Ok", "Ok", "Informative", "Failed", "Failed", "Ok"]);
 }
 
 #[test]

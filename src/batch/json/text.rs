@@ -3,7 +3,7 @@
 //! Owns what a call's arguments are: as text they stay byte for byte what the model wrote, spacing, forms of numbers and
 //! fields that come twice included.
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Deserializer, Value};
 
 use super::numbers::{large_number, may_be_large, too_large};
@@ -43,9 +43,9 @@ fn with_arguments(text: &str, value: Value, place: Place) -> Result<Value, Strin
         (Place::Arguments, value @ (Value::Null | Value::String(_))) => value,
         (Place::Arguments, _) => Value::String(text.to_owned()),
         (_, Value::Object(mut object)) => {
-            for (name, inner) in members(text) {
+            for (name, inner) in members(text)? {
                 // Of a field that comes twice the last one counts.
-                let parsed = serde_json::from_str(inner).unwrap_or_default();
+                let parsed = part(inner)?;
                 object.insert(name.clone(), with_arguments(inner, parsed, place.below(&name))?);
             }
             Value::Object(object)
@@ -70,17 +70,23 @@ fn split_value(text: &str) -> (&str, &str) {
     (value.trim(), rest.trim_start())
 }
 
+/// The value of a part of a text that has been read whole.
+fn part<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("internal error, this is a bug: a part of its JSON is none: {error}"))
+}
+
 /// Names and texts of an object's fields.
-fn members(object: &str) -> Vec<(String, &str)> {
+fn members(object: &str) -> Result<Vec<(String, &str)>, String> {
     let mut out = Vec::new();
     let mut rest = object.strip_prefix('{').unwrap_or_default().trim_start();
     while rest.starts_with('"') {
         let (name, behind) = split_value(rest);
         let (value, behind) = split_value(behind.strip_prefix(':').unwrap_or_default().trim_start());
-        out.push((serde_json::from_str(name).unwrap_or_default(), value));
+        out.push((part(name)?, value));
         rest = behind.strip_prefix(',').unwrap_or_default().trim_start();
     }
-    out
+    Ok(out)
 }
 
 /// The texts of a list's items.
