@@ -25,6 +25,8 @@ struct Group {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
     by_name: BTreeMap<String, Group>,
+    /// Rollouts without a reward.
+    unrewarded: u64,
     /// Of the input as it is; scoring gives it tokens.
     has_advantages: bool,
     has_token_advantages: bool,
@@ -73,7 +75,10 @@ impl Groups {
 
     fn take(&mut self, path: &Path, batch: &Decoded, row: usize) -> Result<(), Error> {
         // A rollout without a reward has no advantage; nothing trains on it, and that is counted.
-        let Some(reward) = batch.reward(row) else { return Ok(()) };
+        let Some(reward) = batch.reward(row) else {
+            self.unrewarded += 1;
+            return Ok(());
+        };
         if !reward.is_finite() {
             let (id, number) = (batch.id(row), batch.number(row));
             return Err(unfit(
@@ -116,8 +121,13 @@ impl Groups {
         let mut several: Vec<&String> =
             self.by_name.iter().filter(|(_, group)| group.rollouts > 1).map(|(name, _)| name).collect();
         if several.len() < 2 {
+            // What is not there may be why: a reader of JSON finds null where a program wrote `NaN`.
+            let missing = match self.unrewarded {
+                0 => String::new(),
+                rows => format!("; {rows} rollouts have no reward (null, or NaN in JSON)"),
+            };
             let detail = format!(
-                "{} of its {} groups hold several rollouts with rewards, expected at least two: one to train on and one to hold out",
+                "{} of its {} groups hold several rollouts with rewards, expected at least two: one to train on and one to hold out{missing}",
                 several.len(),
                 self.by_name.len()
             );

@@ -175,7 +175,7 @@ fn rollouts_that_cannot_be_compared_are_refused_before_a_model_is_loaded() {
             "raw",
             |k, row| row["reward"] = if k % 4 == 0 { json!(1.0) } else { Value::Null },
             3,
-            "0 of its 12 groups hold several rollouts with rewards",
+            "expected at least two: one to train on and one to hold out; 36 rollouts have no reward (null, or NaN in JSON)",
             "a group is the rollouts of one prompt",
         ),
         (
