@@ -4,6 +4,7 @@
 //! and task, which its `result.json` has, and the task that a file is named after. Lines are read again and again from
 //! their file; all else is brought into lines once.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -49,9 +50,10 @@ impl Source {
             Format::JsonLines | Format::Parquet => {
                 let peeked = asked.map_or_else(|| peek(path, packing), |form| Ok(Some(form)))?;
                 match peeked.filter(|form| form.gathers()) {
-                    Some(form) => {
-                        Rows { rows: records(path, packing)?, place: None, not_kept: Vec::new() }.gathered(form)
-                    }
+                    Some(form) => Ok(Source {
+                        reading: Some(Reading::of(form)),
+                        ..Source::in_memory(gathered(records(path, packing)?, form))
+                    }),
                     None => Ok(Source::lines(packing)),
                 }
             }
@@ -60,6 +62,10 @@ impl Source {
 
     fn lines(packing: Packing) -> Self {
         Source { lines: Lines::File(packing), reading: None, place: None, not_kept: Vec::new() }
+    }
+
+    fn in_memory(lines: Vec<u8>) -> Self {
+        Source { lines: Lines::Memory(lines.into()), reading: None, place: None, not_kept: Vec::new() }
     }
 
     /// The lines from the first.
@@ -104,19 +110,16 @@ impl Rows {
         let objects = || self.rows.iter().filter_map(Value::as_object);
         let form = asked.or_else(|| objects().find_map(Form::of));
         match form.filter(|form| form.gathers()) {
-            Some(form) => self.gathered(form),
+            Some(form) => {
+                let records = self.rows.into_iter().map(|record| match record {
+                    Value::Object(record) => Ok(record),
+                    other => Err(other.to_string().into_bytes()),
+                });
+                let (reading, lines) = (Some(Reading::of(form)), gathered(records, form));
+                Ok(Source { reading, place: self.place, not_kept: self.not_kept, ..Source::in_memory(lines) })
+            }
             None => self.completed(path),
         }
-    }
-
-    /// Records put together to the sessions that they are of.
-    fn gathered(self, form: &'static Form) -> Result<Source, IngestError> {
-        let records = self.rows.into_iter().filter_map(|record| match record {
-            Value::Object(record) => Some(record),
-            _ => None,
-        });
-        let rows = form.gathered(records.collect()).into_iter().map(Value::Object).collect();
-        Ok(Rows { rows, place: self.place, not_kept: self.not_kept }.in_memory(Some(Reading::of(form))))
     }
 
     /// With what stands beside the file.
@@ -136,17 +139,35 @@ impl Rows {
                 (Beside::Nothing | Beside::TrialResult | Beside::FileName, _, _) => {}
             }
         }
-        Ok(self.in_memory(None))
+        let lines = self.rows.iter().map(|row| row.to_string() + "\n").collect::<String>().into_bytes();
+        Ok(Source { place: self.place, not_kept: self.not_kept, ..Source::in_memory(lines) })
     }
+}
 
-    fn in_memory(self, reading: Option<Reading>) -> Source {
-        let mut lines = Vec::new();
-        for row in &self.rows {
-            lines.extend_from_slice(row.to_string().as_bytes());
-            lines.push(b'\n');
+/// One of the records of sessions, or the text that stands where one was expected.
+type Record = Result<Row, Vec<u8>>;
+
+/// Records put together to the sessions that they are of, a line each. What is no record stays on its own line, to be rejected
+/// there as any line that is no row; the sessions take the lines between.
+fn gathered(records: impl IntoIterator<Item = Record>, form: &'static Form) -> Vec<u8> {
+    let (mut read, mut others) = (Vec::new(), BTreeMap::new());
+    for (number, record) in records.into_iter().enumerate() {
+        match record {
+            Ok(row) => read.push(row),
+            Err(text) => drop(others.insert(number, text)),
         }
-        Source { lines: Lines::Memory(lines.into()), reading, place: self.place, not_kept: self.not_kept }
     }
+    let mut sessions = form.gathered(read).into_iter();
+    let mut lines = Vec::new();
+    for number in 0.. {
+        if others.is_empty() && sessions.len() == 0 {
+            break;
+        }
+        let session = || sessions.next().map(|session| Value::Object(session).to_string().into_bytes());
+        lines.extend(others.remove(&number).or_else(session).unwrap_or_default());
+        lines.push(b'\n');
+    }
+    lines
 }
 
 /// The values of a document; `None` if it is lines, whatever its name says.
@@ -192,11 +213,14 @@ fn peek(path: &Path, packing: Packing) -> Result<Option<&'static Form>, IngestEr
     Ok(found)
 }
 
-/// Every line that is an object.
-fn records(path: &Path, packing: Packing) -> Result<Vec<Value>, IngestError> {
+/// Every line, as a record or as it stands.
+fn records(path: &Path, packing: Packing) -> Result<Vec<Record>, IngestError> {
     let mut out = Vec::new();
     each_line(path, packing, |_, line| {
-        out.extend(lenient::value(line).ok().map(|(value, _)| value));
+        out.push(match lenient::value(line) {
+            Ok((Value::Object(record), _)) => Ok(record),
+            Ok(_) | Err(_) => Err(line.trim_ascii().to_owned()),
+        });
         true
     })?;
     Ok(out)

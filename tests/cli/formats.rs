@@ -742,3 +742,18 @@ fn what_python_writes_and_json_does_not_know_is_read_and_counted() {
     assert_eq!(done.code, 3);
     assert!(done.stderr.starts_with("error: `packed.jsonl` can't be unpacked (gzip): "), "{}", done.stderr);
 }
+
+#[test]
+fn record_of_a_session_that_is_cut_off_is_a_reject_and_the_rest_is_read() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(fixture("formats/claude_code.jsonl")).expect("it is there");
+    std::fs::write(place.path("cut.jsonl"), &text[..text.len() - 40]).expect("written");
+    let done = place.run(&["--in", "cut.jsonl", "--out", "p.parquet"]);
+    assert_eq!((done.code, done.count("rows_out"), done.count("rows_rejected")), (0, 2, 1), "{}", done.stderr);
+    let last = text.lines().count();
+    let expected =
+        format!("no_json: row {} of `cut.jsonl`: line {last} is not a JSON object: EOF while parsing", last - 1);
+    let told = reasons(&place, "p.rejects.parquet");
+    assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
+    assert_eq!(place.run(&["--in", "cut.jsonl", "--out", "s.parquet", "--strict"]).code, 1);
+}
