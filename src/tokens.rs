@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::rollout::{CALL_MARKER, Message, Role};
+use crate::message::{CALL_MARKER, Message, Role};
 
 /// Response tokens of one rollout: `ids` and `mask` are equally long.
 #[derive(Clone, Copy, Debug)]

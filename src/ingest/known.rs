@@ -8,8 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::chunk::Shape;
+use super::container::Format;
+use super::error::IngestError;
+use super::input::{Input, Reader};
+use super::jsonl::LineReader;
+use super::parquet_file;
 use super::source::Source;
-use super::{Format, IngestError, Input, Reader, Shape, jsonl, parquet_file};
 use crate::schema::Columns;
 
 /// An input without its reader.
@@ -56,7 +61,7 @@ impl KnownInput {
             Format::JsonLines | Format::Json | Format::Zip => {
                 let asked = Some(reading.form).filter(|form| form.gathers());
                 let lines = Source::open(&path, self.format, asked)?.read(&path)?;
-                (Reader::Lines(jsonl::LineReader::new(lines)), Vec::new())
+                (Reader::Lines(LineReader::new(lines)), Vec::new())
             }
         };
         Ok(Input {
@@ -108,7 +113,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::ingest::Decoded;
+    use crate::batch::Decoded;
 
     const FIXTURES: [&str; 9] = [
         "formats/verl.parquet",

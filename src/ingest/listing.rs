@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Format, IngestError};
+use super::container::Format;
+use super::error::IngestError;
 
 /// Record of an exported folder.
 pub const EXPORT_RECORD: &str = "export.json";

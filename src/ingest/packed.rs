@@ -9,7 +9,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{IngestError, lenient};
+use super::error::IngestError;
+use super::lenient;
 
 /// What may be unpacked of any file, and of each of its bytes: text shrinks to a tenth, seldom to a fiftieth.
 const LEAST_BOUND: u64 = 1 << 30;

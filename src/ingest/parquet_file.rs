@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 
-use super::IngestError;
+use super::error::IngestError;
 use super::foreign::{Conversion, Inferred, Source, holds_json, infer};
 use super::formats::{Form, NATIVE, WEIGHT};
 use crate::schema::{Columns, LOSS, MESSAGES, SchemaError, list_item};

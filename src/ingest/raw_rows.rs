@@ -9,10 +9,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::container::Format;
+use super::error::IngestError;
 use super::formats::{Form, Reading, Row, nearest as near_forms};
+use super::lenient;
 use super::packed::failed;
 use super::source::Source;
-use super::{Format, IngestError, Input, lenient};
 
 /// Calls `see` with each row and its number, that of its line, from 0, until it returns `false`.
 fn each(path: &Path, source: &Source, mut see: impl FnMut(u64, Row) -> bool) -> Result<(), IngestError> {
@@ -65,7 +67,7 @@ pub(super) fn nearest(path: &Path, source: &Source) -> Result<String, IngestErro
 }
 
 /// What is said of forms that a row comes near to.
-pub(super) fn told_of(near: &[(&'static Form, String)]) -> String {
+fn told_of(near: &[(&'static Form, String)]) -> String {
     let Some(((first, wrong), others)) = near.split_first() else {
         return "nothing of what any format needs is there".to_owned();
     };
@@ -91,19 +93,16 @@ fn first_line(path: &Path, source: &Source) -> String {
     format!("line {} {detail}", number + 1)
 }
 
-/// What of a file's rows the native rows don't hold, each with the number of rows that lose it.
-pub fn not_kept(input: &Input) -> Result<BTreeMap<String, u64>, IngestError> {
-    let mended = input.notes.mended.counts().map(|(what, rows)| (what.to_owned(), rows));
-    let mut out: BTreeMap<String, u64> = mended.collect();
-    out.extend(input.notes.not_kept.iter().map(|field| (format!("`{field}` around the rows"), 1)));
-    let form = input.reading.form;
-    if form.keeps_all() || input.format == Format::Parquet {
+/// Fields of a text file's rows that its form does not keep, each with the number of rows that lose it.
+pub(super) fn not_kept(path: &Path, format: Format, form: &'static Form) -> Result<BTreeMap<String, u64>, IngestError> {
+    let mut out = BTreeMap::new();
+    if form.keeps_all() {
         return Ok(out);
     }
-    let source = Source::open(&input.path, input.format, Some(form))?;
-    each(&input.path, &source, |_, row| {
-        for path in form.not_kept(&row) {
-            *out.entry(path.to_owned()).or_default() += 1;
+    let source = Source::open(path, format, Some(form))?;
+    each(path, &source, |_, row| {
+        for lost in form.not_kept(&row) {
+            *out.entry(lost.to_owned()).or_default() += 1;
         }
         true
     })?;

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Chunk, Decoded, DecodedChunk, IngestError, Input, Shape, decode_chunk};
+use super::chunk::{Chunk, DecodedChunk, Shape, decode_chunk};
+use super::error::IngestError;
+use super::input::Input;
+use crate::batch::Decoded;
 use crate::run::{Run, RunError};
 
 impl Chunk {

@@ -11,9 +11,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::container::Format;
+use super::error::IngestError;
 use super::formats::{Beside, Form, INSTANCE, Reading, Row, TRIAL_RESULT};
+use super::lenient;
 use super::packed::{Packing, entries, failed, unpacked};
-use super::{Format, IngestError, lenient};
 use crate::batch::json::numbers::{large_number, may_be_large};
 
 /// Lines that are looked at to tell whether they are a session's records.

@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Float32Type};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 
-use super::IngestError;
+use super::error::IngestError;
 use super::parquet_file::check_magic;
 use crate::embedding::{Embedding, ModelCard, TextHash};
 use crate::options::TextKind;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::batch::Decoded;
 use crate::error::Error;
-use crate::ingest::{Input, expand, raw_rows};
+use crate::ingest::{Input, expand};
 use crate::options::{ColumnConfig, DetectConfig};
 use crate::purifier::warning::{Doubts, Label, Sums, Warning, labels};
 use crate::rollout::Role;
@@ -202,7 +202,7 @@ impl Surveyor<'_> {
                 .filter(|n| !named.contains(n))
                 .collect(),
             recognised: described.iter().map(|(what, column)| ((*what).to_owned(), column.clone())).collect(),
-            not_kept: raw_rows::not_kept(&input)?,
+            not_kept: input.not_kept()?,
             tokens: input.columns.response.map(|_| 0),
             rules: self.detector.rules().map(|name| (name.to_owned(), 0)).collect(),
             ..Survey::default()

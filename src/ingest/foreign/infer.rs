@@ -9,7 +9,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use serde_json::Value;
 
-use super::{Conversion, Rows, converted, row_of};
+use super::conversion::{Conversion, Rows, converted, row_of};
+use super::marks::marked_columns;
 use crate::ingest::formats::{Form, is_marker};
 use crate::ingest::jsonl::Kinds;
 use crate::schema::{is_text, updated_metadata, with_reward};
@@ -36,7 +37,7 @@ pub(in crate::ingest) enum Inferred {
 
 /// The conversion to a form, if none is `asked` for that of the first row that has one.
 pub(in crate::ingest) fn infer(source: &Source<'_>, asked: Option<&'static Form>) -> Result<Inferred, ArrowError> {
-    let columns: Vec<FieldRef> = super::marked_columns(source.metadata);
+    let columns: Vec<FieldRef> = marked_columns(source.metadata);
     let recognised = asked.map_or_else(|| recognise(source, &columns), |form| Ok(Some(form)))?;
     let Some(form) = recognised else { return Ok(Inferred::Nothing) };
     let is_consumed = |column: &FieldRef| {

@@ -1,6 +1,6 @@
 //! Native lines straight into columns, without values between.
 //!
-//! Owns the appending of what a line holds to what came before. It gives what [`super::decode_values`] gives, or nothing: a
+//! Owns the appending of what a line holds to what came before. It gives what [`super::decode`] gives, or nothing: a
 //! block that holds a bad line, a field twice or anything else that takes a second look is refused as a whole.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use super::field_name::FieldName;
 use super::kind::Within;
+use super::lines::numbered;
 use crate::batch::json::numbers::may_be_large;
 use crate::ingest::formats;
 
@@ -32,7 +33,7 @@ pub(super) fn decode(block: &[u8], schema: &SchemaRef, first_line: u64) -> Optio
     }
     let mut rows = Objects::new(schema.fields(), Within::Row)?;
     let mut numbers = Vec::new();
-    for (number, line) in super::numbered(block, first_line) {
+    for (number, line) in numbered(block, first_line) {
         let mut text = serde_json::Deserializer::from_str(std::str::from_utf8(line).ok()?);
         RowSeed(&mut rows).deserialize(&mut text).ok()?;
         text.end().ok()?;
