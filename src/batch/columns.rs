@@ -14,7 +14,8 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 
-use super::decode::{Decoded, List};
+use super::arrays::List;
+use super::decode::Decoded;
 use super::gather::Pieces;
 use super::provenance;
 use super::row::{RunLabels, WrittenRow};

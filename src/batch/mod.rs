@@ -4,15 +4,19 @@
 //! [`provenance`], [`pairs`] and [`rejects`] are what stands beside. Files, threads and clocks are left to others, and so is
 //! every decision: that is [`crate::purifier`]'s.
 
+mod arrays;
 pub mod columns;
 pub mod decode;
 mod gather;
 pub mod json;
+mod messages;
 pub mod pairs;
 pub mod provenance;
 mod records;
 pub mod rejects;
 pub mod row;
+mod row_error;
 pub mod sample;
 
-pub use decode::{Decoded, RowError, RowNumbers};
+pub use decode::{Decoded, RowNumbers};
+pub use row_error::RowError;

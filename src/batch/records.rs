@@ -3,7 +3,7 @@
 use arrow::error::ArrowError;
 
 use super::Decoded;
-use super::decode::Text;
+use super::arrays::Text;
 use crate::record::RecordReader;
 use crate::schema::{PURIFICATION, is_text};
 

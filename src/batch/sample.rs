@@ -11,9 +11,11 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type};
 use arrow::error::ArrowError;
 use serde_json::Value;
 
-use super::decode::{Decoded, List, RowError, Text, strict_cast};
+use super::arrays::{List, Text, strict_cast};
+use super::decode::Decoded;
 use super::json::cells::Cells;
 use super::json::text::Place;
+use super::row_error::RowError;
 use crate::record::{RecordReader, RepairRecord};
 use crate::schema::{Columns, PreferenceColumns, is_text, list_item};
 

@@ -86,10 +86,10 @@ mod shown {
                 &grouped(recipe.repairs),
                 &grouped(recipe.trained_tokens),
                 &format!("{:.3}", recipe.grad_norm),
-                &change(&recipe.failed_first_calls),
-                &change(&recipe.corrections),
-                &format!("{:+.4}", recipe.entropy - report.entropy_before),
-                &format!("{:.1e}", recipe.kl),
+                &change(&recipe.held_out.failed_first_calls),
+                &change(&recipe.held_out.corrections),
+                &format!("{:+.4}", recipe.held_out.entropy - report.entropy_before),
+                &format!("{:.1e}", recipe.held_out.kl),
             ]);
         }
         out += "\n  changes of log-prob (nats a call, 95% interval over groups), of entropy, and KL from the start, on held-out groups\n  what this can't know:\n";

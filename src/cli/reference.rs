@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::tree::command;
+
 const OPENING: &str = "\
 # Options
 
@@ -19,7 +21,7 @@ Options come from defaults < `--profile` < `purify.toml` < `PURIFY_*` variables 
 
 /// The whole page.
 pub fn options() -> String {
-    let root = super::command();
+    let root = command();
     let of_root: HashMap<&str, &Arg> = shown(&root).filter_map(|arg| Some((arg.get_long()?, arg))).collect();
     let mut out = OPENING.to_owned();
     section(&mut out, "purify", &root, shown(&root).collect(), &[]);

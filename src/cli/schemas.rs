@@ -24,7 +24,7 @@ pub fn all() -> Vec<(&'static str, String)> {
 
 /// Every option of the main job: what `purify.toml` may hold.
 fn config() -> Value {
-    let options: Map<String, Value> = super::command()
+    let options: Map<String, Value> = super::tree::command()
         .get_arguments()
         .filter_map(|arg| {
             let long = arg.get_long().filter(|l| !matches!(*l, "help" | "version" | "config"))?;

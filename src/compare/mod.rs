@@ -291,10 +291,7 @@ impl Comparison<'_> {
                 loss: found.loss,
                 grad_norm: found.grad_norm,
                 trained_tokens: found.trained_tokens,
-                failed_first_calls: probes.failed_first_calls(before, &last).map(|change| change.change),
-                corrections: probes.corrections(before, &last).map(|change| change.change),
-                entropy: last.entropy,
-                kl: last.kl_from(before),
+                held_out: probes.held_out(before, &last).each(|change| change.change),
             });
             self.run.progress.note(treated.recipe.name());
             self.run.progress.advance(1);
@@ -309,10 +306,7 @@ impl Comparison<'_> {
             trained_tokens,
             tokens,
             grad_norm: updates.iter().map(|u| u.grad_norm).sum::<f64>() / updates.len().max(1) as f64,
-            failed_first_calls: probes.failed_first_calls(before, &last),
-            corrections: probes.corrections(before, &last),
-            entropy: last.entropy,
-            kl: last.kl_from(before),
+            held_out: probes.held_out(before, &last),
             updates,
         })
     }

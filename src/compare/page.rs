@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::plot::{Series, intervals, nats, ways};
-use super::report::{Change, CompareReport, RecipeReport};
+use super::report::{Change, CompareReport, HeldOut};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -18,14 +18,14 @@ const SERIES: [Series; 2] = [
     Series {
         class: "first",
         title: "Failed first calls: change of log-prob",
-        change: |recipe| recipe.failed_first_calls.as_ref(),
-        by_update: |update| update.failed_first_calls,
+        change: |recipe| recipe.held_out.failed_first_calls.as_ref(),
+        by_update: |update| update.held_out.failed_first_calls,
     },
     Series {
         class: "second",
         title: "Corrections in the clean context: change of log-prob",
-        change: |recipe| recipe.corrections.as_ref(),
-        by_update: |update| update.corrections,
+        change: |recipe| recipe.held_out.corrections.as_ref(),
+        by_update: |update| update.held_out.corrections,
     },
 ];
 
@@ -120,7 +120,7 @@ fn table(report: &CompareReport) -> String {
         <th>failed first calls</th><th>corrections</th><th>entropy</th><th>KL from the start</th></tr></thead>\n<tbody>\n"
         .to_owned();
     for recipe in &report.recipes {
-        let RecipeReport { failed_first_calls, corrections, .. } = recipe;
+        let HeldOut { failed_first_calls, corrections, entropy, kl } = &recipe.held_out;
         let _ = writeln!(
             out,
             "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td>{}{}<td>{:.4} <small>({})</small></td><td>{:.2e}</td></tr>",
@@ -131,9 +131,9 @@ fn table(report: &CompareReport) -> String {
             recipe.grad_norm,
             change_cell(failed_first_calls.as_ref()),
             change_cell(corrections.as_ref()),
-            recipe.entropy,
-            nats(recipe.entropy - report.entropy_before),
-            recipe.kl
+            entropy,
+            nats(entropy - report.entropy_before),
+            kl
         );
     }
     out + "</tbody>\n</table></div>\n"
@@ -181,7 +181,7 @@ fn limits(report: &CompareReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::report::{CANNOT_KNOW, UpdateReport};
+    use crate::compare::report::{CANNOT_KNOW, RecipeReport, UpdateReport};
     use crate::options::{CompareConfig, Fraction, NonNegative, Positive, Recipe};
 
     const INJECTIONS: &str = include_str!("../../fixtures/injections.json");
@@ -194,10 +194,7 @@ mod tests {
             loss: 0.1,
             grad_norm: 2.0,
             trained_tokens: 1234,
-            failed_first_calls: Some(-0.5),
-            corrections: None,
-            entropy: 0.5,
-            kl: 0.01,
+            held_out: HeldOut { failed_first_calls: Some(-0.5), corrections: None, entropy: 0.5, kl: 0.01 },
         };
         let recipe = RecipeReport {
             recipe: "sign-gate",
@@ -209,10 +206,7 @@ mod tests {
             trained_tokens: 1234,
             tokens: 5678,
             grad_norm: 2.0,
-            failed_first_calls: Some(change),
-            corrections: None,
-            entropy: 0.5,
-            kl: 0.01,
+            held_out: HeldOut { failed_first_calls: Some(change), corrections: None, entropy: 0.5, kl: 0.01 },
             updates: vec![update],
         };
         CompareReport {

@@ -19,7 +19,7 @@ use crate::train::data::{Answer, Example};
 use crate::train::step::{batch_of, packed};
 use crate::verdict::ErrorDetector;
 
-use super::report::Change;
+use super::report::{Change, HeldOut};
 
 /// Draws of groups for an interval.
 const RESAMPLES: usize = 2000;
@@ -94,12 +94,14 @@ impl Probes {
         Ok(out)
     }
 
-    pub(super) fn failed_first_calls(&self, before: &Measured, after: &Measured) -> Option<Change> {
-        change(&self.sampled, &before.failed, &after.failed)
-    }
-
-    pub(super) fn corrections(&self, before: &Measured, after: &Measured) -> Option<Change> {
-        change(&self.corrected, &before.corrections, &after.corrections)
+    /// What changed from one measurement to another.
+    pub(super) fn held_out(&self, before: &Measured, after: &Measured) -> HeldOut<Change> {
+        HeldOut {
+            failed_first_calls: change(&self.sampled, &before.failed, &after.failed),
+            corrections: change(&self.corrected, &before.corrections, &after.corrections),
+            entropy: after.entropy,
+            kl: after.kl_from(before),
+        }
     }
 }
 

@@ -32,7 +32,27 @@ pub struct Change {
     pub interval: Option<(f64, f64)>,
 }
 
-/// The held-out groups after an update.
+/// What the held-out groups show of a trained policy; `C`: how much of a change is told.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldOut<C> {
+    /// Calls that failed and were the first of their rollout, in the context in which they were sampled.
+    pub failed_first_calls: Option<C>,
+    /// Calls that correct a failed one, in the context from which the failure was taken out.
+    pub corrections: Option<C>,
+    /// Mean over policy tokens, in nats.
+    pub entropy: f64,
+    pub kl: f64,
+}
+
+impl<C> HeldOut<C> {
+    /// The same with other words for each change.
+    pub fn each<D>(self, of: impl Fn(C) -> D) -> HeldOut<D> {
+        let HeldOut { failed_first_calls, corrections, entropy, kl } = self;
+        HeldOut { failed_first_calls: failed_first_calls.map(&of), corrections: corrections.map(&of), entropy, kl }
+    }
+}
+
+/// One update.
 #[derive(Clone, Debug, Serialize)]
 pub struct UpdateReport {
     pub update: u64,
@@ -40,12 +60,9 @@ pub struct UpdateReport {
     /// Before clipping.
     pub grad_norm: f64,
     pub trained_tokens: u64,
-    /// Mean change since the start, in nats a call.
-    pub failed_first_calls: Option<f64>,
-    pub corrections: Option<f64>,
-    /// Mean over held-out policy tokens, in nats.
-    pub entropy: f64,
-    pub kl: f64,
+    /// Mean changes since the start, in nats a call.
+    #[serde(flatten)]
+    pub held_out: HeldOut<f64>,
 }
 
 /// One recipe.
@@ -65,13 +82,9 @@ pub struct RecipeReport {
     pub tokens: u64,
     /// Mean over updates, before clipping.
     pub grad_norm: f64,
-    /// Calls that failed and were the first of their rollout, in the context in which they were sampled.
-    pub failed_first_calls: Option<Change>,
-    /// Calls that correct a failed one, in the context from which the failure was taken out.
-    pub corrections: Option<Change>,
-    /// After the last update, as in [`UpdateReport`].
-    pub entropy: f64,
-    pub kl: f64,
+    /// After the last update.
+    #[serde(flatten)]
+    pub held_out: HeldOut<Change>,
     pub updates: Vec<UpdateReport>,
 }
 

@@ -6,26 +6,18 @@
 
 use serde_json::Value;
 
-use super::cells::{Call, Cell, ExportError, Kind, Message, calls, text};
+use super::cells::{Call, Cell, ExportError, Message, calls, text};
 use super::json::{object, plain_object, quoted};
-use super::profile::{Container, MadeOf, Names, Profile};
+use super::profile::Profile;
 use crate::schema::OTHER_FIELDS;
 
 const NAME: &str = "anthropic";
 
-pub(super) static LINES: Profile = Profile {
-    name: NAME,
-    help: "JSON lines of `system`, `messages` of blocks (`tool_use`, `tool_result`, `thinking`) and `tools`: Anthropic's messages",
-    container: Container::Lines,
-    made_of: MadeOf::Rollouts,
-    configuration: None,
-    names: Names::Nothing,
-    columns: |_| &[("line", Kind::Text)],
-    is_of_tokens: |_| false,
-    needs_arguments: true,
-    of_rollout: Some(|rollout| Ok(vec![vec![Cell::Text(line(&rollout.trained()?, &rollout.tools()?)?)]])),
-    of_pair: None,
-};
+pub(super) static LINES: Profile = Profile::lines(
+    NAME,
+    "JSON lines of `system`, `messages` of blocks (`tool_use`, `tool_result`, `thinking`) and `tools`: Anthropic's messages",
+    |rollout| Ok(vec![vec![Cell::Text(line(&rollout.trained()?, &rollout.tools()?)?)]]),
+);
 
 fn line(messages: &[Message], tools: &[String]) -> Result<String, ExportError> {
     let is_system = |message: &Message| matches!(text(message, "role"), "system" | "developer");

@@ -3,23 +3,13 @@
 //! Owns that line. Its `weight` on an assistant's message says what is trained on (0 or 1), and is written only where a
 //! message is not.
 
-use super::cells::{Cell, Kind, Message, is_assistant, is_untrained};
+use super::cells::{Cell, Message, is_assistant, is_untrained};
 use super::json::{Arguments, message, object};
-use super::profile::{Container, MadeOf, Names, Profile};
+use super::profile::Profile;
 
-pub(super) static LINES: Profile = Profile {
-    name: "openai",
-    help: "JSON lines of `messages` and `tools`",
-    container: Container::Lines,
-    made_of: MadeOf::Rollouts,
-    configuration: None,
-    names: Names::Nothing,
-    columns: |_| &[("line", Kind::Text)],
-    is_of_tokens: |_| false,
-    needs_arguments: true,
-    of_rollout: Some(|rollout| Ok(vec![vec![Cell::Text(line(&rollout.messages()?, &rollout.tools()?))]])),
-    of_pair: None,
-};
+pub(super) static LINES: Profile = Profile::lines("openai", "JSON lines of `messages` and `tools`", |rollout| {
+    Ok(vec![vec![Cell::Text(line(&rollout.messages()?, &rollout.tools()?))]])
+});
 
 fn line(messages: &[Message], tools: &[String]) -> String {
     let weighs = messages.iter().any(|m| is_assistant(m) && is_untrained(m));

@@ -38,6 +38,25 @@ pub struct Profile {
     pub(super) of_pair: Option<fn(&Pair<'_>) -> Made>,
 }
 
+impl Profile {
+    /// One JSON object a line for each rollout, in the words of a chat API.
+    pub(super) const fn lines(name: &'static str, help: &'static str, line: fn(&Rollout<'_>) -> Made) -> Self {
+        Profile {
+            name,
+            help,
+            container: Container::Lines,
+            made_of: MadeOf::Rollouts,
+            configuration: None,
+            names: Names::Nothing,
+            columns: |_| &[("line", Kind::Text)],
+            is_of_tokens: |_| false,
+            needs_arguments: true,
+            of_rollout: Some(line),
+            of_pair: None,
+        }
+    }
+}
+
 /// What a file is, by its ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {

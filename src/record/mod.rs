@@ -271,12 +271,8 @@ mod tests {
     /// Every field is there and differs from its default: what a table forgets is lost in this record.
     fn full() -> RowRecord {
         let some = Some(true);
-        let findings = Findings {
-            residue: some,
-            depends_on_removed: Some(false),
-            identical_retry: some,
-            lossy_result: Some(false),
-        };
+        let mut findings = Findings::default();
+        findings.each_mut().enumerate().for_each(|(k, (_, found))| *found = Some(k % 2 == 0));
         let repair = RepairRecord {
             first_message: 3,
             attempts: 2,

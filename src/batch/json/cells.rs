@@ -13,7 +13,7 @@ use serde_json::{Number, Value};
 use super::Object;
 use super::text::{Place, value as value_of_text};
 use super::written::leaf;
-use crate::batch::decode::{List, Text, strict_cast};
+use crate::batch::arrays::{List, Text, strict_cast};
 use crate::schema::{is_text, list_item};
 
 /// Arrow's name for text that holds JSON, and the key under which a field has it.

@@ -12,7 +12,7 @@ use arrow::util::display::array_value_to_string;
 use serde_json::Value;
 
 use super::Object;
-use crate::batch::decode::strict_cast;
+use crate::batch::arrays::strict_cast;
 
 /// A float holds every decimal of so many digits.
 const EXACT_DIGITS: usize = 15;

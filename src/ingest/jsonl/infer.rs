@@ -56,14 +56,7 @@ pub(super) fn infer_in_blocks(
     bytes: usize,
 ) -> io::Result<Option<Inferred>> {
     let mut reader = LineReader::new(source);
-    let known = asked.reading.as_ref().map(|reading| reading.form).or(asked.form).and_then(|form| form.reward);
-    let mut inference = Inference {
-        asked: asked.form,
-        reading: asked.reading,
-        names_reward: reward.is_some(),
-        kinds: Kinds::new(reward.or(known)),
-        mended: Mended::default(),
-    };
+    let mut inference = Inference::new(asked, reward);
     // Of the first lines everything is new, so that they are few.
     let mut blocks = reader.next_blocks(1, bytes)?;
     let mut is_plain = true;
@@ -92,6 +85,17 @@ pub(super) struct Inference {
 }
 
 impl Inference {
+    pub(super) fn new(asked: Asked, reward: Option<&str>) -> Self {
+        let known = asked.reading.as_ref().map(|reading| reading.form).or(asked.form).and_then(|form| form.reward);
+        Inference {
+            asked: asked.form,
+            reading: asked.reading,
+            names_reward: reward.is_some(),
+            kinds: Kinds::new(reward.or(known)),
+            mended: Mended::default(),
+        }
+    }
+
     /// Whether each block holds nothing that only looks native, and its lines that may say something new. A line that
     /// changes no kind now changes none later: kinds only ever widen.
     fn unsettled_lines<'b>(&self, blocks: &'b [Vec<u8>]) -> Vec<(bool, Vec<&'b [u8]>)> {
@@ -104,7 +108,7 @@ impl Inference {
     }
 
     /// Whether a line surely changes nothing; `is_plain`: it holds nothing that only looks like native messages, or like JSON.
-    fn is_settled(&self, line: &[u8], is_plain: bool) -> bool {
+    pub(super) fn is_settled(&self, line: &[u8], is_plain: bool) -> bool {
         match &self.reading {
             None => false,
             Some(reading) if reading.is_native() && (is_plain || !takes_a_second_look(line)) => {
@@ -122,7 +126,7 @@ impl Inference {
         }
     }
 
-    fn absorb(&mut self, line: &[u8]) {
+    pub(super) fn absorb(&mut self, line: &[u8]) {
         let Ok((Value::Object(row), mended)) = lenient::value(unmarked(line)) else { return };
         self.mended += mended;
         if self.reading.is_none() {

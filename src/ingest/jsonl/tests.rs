@@ -70,13 +70,7 @@ fn rollouts_with_messages_take_the_quick_way() {
     for (name, text) in fixtures("rollouts") {
         let Inferred { schema, .. } = inferred_slowly(&text, None).expect("it has rows");
         assert!(columns::decode(&text, &Arc::new(schema), 0).is_some(), "{name}");
-        let mut inference = Inference {
-            asked: None,
-            reading: None,
-            names_reward: false,
-            kinds: Kinds::new(None),
-            mended: Mended::default(),
-        };
+        let mut inference = Inference::new(Asked::default(), None);
         lines(&text).for_each(|line| inference.absorb(line));
         assert!(lines(&text).all(|line| inference.is_settled(line, false)), "{name}: what was read is new again");
     }

@@ -10,6 +10,7 @@ mod database;
 mod edit;
 mod harness;
 mod informative;
+mod programs;
 mod rule;
 mod shell;
 mod web;
