@@ -58,8 +58,13 @@ impl Terminal {
 
     /// The viewer on what the main job makes of all fixtures.
     fn view(place: &Place, no_color: bool) -> Self {
+        Self::view_of(place, &[], no_color)
+    }
+
+    /// The same, purified with more options.
+    fn view_of(place: &Place, options: &[&str], no_color: bool) -> Self {
         place.with("rollouts/all.parquet", "raw.parquet");
-        assert_eq!(place.run(&["--in", "raw.parquet"]).code, 0);
+        assert_eq!(place.run(&[&["--in", "raw.parquet"], options].concat()).code, 0);
         let args = ["view", "raw.purified.parquet", "--raw", "raw.parquet"];
         let terminal = Self::open(place, 100, 30, &args, no_color);
         terminal.until(|text| text.contains("? help"))
@@ -154,6 +159,18 @@ fn next_deep_repair_is_jumped_to_and_filters_leave_others_out() {
     assert!(!terminal.text().contains("\ndeep"), "{}", terminal.text());
     terminal.send("q");
     assert_eq!(terminal.ended().0, 0);
+}
+
+#[test]
+fn an_opened_repair_says_why_it_is_a_correction_with_its_evidence() {
+    let place = Place::new();
+    let terminal = Terminal::view_of(&place, &["--profile", "default"], true);
+    let terminal = terminal.after("\r", |text| text.contains("Esc list"));
+    let text = terminal.text();
+    let mut lines = text.lines().map(str::trim).skip_while(|line| *line != "why this is a correction:").skip(1);
+    let told = lines.next().unwrap_or_default();
+    assert!(told.starts_with("a retry: the same thing again, corrected (affinity "), "{text}");
+    assert!(lines.next().is_some_and(|evidence| evidence.contains(": ")), "{text}");
 }
 
 #[test]
